@@ -1,0 +1,1 @@
+//! A question over a tenant's own passages: search, compose, check citations.

@@ -1,0 +1,1 @@
+//! Search over one tenant's passages: BM25 and vectors, one fused list.

@@ -1,0 +1,1 @@
+//! Embedding and chat models: in process or at an OpenAI-compatible server.

@@ -1,0 +1,1 @@
+//! Durable tasks: enqueue in the caller's transaction, run under a lease.

@@ -1,0 +1,1 @@
+//! HTTP: routes, extractors, OpenAPI, server-sent events.

@@ -1,0 +1,1 @@
+//! PostgreSQL (directory, shard, tenant transactions, migrations) and object storage.

@@ -1,0 +1,1 @@
+//! Test doubles and fixtures: a PostgreSQL cluster for tests and wire-level provider doubles.
