@@ -1,1 +1,30 @@
-//! PostgreSQL (directory, shard, tenant transactions, migrations) and object storage.
+//! Where quire keeps things: PostgreSQL for rows, an object store for bytes.
+//!
+//! [`Store::connect`] prepares the server (roles, migrations), refuses roles that could bypass
+//! row-level security, and holds two pools: `quire_app` for one tenant at a time ([`TenantTx`]) and
+//! `quire_worker` for the directory and the queue ([`SystemTx`]). There is no other way to a
+//! connection. Rows have one module per resource; the functions in it take the transaction first, so
+//! a caller decides what commits together. Knows no HTTP, no model and no search.
+
+pub mod corpus;
+mod connect;
+mod error;
+pub mod idempotency;
+pub mod keys;
+mod migrate;
+pub mod notebooks;
+mod objects;
+mod page;
+pub mod passages;
+mod roles;
+pub mod sources;
+pub mod tenants;
+mod tx;
+
+pub use connect::{Database, Store, StoreConfig};
+pub use error::Error;
+pub use migrate::MigrationSet;
+pub use objects::{ObjectKey, Objects, Upload, UploadError};
+pub use page::{Page, PageRequest};
+pub use roles::RoleReport;
+pub use tx::{Placement, SystemTx, TenantTx};

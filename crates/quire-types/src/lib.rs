@@ -1,1 +1,18 @@
-//! Ids, enums, money, clock and the closed set of error kinds that every other crate speaks.
+//! The words every other crate speaks: ids, error kinds, places in a source, states and the clock.
+//!
+//! Knows no database, no HTTP and no model. A type lives here only when two layers need the same one.
+
+mod clock;
+mod error;
+mod id;
+mod source;
+
+pub use clock::{Clock, FixedClock, SystemClock};
+pub use error::{ErrorKind, Kind};
+pub use id::{
+    BadId, KeyId, NotebookId, PassageId, RequestId, SourceId, TaskId, TenantId,
+};
+pub use source::{ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName};
+
+/// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.
+pub type Timestamp = chrono::DateTime<chrono::Utc>;

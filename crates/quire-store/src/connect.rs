@@ -1,0 +1,191 @@
+//! Connecting: roles and migrations first, as the administrative login; then the two pools that
+//! everything else uses, after a check that neither role can bypass row-level security.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+
+use crate::tx::Isolation;
+use crate::{Error, MigrationSet, Objects, Placement, RoleReport, SystemTx, TenantTx, migrate, roles};
+
+/// A PostgreSQL database and the logins that quire uses on it.
+#[derive(Clone)]
+pub struct Database {
+    admin: PgConnectOptions,
+    app: PgConnectOptions,
+    worker: PgConnectOptions,
+    /// Set for the two roles when quire made up their logins itself.
+    role_password: Option<String>,
+    /// Whether quire may create the database.
+    create: bool,
+}
+
+impl Database {
+    /// A private server on a unix socket that only this user can reach; roles need no password there.
+    pub fn private(socket_dir: &Path, port: u16, admin_user: &str, name: &str) -> Self {
+        let base = PgConnectOptions::new_without_pgpass().socket(socket_dir).port(port).database(name);
+        Self {
+            admin: base.clone().username(admin_user),
+            app: base.clone().username(roles::APP),
+            worker: base.username(roles::WORKER),
+            role_password: None,
+            create: true,
+        }
+    }
+
+    /// Any server. `url` is a login that may create roles and schemas in an existing database. Without
+    /// `app_url` and `worker_url` quire logs its own roles in at the same address with `role_password`.
+    pub fn remote(
+        url: &str,
+        app_url: Option<&str>,
+        worker_url: Option<&str>,
+        role_password: &str,
+    ) -> Result<Self, Error> {
+        let parse = |name: &str, url: &str| {
+            PgConnectOptions::from_str(url)
+                .map_err(|error| Error::Invalid(format!("{name} is not a PostgreSQL address: {error}")))
+        };
+        let admin = parse("database.url", url)?;
+        let own = |role: &str| admin.clone().username(role).password(role_password);
+        let (app, worker, role_password) = match (app_url, worker_url) {
+            (Some(app), Some(worker)) => {
+                (parse("database.app_url", app)?, parse("database.worker_url", worker)?, None)
+            }
+            (None, None) => (own(roles::APP), own(roles::WORKER), Some(role_password.to_owned())),
+            _ => {
+                return Err(Error::Invalid(
+                    "set both database.app_url and database.worker_url, or neither".to_owned(),
+                ));
+            }
+        };
+        Ok(Self { admin, app, worker, role_password, create: false })
+    }
+}
+
+/// What the store needs to start.
+pub struct StoreConfig {
+    /// The database of the directory and of shard 0.
+    pub database: Database,
+    /// Where the bytes of sources are kept.
+    pub objects: Objects,
+    /// Connections of the tenant pool; a third as many serve directory and queue.
+    pub connections: u32,
+    /// Migrations of higher layers that keep their tables in the same database.
+    pub migrations: &'static [MigrationSet],
+}
+
+/// The open store.
+#[derive(Clone)]
+pub struct Store {
+    app: PgPool,
+    worker: PgPool,
+    objects: Objects,
+    report: RoleReport,
+}
+
+impl Store {
+    /// Prepares the database and opens the pools.
+    pub async fn connect(config: StoreConfig) -> Result<Self, Error> {
+        let database = &config.database;
+        if database.create {
+            create_database(&database.admin).await?;
+        }
+        let mut admin = PgConnection::connect_with(&database.admin).await?;
+        roles::ensure(&mut admin, database.role_password.as_deref()).await?;
+        migrate::run(&mut admin, config.migrations).await?;
+        admin.close().await?;
+
+        let app = pool(&database.app, config.connections).await?;
+        let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
+        let report = roles::check(&app, &worker).await?;
+        Ok(Self { app, worker, objects: config.objects, report })
+    }
+
+    /// Begins a transaction that sees one tenant.
+    pub async fn tenant(&self, placement: Placement) -> Result<TenantTx, Error> {
+        TenantTx::begin(self.shard(placement)?, placement, Isolation::ReadCommitted).await
+    }
+
+    /// Begins a read-only transaction that sees one tenant at one instant.
+    pub async fn tenant_snapshot(&self, placement: Placement) -> Result<TenantTx, Error> {
+        TenantTx::begin(self.shard(placement)?, placement, Isolation::Snapshot).await
+    }
+
+    /// Begins a transaction over the directory and the queue.
+    pub async fn system(&self) -> Result<SystemTx, Error> {
+        SystemTx::begin(&self.worker).await
+    }
+
+    /// The bytes of sources.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// What the start-up check found out about server and roles.
+    pub fn roles(&self) -> &RoleReport {
+        &self.report
+    }
+
+    /// Whether the database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        let mut tx = self.system().await?;
+        sqlx::query("select 1").execute(tx.connection()).await?;
+        tx.commit().await
+    }
+
+    /// Closes every connection.
+    pub async fn close(&self) {
+        self.app.close().await;
+        self.worker.close().await;
+    }
+
+    /// The pool of the shard that holds a tenant. One shard so far: its number is checked all the same,
+    /// since a row of another shard must not be looked for here.
+    fn shard(&self, placement: Placement) -> Result<&PgPool, Error> {
+        if placement.shard == 0 {
+            Ok(&self.app)
+        } else {
+            Err(Error::Invalid(format!("shard {} is not part of this installation", placement.shard)))
+        }
+    }
+}
+
+async fn create_database(admin: &PgConnectOptions) -> Result<(), Error> {
+    let name = admin.get_database().unwrap_or("quire").to_owned();
+    let mut connection = PgConnection::connect_with(&admin.clone().database("postgres")).await?;
+    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+        .bind(&name)
+        .fetch_one(&mut connection)
+        .await?;
+    if !exists {
+        let statement = format!("create database \"{}\"", name.replace('"', ""));
+        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Error> {
+    // The last net for a client that vanished inside a transaction; nothing of quire idles that long.
+    let options = options.clone().options([("idle_in_transaction_session_timeout", "60s")]);
+    let pool = PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .after_release(|connection, _| Box::pin(leaves_nothing_behind(connection)))
+        .connect_with(options.application_name("quire"))
+        .await?;
+    Ok(pool)
+}
+
+/// A connection goes back to the pool only outside a transaction and without a tenant; otherwise it is
+/// closed. Guards against what `begin_uncancelled` does not know of.
+async fn leaves_nothing_behind(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    sqlx::query_scalar(
+        "select now() = statement_timestamp() and coalesce(current_setting('quire.tenant', true), '') = ''",
+    )
+    .fetch_one(connection)
+    .await
+}

@@ -1,0 +1,113 @@
+//! The corpus of a tenant: everything its search can see, under one growing version number.
+//!
+//! Every change of what search sees bumps the version and is logged in the same transaction, so a
+//! cache of the corpus can tell in one read whether it is current and catch up by what changed.
+
+use uuid::Uuid;
+
+use quire_types::SourceId;
+
+use crate::{Error, TenantTx};
+
+/// Versions of changes that are kept; whoever is further behind reads the whole corpus again.
+const KEPT_VERSIONS: i64 = 1_000;
+
+/// What happened to a version of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Its passages can be found.
+    Added,
+    /// Its passages are gone.
+    Removed,
+}
+
+impl Change {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+/// One change of the corpus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// What happened.
+    pub change: Change,
+    /// The source.
+    pub source: SourceId,
+    /// The version of the source.
+    pub source_version: i32,
+}
+
+/// The current version; 0 before anything was added.
+pub async fn version(tx: &mut TenantTx) -> Result<i64, Error> {
+    let version = sqlx::query_scalar("select version from shard.corpora where tenant_id = $1")
+        .bind(tx.tenant_id())
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(version.unwrap_or(0))
+}
+
+/// The changes after `since`, in order; none when they are no longer all kept.
+pub async fn changes(tx: &mut TenantTx, since: i64, current: i64) -> Result<Option<Vec<Entry>>, Error> {
+    if current - since > KEPT_VERSIONS {
+        return Ok(None);
+    }
+    // Within one version removals come first: a new version of a source replaces the old one.
+    let rows: Vec<(String, Uuid, i32)> = sqlx::query_as(
+        "select change, source_id, source_version from shard.corpus_changes
+         where tenant_id = $1 and version > $2
+         order by version, change desc, source_id, source_version",
+    )
+    .bind(tx.tenant_id())
+    .bind(since)
+    .fetch_all(tx.connection())
+    .await?;
+    let entry = |(change, source, source_version): (String, Uuid, i32)| Entry {
+        change: if change == "added" { Change::Added } else { Change::Removed },
+        source: source.into(),
+        source_version,
+    };
+    Ok(Some(rows.into_iter().map(entry).collect()))
+}
+
+/// Bumps the version and logs what happened to these versions of sources. Holds the tenant's corpus
+/// until the transaction ends, so call it late. Does nothing for an empty list.
+pub(crate) async fn record(
+    tx: &mut TenantTx,
+    change: Change,
+    versions: &[(SourceId, i32)],
+) -> Result<(), Error> {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    let version: i64 = sqlx::query_scalar(
+        "insert into shard.corpora as c (tenant_id, version) values ($1, 1)
+         on conflict (tenant_id) do update set version = c.version + 1
+         returning version",
+    )
+    .bind(tx.tenant_id())
+    .fetch_one(tx.connection())
+    .await?;
+    let (sources, source_versions): (Vec<Uuid>, Vec<i32>) =
+        versions.iter().map(|(source, version)| (source.uuid(), *version)).unzip();
+    sqlx::query(
+        "insert into shard.corpus_changes (tenant_id, version, change, source_id, source_version)
+         select $1, $2, $3, * from unnest($4::uuid[], $5::int[])",
+    )
+    .bind(tx.tenant_id())
+    .bind(version)
+    .bind(change.as_str())
+    .bind(&sources)
+    .bind(&source_versions)
+    .execute(tx.connection())
+    .await?;
+    sqlx::query("delete from shard.corpus_changes where tenant_id = $1 and version <= $2")
+        .bind(tx.tenant_id())
+        .bind(version - KEPT_VERSIONS)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}

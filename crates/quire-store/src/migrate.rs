@@ -1,0 +1,50 @@
+//! Migrations: forward only, one schema per set, applied as the owner role. Two processes that start
+//! at once wait for each other on the migrator's lock.
+
+use sqlx::migrate::{Migration, MigrationType, Migrator};
+use sqlx::{AssertSqlSafe, PgConnection, SqlSafeStr};
+
+use crate::{Error, roles};
+
+/// The tables of one schema.
+pub struct MigrationSet {
+    /// The schema, created when absent and owned by `quire_owner`.
+    pub schema: &'static str,
+    /// Name and SQL of each step, in order; a released step is never edited.
+    pub steps: &'static [(&'static str, &'static str)],
+}
+
+const DIRECTORY: MigrationSet = MigrationSet {
+    schema: "directory",
+    steps: &[("directory", include_str!("../migrations/directory/0001_directory.sql"))],
+};
+
+const SHARD: MigrationSet = MigrationSet {
+    schema: "shard",
+    steps: &[("notebooks", include_str!("../migrations/shard/0001_notebooks.sql"))],
+};
+
+pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Result<(), Error> {
+    for set in [&DIRECTORY, &SHARD].into_iter().chain(more) {
+        let create = format!(
+            "create schema if not exists {} authorization {}",
+            set.schema,
+            roles::OWNER
+        );
+        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *admin).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles::OWNER))).execute(&mut *admin).await?;
+        let result = migrator(set).run_direct(None, &mut *admin, false).await;
+        sqlx::raw_sql("reset role").execute(&mut *admin).await?;
+        result?;
+    }
+    Ok(())
+}
+
+fn migrator(set: &MigrationSet) -> Migrator {
+    let steps = (1..).zip(set.steps).map(|(version, (name, sql))| {
+        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+    });
+    let mut migrator = Migrator::with_migrations(steps.collect());
+    migrator.dangerous_set_table_name(format!("{}.migrations", set.schema));
+    migrator
+}

@@ -1,0 +1,47 @@
+//! Pages of a list, by key: constant cost at any depth, stable while rows come and go.
+
+use uuid::Uuid;
+
+/// Which part of a list is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct PageRequest {
+    /// The last id of the page before, or none for the first page.
+    pub after: Option<Uuid>,
+    /// How many items at most, 1 to [`PageRequest::MAX`].
+    pub limit: u32,
+}
+
+impl PageRequest {
+    /// The largest page.
+    pub const MAX: u32 = 200;
+
+    /// The first page of the usual size.
+    pub const fn first() -> Self {
+        Self { after: None, limit: 50 }
+    }
+
+    pub(crate) fn sql_after(self) -> Uuid {
+        self.after.unwrap_or(Uuid::nil())
+    }
+
+    /// One more than asked for tells whether another page follows.
+    pub(crate) fn sql_limit(self) -> i64 {
+        i64::from(self.limit.clamp(1, Self::MAX)) + 1
+    }
+
+    pub(crate) fn page<T>(self, mut items: Vec<T>) -> Page<T> {
+        let limit = self.limit.clamp(1, Self::MAX) as usize;
+        let more = items.len() > limit;
+        items.truncate(limit);
+        Page { items, more }
+    }
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items, oldest first.
+    pub items: Vec<T>,
+    /// Whether another page follows the last item.
+    pub more: bool,
+}

@@ -1,0 +1,302 @@
+//! Passages: what search finds and citations point at.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use quire_types::{MediaType, NotebookId, PassageId, Place, SourceId, SourceState, Timestamp};
+
+use crate::corpus::{self, Change};
+use crate::sources::{self, decode};
+use crate::{Error, Page, PageRequest, TenantTx};
+
+/// A passage that is to become searchable.
+#[derive(Clone, Debug)]
+pub struct NewPassage {
+    /// Title and headings above the text; found by search, not quoted.
+    pub context: String,
+    /// The text, exactly as it stands in the extracted source.
+    pub body: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Its vector, of unit length.
+    pub embedding: Vec<f32>,
+}
+
+/// Replaces what search sees of a source by the passages of `version`, in one step. Does nothing, and
+/// says so, when the version is no longer the latest, is searchable already, or the source is gone.
+/// Returns the number of the version that was replaced, if one was.
+pub async fn publish(
+    tx: &mut TenantTx,
+    source: SourceId,
+    version: i32,
+    media_type: MediaType,
+    pages: Option<i32>,
+    passages: &[NewPassage],
+) -> Result<Published, Error> {
+    // The row lock orders this against deletion and against newer versions.
+    let row: Option<(Uuid, Option<i32>, i32, String)> = sqlx::query_as(
+        "select notebook_id, live_version, latest_version, state from shard.sources
+         where tenant_id = $1 and id = $2 for update",
+    )
+    .bind(tx.tenant_id())
+    .bind(source.uuid())
+    .fetch_optional(tx.connection())
+    .await?;
+    let Some((notebook, live, latest, state)) = row else {
+        return Ok(Published::Obsolete);
+    };
+    let is_done = decode::<SourceState>(state)? == SourceState::Searchable;
+    if latest != version || is_done {
+        return Ok(Published::Obsolete);
+    }
+    if let Some(live) = live {
+        sqlx::query("delete from shard.passages where tenant_id = $1 and source_id = $2")
+            .bind(tx.tenant_id())
+            .bind(source.uuid())
+            .execute(tx.connection())
+            .await?;
+        corpus::record(tx, Change::Removed, &[(source, live)]).await?;
+    }
+    insert(tx, notebook, source, version, passages).await?;
+    sqlx::query(
+        "update shard.sources
+         set state = 'searchable', reason = null, live_version = $3, media_type = $4, pages = $5,
+             passages = $6, updated_at = now()
+         where tenant_id = $1 and id = $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(source.uuid())
+    .bind(version)
+    .bind(media_type.as_str())
+    .bind(pages)
+    .bind(i32::try_from(passages.len()).unwrap_or(i32::MAX))
+    .execute(tx.connection())
+    .await?;
+    corpus::record(tx, Change::Added, &[(source, version)]).await?;
+    Ok(Published::Searchable { replaced: live })
+}
+
+/// What publishing led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// The version is what search sees now.
+    Searchable {
+        /// The version it took the place of.
+        replaced: Option<i32>,
+    },
+    /// Somebody else was first, or the source is gone.
+    Obsolete,
+}
+
+async fn insert(
+    tx: &mut TenantTx,
+    notebook: Uuid,
+    source: SourceId,
+    version: i32,
+    passages: &[NewPassage],
+) -> Result<(), Error> {
+    // Bounded statements keep the memory of both sides bounded for a source of any length.
+    for (first, part) in (0_i32..).step_by(INSERT_ROWS).zip(passages.chunks(INSERT_ROWS)) {
+        let ids: Vec<Uuid> = part.iter().map(|_| PassageId::generate().uuid()).collect();
+        let ordinals: Vec<i32> = (first..).take(part.len()).collect();
+        let contexts: Vec<&str> = part.iter().map(|passage| passage.context.as_str()).collect();
+        let bodies: Vec<&str> = part.iter().map(|passage| passage.body.as_str()).collect();
+        let pages: Vec<Option<i32>> = part.iter().map(|passage| passage.place.page.map(signed)).collect();
+        // A two-dimensional array must be rectangular, so headings travel as JSON.
+        let headings: Vec<sqlx::types::Json<&[String]>> =
+            part.iter().map(|passage| sqlx::types::Json(passage.place.heading_path.as_slice())).collect();
+        let starts: Vec<i32> = part.iter().map(|passage| signed(passage.place.char_start)).collect();
+        let ends: Vec<i32> = part.iter().map(|passage| signed(passage.place.char_end)).collect();
+        let embeddings: Vec<Vec<u8>> = part.iter().map(|passage| to_bytes(&passage.embedding)).collect();
+        sqlx::query(
+            "insert into shard.passages
+                 (tenant_id, id, notebook_id, source_id, version, ordinal, context, body, page,
+                  heading_path, char_start, char_end, embedding)
+             select $1, p.id, $2, $3, $4, p.ordinal, p.context, p.body, p.page,
+                    array(select jsonb_array_elements_text(p.headings)), p.char_start, p.char_end, p.embedding
+             from unnest($5::uuid[], $6::int[], $7::text[], $8::text[], $9::int[], $10::jsonb[],
+                         $11::int[], $12::int[], $13::bytea[])
+                  as p (id, ordinal, context, body, page, headings, char_start, char_end, embedding)",
+        )
+        .bind(tx.tenant_id())
+        .bind(notebook)
+        .bind(source.uuid())
+        .bind(version)
+        .bind(&ids)
+        .bind(&ordinals)
+        .bind(&contexts)
+        .bind(&bodies)
+        .bind(&pages)
+        .bind(&headings)
+        .bind(&starts)
+        .bind(&ends)
+        .bind(&embeddings)
+        .execute(tx.connection())
+        .await?;
+    }
+    Ok(())
+}
+
+const INSERT_ROWS: usize = 500;
+
+fn signed(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+fn to_bytes(vector: &[f32]) -> Vec<u8> {
+    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+}
+
+fn from_bytes(bytes: &[u8]) -> Vec<f32> {
+    bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+}
+
+/// A passage as the search index needs it.
+#[derive(Clone, Debug)]
+pub struct Indexed {
+    /// Its id.
+    pub id: PassageId,
+    /// The notebook it is in.
+    pub notebook: NotebookId,
+    /// The source it is part of.
+    pub source: SourceId,
+    /// The version of the source.
+    pub source_version: i32,
+    /// The type of the source's content.
+    pub media_type: MediaType,
+    /// When that version was added.
+    pub added_at: Timestamp,
+    /// Title and headings above the text.
+    pub context: String,
+    /// The text.
+    pub body: String,
+    /// Its vector.
+    pub embedding: Vec<f32>,
+}
+
+/// What search sees of the given sources, or of the whole tenant. `after` and `limit` page through it
+/// by id.
+pub async fn indexed(
+    tx: &mut TenantTx,
+    only: Option<&[SourceId]>,
+    after: Option<PassageId>,
+    limit: i64,
+) -> Result<Vec<Indexed>, Error> {
+    let only: Option<Vec<Uuid>> = only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
+    let rows = sqlx::query(
+        "select p.id, p.notebook_id, p.source_id, p.version, p.context, p.body, p.embedding,
+                s.media_type, v.created_at
+         from shard.passages p
+         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
+         join shard.source_versions v
+           on v.tenant_id = p.tenant_id and v.source_id = p.source_id and v.version = p.version
+         where p.tenant_id = $1 and ($2::uuid[] is null or p.source_id = any($2)) and p.id > $3
+         order by p.id limit $4",
+    )
+    .bind(tx.tenant_id())
+    .bind(only)
+    .bind(after.map_or(Uuid::nil(), PassageId::uuid))
+    .bind(limit)
+    .fetch_all(tx.connection())
+    .await?;
+    rows.iter().map(|row| Ok(indexed_row(row)?)).collect()
+}
+
+fn indexed_row(row: &PgRow) -> Result<Indexed, sqlx::Error> {
+    let media_type: Option<String> = row.try_get("media_type")?;
+    Ok(Indexed {
+        id: row.try_get::<Uuid, _>("id")?.into(),
+        notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
+        source: row.try_get::<Uuid, _>("source_id")?.into(),
+        source_version: row.try_get("version")?,
+        media_type: decode(media_type.unwrap_or_default())?,
+        added_at: row.try_get("created_at")?,
+        context: row.try_get("context")?,
+        body: row.try_get("body")?,
+        embedding: from_bytes(row.try_get("embedding")?),
+    })
+}
+
+/// A passage as a person sees it.
+#[derive(Clone, Debug)]
+pub struct Passage {
+    /// Its id.
+    pub id: PassageId,
+    /// The notebook it is in.
+    pub notebook: NotebookId,
+    /// The source it is part of.
+    pub source: SourceId,
+    /// The version of the source.
+    pub source_version: i32,
+    /// The name of the source.
+    pub source_name: String,
+    /// Its number within the source, from 0.
+    pub ordinal: i32,
+    /// Title and headings above the text.
+    pub context: String,
+    /// The text.
+    pub body: String,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl sqlx::FromRow<'_, PgRow> for Passage {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let unsigned = |name: &str| -> Result<u32, sqlx::Error> {
+            let value: i32 = row.try_get(name)?;
+            Ok(value.unsigned_abs())
+        };
+        Ok(Self {
+            id: row.try_get::<Uuid, _>("id")?.into(),
+            notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
+            source: row.try_get::<Uuid, _>("source_id")?.into(),
+            source_version: row.try_get("version")?,
+            source_name: row.try_get("source_name")?,
+            ordinal: row.try_get("ordinal")?,
+            context: row.try_get("context")?,
+            body: row.try_get("body")?,
+            place: Place {
+                page: row.try_get::<Option<i32>, _>("page")?.map(i32::unsigned_abs),
+                heading_path: row.try_get("heading_path")?,
+                char_start: unsigned("char_start")?,
+                char_end: unsigned("char_end")?,
+            },
+        })
+    }
+}
+
+/// The given passages, in no particular order; those that are gone are left out.
+pub async fn by_ids(tx: &mut TenantTx, ids: &[PassageId]) -> Result<Vec<Passage>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let passages = sqlx::query_as(
+        "select p.*, s.name as source_name from shard.passages p
+         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
+         where p.tenant_id = $1 and p.id = any($2)",
+    )
+    .bind(tx.tenant_id())
+    .bind(ids)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(passages)
+}
+
+/// The passages of a source that search sees, in reading order.
+pub async fn of_source(tx: &mut TenantTx, source: SourceId, page: PageRequest) -> Result<Page<Passage>, Error> {
+    sources::get(tx, source).await?;
+    let rows = sqlx::query_as(
+        "select p.*, s.name as source_name from shard.passages p
+         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
+         where p.tenant_id = $1 and p.source_id = $2
+           and p.ordinal > coalesce((select c.ordinal from shard.passages c
+                                     where c.tenant_id = $1 and c.id = $3), -1)
+         order by p.ordinal limit $4",
+    )
+    .bind(tx.tenant_id())
+    .bind(source.uuid())
+    .bind(page.sql_after())
+    .bind(page.sql_limit())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(page.page(rows))
+}

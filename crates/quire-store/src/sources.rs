@@ -1,0 +1,342 @@
+//! Sources of a notebook, their versions and how far they have come.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use quire_types::{MediaType, NotebookId, SourceId, SourceState, Timestamp};
+
+use crate::corpus::{self, Change};
+use crate::{Error, ObjectKey, Page, PageRequest, TenantTx, notebooks};
+
+/// A document with its versions. State, reason, hash and size are those of the latest version.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// Its id.
+    pub id: SourceId,
+    /// The notebook it is in.
+    pub notebook: NotebookId,
+    /// Its name, unique in the notebook.
+    pub name: String,
+    /// What its content turned out to be; none before it was read.
+    pub media_type: Option<MediaType>,
+    /// How far it has come.
+    pub state: SourceState,
+    /// Why it failed and what to do, in words for a person.
+    pub reason: Option<String>,
+    /// The newest version.
+    pub latest_version: i32,
+    /// The version that search sees, if any.
+    pub live_version: Option<i32>,
+    /// SHA-256 of the content.
+    pub content_hash: Vec<u8>,
+    /// Size of the content.
+    pub size_bytes: i64,
+    /// Passages that search sees.
+    pub passages: i32,
+    /// Pages, where the content has pages.
+    pub pages: Option<i32>,
+    /// When it was first added.
+    pub created_at: Timestamp,
+    /// When anything about it last changed.
+    pub updated_at: Timestamp,
+}
+
+impl sqlx::FromRow<'_, PgRow> for Source {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get::<Uuid, _>("id")?.into(),
+            notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
+            name: row.try_get("name")?,
+            media_type: row.try_get::<Option<String>, _>("media_type")?.map(decode).transpose()?,
+            state: decode(row.try_get("state")?)?,
+            reason: row.try_get("reason")?,
+            latest_version: row.try_get("latest_version")?,
+            live_version: row.try_get("live_version")?,
+            content_hash: row.try_get("content_hash")?,
+            size_bytes: row.try_get("size_bytes")?,
+            passages: row.try_get("passages")?,
+            pages: row.try_get("pages")?,
+            created_at: row.try_get("created_at")?,
+            updated_at: row.try_get("updated_at")?,
+        })
+    }
+}
+
+pub(crate) fn decode<T: TryFrom<String>>(text: String) -> Result<T, sqlx::Error>
+where
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    T::try_from(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Content that was uploaded and is not a source yet.
+#[derive(Clone, Debug)]
+pub struct NewContent<'a> {
+    /// The name of the source it belongs to.
+    pub name: &'a str,
+    /// SHA-256 of the bytes.
+    pub content_hash: &'a [u8],
+    /// How many bytes.
+    pub size_bytes: i64,
+    /// Where the bytes are.
+    pub object: &'a ObjectKey,
+}
+
+/// What adding content led to.
+#[derive(Clone, Debug)]
+pub enum Added {
+    /// A source that did not exist.
+    Created(Source),
+    /// A new version of a source of that name; the objects of older versions are no longer needed once
+    /// the new one is searchable.
+    Updated(Source),
+    /// The notebook has this content already; nothing changed.
+    Duplicate(Source),
+}
+
+impl Added {
+    /// The source in every case.
+    pub fn source(&self) -> &Source {
+        match self {
+            Self::Created(source) | Self::Updated(source) | Self::Duplicate(source) => source,
+        }
+    }
+}
+
+/// Adds content to a notebook under a name. The same content twice is one source; other content under
+/// a known name is a new version. Content whose reading failed counts as new, so adding it again
+/// tries again.
+pub async fn add(tx: &mut TenantTx, notebook: NotebookId, content: &NewContent<'_>) -> Result<Added, Error> {
+    notebooks::lock(tx, notebook).await?;
+    let named: Option<Source> = sqlx::query_as(
+        "select * from shard.sources where tenant_id = $1 and notebook_id = $2 and name = $3",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(content.name)
+    .fetch_optional(tx.connection())
+    .await?;
+    if let Some(source) = named {
+        if source.content_hash == content.content_hash && source.state != SourceState::Failed {
+            return Ok(Added::Duplicate(source));
+        }
+        let source: Source = sqlx::query_as(
+            "update shard.sources
+             set latest_version = latest_version + 1, state = 'queued', reason = null,
+                 content_hash = $3, size_bytes = $4, updated_at = now()
+             where tenant_id = $1 and id = $2
+             returning *",
+        )
+        .bind(tx.tenant_id())
+        .bind(source.id.uuid())
+        .bind(content.content_hash)
+        .bind(content.size_bytes)
+        .fetch_one(tx.connection())
+        .await?;
+        insert_version(tx, &source, content).await?;
+        return Ok(Added::Updated(source));
+    }
+
+    let same: Option<Source> = sqlx::query_as(
+        "select * from shard.sources
+         where tenant_id = $1 and notebook_id = $2 and content_hash = $3 and state <> 'failed'
+         order by id limit 1",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(content.content_hash)
+    .fetch_optional(tx.connection())
+    .await?;
+    if let Some(source) = same {
+        return Ok(Added::Duplicate(source));
+    }
+
+    let source: Source = sqlx::query_as(
+        "insert into shard.sources
+             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes)
+         values ($1, $2, $3, $4, 'queued', 1, $5, $6)
+         returning *",
+    )
+    .bind(tx.tenant_id())
+    .bind(SourceId::generate().uuid())
+    .bind(notebook.uuid())
+    .bind(content.name)
+    .bind(content.content_hash)
+    .bind(content.size_bytes)
+    .fetch_one(tx.connection())
+    .await
+    .map_err(|error| match Error::constraint(&error) {
+        Some("sources_name_check") => Error::Invalid("a source's name has 1 to 500 characters".to_owned()),
+        _ => error.into(),
+    })?;
+    insert_version(tx, &source, content).await?;
+    Ok(Added::Created(source))
+}
+
+async fn insert_version(tx: &mut TenantTx, source: &Source, content: &NewContent<'_>) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.source_versions (tenant_id, source_id, version, content_hash, object_key, size_bytes)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tx.tenant_id())
+    .bind(source.id.uuid())
+    .bind(source.latest_version)
+    .bind(content.content_hash)
+    .bind(content.object.as_str())
+    .bind(content.size_bytes)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// One source.
+pub async fn get(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
+    sqlx::query_as("select * from shard.sources where tenant_id = $1 and id = $2")
+        .bind(tx.tenant_id())
+        .bind(id.uuid())
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(NOT_FOUND)
+}
+
+/// Sources of a notebook in order of creation.
+pub async fn list(tx: &mut TenantTx, notebook: NotebookId, page: PageRequest) -> Result<Page<Source>, Error> {
+    let rows = sqlx::query_as(
+        "select * from shard.sources
+         where tenant_id = $1 and notebook_id = $2 and id > $3 order by id limit $4",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(page.sql_after())
+    .bind(page.sql_limit())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(page.page(rows))
+}
+
+/// How many sources of a notebook are in each state.
+pub async fn counts(tx: &mut TenantTx, notebook: NotebookId) -> Result<Vec<(SourceState, i64)>, Error> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "select state, count(*) from shard.sources
+         where tenant_id = $1 and notebook_id = $2 group by state order by state",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .fetch_all(tx.connection())
+    .await?;
+    rows.into_iter().map(|(state, count)| Ok((decode(state)?, count))).collect()
+}
+
+/// Where the bytes of a version are.
+pub async fn object(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<ObjectKey, Error> {
+    let key: Option<String> = sqlx::query_scalar(
+        "select object_key from shard.source_versions
+         where tenant_id = $1 and source_id = $2 and version = $3",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(version)
+    .fetch_optional(tx.connection())
+    .await?;
+    ObjectKey::stored(tx.placement(), &key.ok_or(NOT_FOUND)?)
+}
+
+/// Moves the latest version on. Does nothing, and says so, when `version` is no longer the latest or
+/// has reached an end already: the work of an older version must not speak for a newer one.
+pub async fn set_state(
+    tx: &mut TenantTx,
+    id: SourceId,
+    version: i32,
+    state: SourceState,
+    reason: Option<&str>,
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "update shard.sources set state = $4, reason = $5, updated_at = now()
+         where tenant_id = $1 and id = $2 and latest_version = $3 and state <> 'searchable'",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(version)
+    .bind(state.as_str())
+    .bind(reason)
+    .execute(tx.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Queues the latest version of a failed source again.
+pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
+    let source = get(tx, id).await?;
+    if source.state != SourceState::Failed {
+        return Err(Error::Conflict(format!(
+            "only a failed source can be retried; this one is {}",
+            source.state
+        )));
+    }
+    sqlx::query_as(
+        "update shard.sources set state = 'queued', reason = null, updated_at = now()
+         where tenant_id = $1 and id = $2 returning *",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .fetch_one(tx.connection())
+    .await
+    .map_err(Error::from)
+}
+
+/// Removes a source from rows and from search. Returns the objects that nothing refers to any more.
+pub async fn delete(tx: &mut TenantTx, id: SourceId) -> Result<Vec<ObjectKey>, Error> {
+    let source = get(tx, id).await?;
+    notebooks::lock(tx, source.notebook).await?;
+    let objects = object_keys(tx, source.notebook, Some(id)).await?;
+    let live = live_versions(tx, source.notebook, Some(id)).await?;
+    corpus::record(tx, Change::Removed, &live).await?;
+    sqlx::query("delete from shard.sources where tenant_id = $1 and id = $2")
+        .bind(tx.tenant_id())
+        .bind(id.uuid())
+        .execute(tx.connection())
+        .await?;
+    Ok(objects)
+}
+
+/// The objects of a notebook, or of one source in it.
+pub(crate) async fn object_keys(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    source: Option<SourceId>,
+) -> Result<Vec<ObjectKey>, Error> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "select v.object_key from shard.source_versions v
+         join shard.sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
+         where v.tenant_id = $1 and s.notebook_id = $2 and ($3::uuid is null or s.id = $3)",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(source.map(SourceId::uuid))
+    .fetch_all(tx.connection())
+    .await?;
+    keys.iter().map(|key| ObjectKey::stored(tx.placement(), key)).collect()
+}
+
+/// The versions that search sees, of a notebook or of one source in it. Locks the rows, so that no
+/// task makes a further version searchable until this transaction has ended.
+pub(crate) async fn live_versions(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    source: Option<SourceId>,
+) -> Result<Vec<(SourceId, i32)>, Error> {
+    let rows: Vec<(Uuid, Option<i32>)> = sqlx::query_as(
+        "select id, live_version from shard.sources
+         where tenant_id = $1 and notebook_id = $2 and ($3::uuid is null or id = $3)
+         order by id for update",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(source.map(SourceId::uuid))
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().filter_map(|(id, version)| Some((id.into(), version?))).collect())
+}
+
+const NOT_FOUND: Error = Error::NotFound { what: "source" };

@@ -1,0 +1,147 @@
+//! What a source is, how far it has come, and where in it a passage stands.
+
+use serde::{Deserialize, Serialize};
+
+/// A stored name that this version of quire does not know.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+#[error("'{0}' is not one of the known names")]
+pub struct UnknownName(pub String);
+
+macro_rules! names {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        pub enum $name {
+            $($(#[$vdoc])* #[serde(rename = $text)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in order.
+            pub const ALL: &'static [$name] = &[$(Self::$variant),+];
+
+            /// The stable name, as stored and as shown.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $text,)+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = UnknownName;
+
+            fn try_from(text: String) -> Result<Self, UnknownName> {
+                text.parse()
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = UnknownName;
+
+            fn from_str(text: &str) -> Result<Self, UnknownName> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(UnknownName(text.chars().take(64).collect())),
+                }
+            }
+        }
+    };
+}
+
+names!(
+    /// The type of a source's content, found from its bytes.
+    MediaType {
+        /// Text without structure.
+        Text = "text",
+        /// Markdown.
+        Markdown = "markdown",
+        /// An HTML page.
+        Html = "html",
+        /// A PDF document.
+        Pdf = "pdf",
+        /// A Word document (Office Open XML).
+        Docx = "docx",
+    }
+);
+
+names!(
+    /// How far a source has come.
+    SourceState {
+        /// Stored; its task has not started.
+        Queued = "queued",
+        /// Its text is being read in a child process.
+        Extracting = "extracting",
+        /// Its passages are being turned into vectors.
+        Embedding = "embedding",
+        /// Every passage can be found.
+        Searchable = "searchable",
+        /// Given up; the reason says what a person can do.
+        Failed = "failed",
+    }
+);
+
+names!(
+    /// What a tenant's API key may do.
+    KeyRole {
+        /// Everything inside the tenant.
+        Tenant = "tenant",
+        /// Everything inside one notebook.
+        Notebook = "notebook",
+        /// Read and ask, in the tenant or in one notebook.
+        ReadOnly = "read-only",
+    }
+);
+
+names!(
+    /// Whether a tenant may use the service.
+    TenantState {
+        /// In use.
+        Active = "active",
+        /// Kept, but every call is refused.
+        Suspended = "suspended",
+        /// Being removed.
+        Closing = "closing",
+    }
+);
+
+names!(
+    /// Who speaks in a chat with a model.
+    ChatRole {
+        /// Instructions of the service.
+        System = "system",
+        /// The person who asks.
+        User = "user",
+        /// The model.
+        Assistant = "assistant",
+    }
+);
+
+/// One message of a chat with a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChatMessage {
+    /// Who speaks.
+    pub role: ChatRole,
+    /// What is said.
+    pub content: String,
+}
+
+/// Where a passage stands in the extracted text of its source.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// Page, counted from 1, where the source has pages.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub page: Option<u32>,
+    /// Headings above the passage, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub heading_path: Vec<String>,
+    /// First character, counted in Unicode scalar values from 0.
+    pub char_start: u32,
+    /// One past the last character.
+    pub char_end: u32,
+}
