@@ -1,1 +1,21 @@
-//! Search over one tenant's passages: BM25 and vectors, one fused list.
+//! Search over one tenant's passages.
+//!
+//! [`Search::search`] takes a question with its vector and returns one fused list. The corpus version
+//! of the tenant is read first; a [`view`] of the tenant's corpus is kept in memory, caught up by what
+//! changed since, and dropped when others need the room, so what is committed can be found at once
+//! and an idle tenant costs nothing. Inside the view two paths score the same rows under the same
+//! mask: BM25 ([`lexical`]) and exact cosine ([`dense`]); [`fusion`] makes one list of both. Knows
+//! passages and filters, but neither models nor questions.
+
+mod cache;
+mod dense;
+mod error;
+mod fusion;
+mod lexical;
+mod query;
+mod search;
+mod view;
+
+pub use error::Error;
+pub use query::{Filter, Hit, Mode, Query, Scores};
+pub use search::Search;

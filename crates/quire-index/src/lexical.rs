@@ -1,0 +1,136 @@
+//! BM25 over one tenant's rows, through tantivy in memory.
+//!
+//! A writer with its thread lives only while rows are added. Removed rows stay in the index until the
+//! view is rebuilt; the mask keeps them out of the result.
+
+use std::sync::Arc;
+
+use tantivy::collector::{FilterCollector, TopDocs};
+use tantivy::indexer::NoMergePolicy;
+use tantivy::query::{BooleanQuery, Occur, Query, TermQuery};
+use tantivy::schema::{FAST, Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
+use tantivy::tokenizer::{
+    Language, LowerCaser, RemoveLongFilter, SimpleTokenizer, Stemmer, StopWordFilter, TextAnalyzer,
+};
+use tantivy::{Index, IndexWriter, ReloadPolicy, Searcher, TantivyDocument, Term};
+
+use crate::Error;
+
+const ANALYZER: &str = "words";
+const ROW: &str = "row";
+/// tantivy's least: one thread's arena.
+const WRITER_BYTES: usize = 15_000_000;
+/// More segments than this are merged into one.
+const MAX_SEGMENTS: usize = 8;
+
+/// An inverted index that rows are added to.
+#[derive(Clone)]
+pub(crate) struct Lexical {
+    index: Index,
+    row: Field,
+    text: Field,
+    searcher: Searcher,
+}
+
+impl Lexical {
+    pub(crate) fn new() -> Result<Self, Error> {
+        let mut schema = Schema::builder();
+        let row = schema.add_u64_field(ROW, FAST);
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer(ANALYZER)
+            .set_index_option(IndexRecordOption::WithFreqs);
+        let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+        let index = Index::create_in_ram(schema.build());
+        index.tokenizers().register(ANALYZER, analyzer());
+        let searcher = searcher(&index)?;
+        Ok(Self { index, row, text, searcher })
+    }
+
+    /// The index with more rows; `self` goes on seeing what it saw.
+    pub(crate) fn with_rows<'a>(&self, rows: impl Iterator<Item = (u64, &'a str, &'a str)>) -> Result<Self, Error> {
+        let mut writer: IndexWriter = self.index.writer_with_num_threads(1, WRITER_BYTES)?;
+        writer.set_merge_policy(Box::new(NoMergePolicy));
+        for (row, context, body) in rows {
+            let mut document = TantivyDocument::default();
+            document.add_u64(self.row, row);
+            document.add_text(self.text, context);
+            document.add_text(self.text, body);
+            writer.add_document(document)?;
+        }
+        writer.commit()?;
+        let segments = self.index.searchable_segment_ids()?;
+        if segments.len() > MAX_SEGMENTS {
+            writer.merge(&segments).wait()?;
+        }
+        writer.wait_merging_threads()?;
+        Ok(Self { searcher: searcher(&self.index)?, ..self.clone() })
+    }
+
+    /// The best rows that hold any word of `text` and that the mask lets through, best first.
+    pub(crate) fn search(&self, text: &str, mask: Option<Arc<[bool]>>, limit: usize) -> Result<Vec<(usize, f32)>, Error> {
+        let terms = self.terms(text);
+        if terms.is_empty() || limit == 0 {
+            return Ok(Vec::new());
+        }
+        let query = BooleanQuery::new(terms);
+        let best = TopDocs::with_limit(limit).order_by_score();
+        let found = match mask {
+            None => self.searcher.search(&query, &best)?,
+            Some(mask) => {
+                let passes = move |row: u64| usize::try_from(row).is_ok_and(|row| mask.get(row) == Some(&true));
+                self.searcher.search(&query, &FilterCollector::new(ROW.to_owned(), passes, best))?
+            }
+        };
+        let columns = self
+            .searcher
+            .segment_readers()
+            .iter()
+            .map(|segment| segment.fast_fields().u64(ROW))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(score, address)| {
+                let column = columns.get(address.segment_ord as usize)?;
+                let row = column.first(address.doc_id)?;
+                Some((usize::try_from(row).ok()?, score))
+            })
+            .collect())
+    }
+
+    fn terms(&self, text: &str) -> Vec<(Occur, Box<dyn Query>)> {
+        let mut analyzer = analyzer();
+        let mut tokens = analyzer.token_stream(text);
+        let mut words: Vec<String> = Vec::new();
+        while let Some(token) = tokens.next() {
+            if words.len() < MAX_TERMS && !words.contains(&token.text) {
+                words.push(token.text.clone());
+            }
+        }
+        words
+            .iter()
+            .map(|word| -> (Occur, Box<dyn Query>) {
+                let term = Term::from_field_text(self.text, word);
+                (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)))
+            })
+            .collect()
+    }
+}
+
+/// A pasted page must not become a query of thousands of terms.
+const MAX_TERMS: usize = 64;
+
+/// Words in lower case, without English stop words, stemmed.
+fn analyzer() -> TextAnalyzer {
+    let words = TextAnalyzer::builder(SimpleTokenizer::default())
+        .filter(RemoveLongFilter::limit(100))
+        .filter(LowerCaser);
+    match StopWordFilter::new(Language::English) {
+        Some(stop_words) => words.filter(stop_words).filter(Stemmer::new(Language::English)).build(),
+        None => words.filter(Stemmer::new(Language::English)).build(),
+    }
+}
+
+fn searcher(index: &Index) -> Result<Searcher, Error> {
+    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    Ok(reader.searcher())
+}

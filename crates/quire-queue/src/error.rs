@@ -1,0 +1,27 @@
+//! The error of the queue itself; what a task reports is a [`crate::Failure`].
+
+use quire_types::{ErrorKind, Kind};
+
+/// What went wrong in the queue.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] quire_store::Error),
+    /// A statement failed.
+    #[error("queue: {0}")]
+    Database(#[from] sqlx::Error),
+    /// A task can't be written as JSON.
+    #[error("a task can't be stored: {0}")]
+    Payload(#[from] serde_json::Error),
+}
+
+impl Kind for Error {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Database(_) => ErrorKind::Unavailable,
+            Self::Payload(_) => ErrorKind::Internal,
+        }
+    }
+}
