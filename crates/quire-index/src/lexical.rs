@@ -98,22 +98,31 @@ impl Lexical {
     }
 
     fn terms(&self, text: &str) -> Vec<(Occur, Box<dyn Query>)> {
-        let mut analyzer = analyzer();
-        let mut tokens = analyzer.token_stream(text);
-        let mut words: Vec<String> = Vec::new();
-        while let Some(token) = tokens.next() {
-            if words.len() < MAX_TERMS && !words.contains(&token.text) {
-                words.push(token.text.clone());
+        let mut distinct: Vec<String> = Vec::new();
+        for term in terms(text) {
+            if distinct.len() < MAX_TERMS && !distinct.contains(&term) {
+                distinct.push(term);
             }
         }
-        words
+        distinct
             .iter()
-            .map(|word| -> (Occur, Box<dyn Query>) {
-                let term = Term::from_field_text(self.text, word);
+            .map(|term| -> (Occur, Box<dyn Query>) {
+                let term = Term::from_field_text(self.text, term);
                 (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)))
             })
             .collect()
     }
+}
+
+/// The terms of a text as the index sees them, in order: lower case, stemmed, without stop words.
+pub fn terms(text: &str) -> Vec<String> {
+    let mut analyzer = analyzer();
+    let mut tokens = analyzer.token_stream(text);
+    let mut terms = Vec::new();
+    while let Some(token) = tokens.next() {
+        terms.push(token.text.clone());
+    }
+    terms
 }
 
 /// A pasted page must not become a query of thousands of terms.

@@ -17,5 +17,6 @@ mod search;
 mod view;
 
 pub use error::Error;
+pub use lexical::terms;
 pub use query::{Filter, Hit, Mode, Query, Scores};
 pub use search::Search;

@@ -1,1 +1,18 @@
-//! Bytes to sources to passages to embeddings: detection, extraction in a child process, passages, ingest tasks.
+//! Bytes to sources, sources to passages, passages to what search sees.
+//!
+//! [`Ingest::add`] stores the bytes, writes the source and enqueues [`tasks::ReadSource`] in one
+//! transaction. The task reads the text in a child process ([`sandbox`]: [`detect`], then
+//! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
+//! transaction, in which a new version takes the place of the old one. No step holds a database
+//! connection while another process or a model works. Knows nothing about questions.
+
+pub mod detect;
+mod error;
+pub mod extract;
+pub mod passages;
+pub mod sandbox;
+mod service;
+pub mod tasks;
+
+pub use error::Error;
+pub use service::{Ingest, IngestConfig};

@@ -57,7 +57,7 @@ impl Kind for Error {
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Invalid(_) => ErrorKind::Invalid,
-            Self::TooLarge(_) => ErrorKind::Quota,
+            Self::TooLarge(_) => ErrorKind::TooLarge,
             Self::DiskFull | Self::Interrupted => ErrorKind::Unavailable,
             Self::UnsafeRole(_) | Self::Migrate(_) => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),

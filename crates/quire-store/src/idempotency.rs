@@ -7,7 +7,7 @@
 use crate::{Error, TenantTx};
 
 /// How long an attempt may take before another one may start.
-const LOCK_SECONDS: i32 = 300;
+const LOCK_SECONDS: i32 = 60;
 
 /// What is known about a key.
 #[derive(Clone, Debug)]

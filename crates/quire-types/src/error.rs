@@ -16,7 +16,9 @@ pub enum ErrorKind {
     Unauthenticated,
     /// The caller is known and may not do this.
     Forbidden,
-    /// A limit of the plan or of the configuration is reached.
+    /// What was sent is larger than a limit allows.
+    TooLarge,
+    /// What the plan allows is used up.
     Quota,
     /// Too many calls for now.
     RateLimited,
@@ -30,12 +32,13 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind, for tables and tests.
-    pub const ALL: [ErrorKind; 10] = [
+    pub const ALL: [ErrorKind; 11] = [
         Self::Invalid,
         Self::NotFound,
         Self::Conflict,
         Self::Unauthenticated,
         Self::Forbidden,
+        Self::TooLarge,
         Self::Quota,
         Self::RateLimited,
         Self::Unavailable,
@@ -51,6 +54,7 @@ impl ErrorKind {
             Self::Conflict => "conflict",
             Self::Unauthenticated => "unauthenticated",
             Self::Forbidden => "forbidden",
+            Self::TooLarge => "too-large",
             Self::Quota => "quota",
             Self::RateLimited => "rate-limited",
             Self::Unavailable => "unavailable",

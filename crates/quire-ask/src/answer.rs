@@ -1,0 +1,156 @@
+//! What an answer consists of, and the events in which it arrives.
+
+use quire_index::Hit;
+use quire_types::{NotebookId, PassageId, Place, SourceId};
+
+/// How an answer came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerKind {
+    /// Sentences of the sources, word for word.
+    Extractive,
+    /// Written by a model from the passages.
+    Composed,
+    /// The sources do not answer the question.
+    Unanswered,
+}
+
+impl AnswerKind {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Extractive => "extractive",
+            Self::Composed => "composed",
+            Self::Unanswered => "unanswered",
+        }
+    }
+}
+
+/// A place in a source that supports a part of the answer.
+#[derive(Clone, Debug)]
+pub struct Citation {
+    /// The number it has in the answer's text, from 1.
+    pub marker: u32,
+    /// The passage.
+    pub passage: PassageId,
+    /// The source.
+    pub source: SourceId,
+    /// The version of the source that was read.
+    pub source_version: i32,
+    /// The name of the source.
+    pub source_name: String,
+    /// The notebook it is in.
+    pub notebook: NotebookId,
+    /// Where the quote stands.
+    pub place: Place,
+    /// The words of the source.
+    pub quote: String,
+}
+
+/// How well a statement stands on what it cites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Support {
+    /// It cites passages that share its words.
+    Cited,
+    /// It cites passages that do not share its words.
+    Doubtful,
+    /// It cites nothing that exists.
+    Uncited,
+}
+
+impl Support {
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cited => "cited",
+            Self::Doubtful => "doubtful",
+            Self::Uncited => "uncited",
+        }
+    }
+}
+
+/// One statement of an answer.
+#[derive(Clone, Debug)]
+pub struct Claim {
+    /// First character in the answer's text.
+    pub char_start: u32,
+    /// One past its last character.
+    pub char_end: u32,
+    /// The citations it names.
+    pub markers: Vec<u32>,
+    /// How well it stands.
+    pub support: Support,
+}
+
+/// What an answer used.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Passages that were looked at.
+    pub passages: u32,
+    /// Tokens a model read.
+    pub input_tokens: u64,
+    /// Tokens a model wrote.
+    pub output_tokens: u64,
+    /// Of those read, tokens that its cache held.
+    pub cached_tokens: u64,
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// How it came to be.
+    pub kind: AnswerKind,
+    /// The text, with `[n]` after what citation n supports. Holds no link and no image.
+    pub text: String,
+    /// What to tell the reader about it, if anything.
+    pub note: Option<&'static str>,
+    /// What the markers point at, in order.
+    pub citations: Vec<Citation>,
+    /// Its statements.
+    pub claims: Vec<Claim>,
+    /// The model that wrote it.
+    pub model: Option<String>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// A part of an answer as it arrives. `Source`s come first, then text and citations, then `Usage`.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A passage that was found.
+    Source {
+        /// Its rank, from 1.
+        rank: u32,
+        /// The passage.
+        hit: Box<Hit>,
+    },
+    /// More text.
+    Delta(String),
+    /// What a marker in the text so far points at.
+    Citation(Citation),
+    /// What the answer used.
+    Usage(Usage),
+}
+
+impl Event {
+    pub(crate) fn source(rank: u32, hit: &Hit) -> Self {
+        Self::Source { rank, hit: Box::new(hit.clone()) }
+    }
+}
+
+impl Citation {
+    /// A citation of a part of a passage: `chars` counts from the beginning of the passage.
+    pub(crate) fn of(hit: &Hit, marker: u32, quote: &str, chars: std::ops::Range<u32>) -> Self {
+        let passage = &hit.passage;
+        let start = passage.place.char_start;
+        Self {
+            marker,
+            passage: passage.id,
+            source: passage.source,
+            source_version: passage.source_version,
+            source_name: passage.source_name.clone(),
+            notebook: passage.notebook,
+            place: Place { char_start: start + chars.start, char_end: start + chars.end, ..passage.place.clone() },
+            quote: quote.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Which sentences of the found passages answer the question, and whether any does.
+//!
+//! A sentence is scored by how much of the question it covers (its terms weighted by how rare they are
+//! among what was found, since rare ones carry the question), by how near it is in meaning, and by
+//! whether it holds the kind of thing the question word asks for.
+
+use std::collections::{HashMap, HashSet};
+
+use quire_index::{Hit, terms};
+
+use crate::sentences::{Sentence, sentences};
+
+/// A sentence that may answer the question.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate<'a> {
+    pub(crate) hit: &'a Hit,
+    pub(crate) sentence: Sentence<'a>,
+    /// The weighted share of the question's terms in the sentence itself.
+    pub(crate) coverage: f32,
+    /// The same for sentence, headings, name of the source and the passage around it.
+    pub(crate) wide_coverage: f32,
+    /// Whether it holds what the question word asks for.
+    pub(crate) fits_question_word: bool,
+    /// How good its passage is, from 0 to 1.
+    pub(crate) passage_score: f32,
+}
+
+impl Candidate<'_> {
+    /// What can be said before meaning is compared.
+    pub(crate) fn lexical_score(&self) -> f32 {
+        let fit = if self.fits_question_word { 0.10 } else { 0.0 };
+        0.45 * self.coverage + 0.25 * self.wide_coverage + 0.20 * self.passage_score + fit
+    }
+}
+
+/// Every sentence of the hits, best first by [`Candidate::lexical_score`].
+pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'a>> {
+    let weights = Weights::new(question, hits);
+    let best = hits.iter().map(|hit| hit.scores.fused).fold(f32::EPSILON, f32::max);
+    let word = QuestionWord::of(question);
+    let mut all = Vec::new();
+    for hit in hits {
+        let around: HashSet<String> = terms(&surroundings(hit)).into_iter().collect();
+        let body: HashSet<String> = terms(&hit.passage.body).into_iter().collect();
+        for sentence in sentences(&hit.passage.body) {
+            let own: HashSet<String> = terms(sentence.text).into_iter().collect();
+            let coverage = weights.coverage(|term| own.contains(term));
+            // A term that only stands elsewhere in the passage counts half: it may belong to something else.
+            let near = weights.coverage(|term| own.contains(term) || around.contains(term));
+            let far = weights.coverage(|term| own.contains(term) || around.contains(term) || body.contains(term));
+            all.push(Candidate {
+                hit,
+                coverage,
+                wide_coverage: near.midpoint(far),
+                fits_question_word: word.fits(sentence.text),
+                passage_score: (hit.scores.fused / best).clamp(0.0, 1.0),
+                sentence,
+            });
+        }
+    }
+    all.sort_by(|a, b| b.lexical_score().total_cmp(&a.lexical_score()));
+    all
+}
+
+/// What is known about a passage besides its text: headings, title, name of the source.
+fn surroundings(hit: &Hit) -> String {
+    let name = hit.passage.source_name.replace(['-', '_', '/', '.'], " ");
+    format!("{} {name}", hit.passage.context)
+}
+
+/// How much each term of the question counts.
+struct Weights {
+    terms: Vec<(String, f32)>,
+    total: f32,
+}
+
+impl Weights {
+    fn new(question: &str, hits: &[Hit]) -> Self {
+        let mut frequency: HashMap<String, f32> = HashMap::new();
+        for hit in hits {
+            let distinct: HashSet<String> =
+                terms(&format!("{} {}", surroundings(hit), hit.passage.body)).into_iter().collect();
+            for term in distinct {
+                *frequency.entry(term).or_default() += 1.0;
+            }
+        }
+        let count = hits.len() as f32;
+        let names: HashSet<String> = proper_names(question).flat_map(|name| terms(&name)).collect();
+        let mut seen = HashSet::new();
+        let weighted: Vec<(String, f32)> = terms(question)
+            .into_iter()
+            .filter(|term| seen.insert(term.clone()))
+            .map(|term| {
+                let found_in = frequency.get(&term).copied().unwrap_or(0.0);
+                let rarity = (1.0 + (count + 0.5) / (found_in + 0.5)).ln();
+                // A name or a number that nothing mentions means that the question is about something else.
+                let weight = if names.contains(&term) { rarity * 1.5 } else { rarity };
+                (term, weight)
+            })
+            .collect();
+        let total = weighted.iter().map(|(_, weight)| weight).sum();
+        Self { terms: weighted, total }
+    }
+
+    fn coverage(&self, holds: impl Fn(&str) -> bool) -> f32 {
+        if self.total <= 0.0 {
+            return 0.0;
+        }
+        let held: f32 = self.terms.iter().filter(|(term, _)| holds(term)).map(|(_, weight)| weight).sum();
+        held / self.total
+    }
+}
+
+/// Words of the question that look like names or numbers: capitals after the first word, digits.
+fn proper_names(question: &str) -> impl Iterator<Item = String> {
+    question.split_whitespace().enumerate().filter_map(|(position, word)| {
+        let is_name = position > 0 && word.chars().next().is_some_and(char::is_uppercase);
+        (is_name || word.chars().any(|c| c.is_ascii_digit())).then(|| word.to_owned())
+    })
+}
+
+/// What the question word asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum QuestionWord {
+    Time,
+    Amount,
+    Person,
+    Other,
+}
+
+impl QuestionWord {
+    fn of(question: &str) -> Self {
+        let lower = question.to_lowercase();
+        let has = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
+        if has(&["how much", "how many", "what percent", "amount", "cost", "price", "total", "how long", "rate"]) {
+            Self::Amount
+        } else if has(&["when ", "what date", "which day", "deadline", "what time", "due"]) {
+            Self::Time
+        } else if has(&["who ", "whom", "whose", "contact"]) {
+            Self::Person
+        } else {
+            Self::Other
+        }
+    }
+
+    fn fits(self, sentence: &str) -> bool {
+        match self {
+            Self::Time => {
+                const MONTHS: [&str; 12] = [
+                    "january", "february", "march", "april", "may ", "june", "july", "august", "september",
+                    "october", "november", "december",
+                ];
+                let lower = sentence.to_lowercase();
+                MONTHS.iter().any(|month| lower.contains(month))
+                    || (lower.contains(|c: char| c.is_ascii_digit())
+                        && ["day", "week", "month", "year", ":", "-", "/"].iter().any(|unit| lower.contains(unit)))
+            }
+            Self::Amount => sentence.contains(|c: char| c.is_ascii_digit()),
+            Self::Person => sentence
+                .split_whitespace()
+                .skip(1)
+                .filter(|word| word.chars().next().is_some_and(char::is_uppercase))
+                .nth(1)
+                .is_some(),
+            Self::Other => false,
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The type of a file, found from its content.
+//!
+//! The name decides only what content cannot: Markdown is a way to read text. Knows magic numbers and
+//! parses nothing, so it is safe on any bytes.
+
+mod magic;
+
+use quire_types::MediaType;
+
+use crate::extract::{ExtractError, decode, looks_like_utf16};
+
+/// A text sample large enough for a doctype behind comments and an XML declaration.
+const SAMPLE_BYTES: usize = 4096;
+const PDF_MARK: &[u8] = b"%PDF-";
+const ZIP_END: &[u8] = b"PK\x05\x06";
+const OLE2_MARK: &[u8] = b"\xD0\xCF\x11\xE0\xA1\xB1\x1A\xE1";
+
+/// Says how to read a file, or refuses with what the file looks like. `name` may be any text.
+pub fn detect(name: &str, bytes: &[u8]) -> Result<MediaType, ExtractError> {
+    if bytes.is_empty() {
+        return Err(ExtractError::Empty);
+    }
+    if is_pdf(bytes) {
+        return Ok(MediaType::Pdf);
+    }
+    if bytes.starts_with(b"PK\x03\x04") || bytes.starts_with(ZIP_END) {
+        return zip_kind(bytes);
+    }
+    if bytes.starts_with(OLE2_MARK) {
+        return Err(old_office(bytes));
+    }
+    if let Some(found) = magic::known(bytes) {
+        return Err(unsupported(found));
+    }
+    if !is_text(bytes) {
+        return Err(unsupported("a binary file"));
+    }
+    Ok(text_kind(name, bytes))
+}
+
+/// The mark stands at the start, or behind junk from a mail program: then objects must follow, because
+/// a text may talk about PDF.
+fn is_pdf(bytes: &[u8]) -> bool {
+    let head = &bytes[..bytes.len().min(1024)];
+    match find(head, PDF_MARK) {
+        Some(0) => true,
+        Some(at) => find(&bytes[at..], b" obj").is_some() && find(&bytes[at..], b"endobj").is_some(),
+        None => false,
+    }
+}
+
+/// Names of entries stand uncompressed in a zip file.
+fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
+    let tail = &bytes[bytes.len().saturating_sub((64 << 10) + 22)..];
+    if find(tail, ZIP_END).is_none() {
+        return Err(ExtractError::damaged("Word or zip", "the end of the file is missing"));
+    }
+    let kinds: [(&[u8], &str); 6] = [
+        (b"xl/workbook", "a spreadsheet"),
+        (b"ppt/presentation", "a presentation"),
+        (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
+        (b"application/epub+zip", "an e-book (EPUB)"),
+        (b"META-INF/MANIFEST.MF", "a Java archive"),
+        (b"AndroidManifest.xml", "an Android app"),
+    ];
+    if find(bytes, b"word/document").is_some() {
+        return Ok(MediaType::Docx);
+    }
+    let kind = kinds.iter().find(|(mark, _)| find(bytes, mark).is_some());
+    Err(unsupported(kind.map_or("a zip archive", |(_, found)| found)))
+}
+
+/// Streams of an OLE2 container are named in UTF-16.
+fn old_office(bytes: &[u8]) -> ExtractError {
+    let has = |name: &str| {
+        let wide: Vec<u8> = name.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        find(bytes, &wide).is_some()
+    };
+    let found = if has("EncryptedPackage") {
+        "the document is password-protected"
+    } else if has("WordDocument") {
+        "this is the old Word format (.doc)"
+    } else if has("Workbook") {
+        return unsupported("an old Excel spreadsheet (.xls)");
+    } else if has("__nameid_version1.0") {
+        return unsupported("an Outlook message (.msg)");
+    } else {
+        "the document is password-protected or in an old Office format"
+    };
+    ExtractError::OldOffice { found: found.into() }
+}
+
+fn is_text(bytes: &[u8]) -> bool {
+    let has_wide_mark = bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF");
+    if has_wide_mark || looks_like_utf16(bytes).is_some() {
+        return true;
+    }
+    let head = &bytes[..bytes.len().min(8192)];
+    let controls = head.iter().filter(|byte| matches!(byte, 1..=8 | 14..=26 | 28..=31)).count();
+    !bytes.contains(&0) && controls * 20 <= head.len()
+}
+
+fn text_kind(name: &str, bytes: &[u8]) -> MediaType {
+    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = extension.as_deref().unwrap_or_default();
+    let is_markdown = matches!(extension, "md" | "markdown");
+    let sample = decode(&bytes[..bytes.len().min(SAMPLE_BYTES)], None).to_ascii_lowercase();
+    let start = after_preamble(&sample);
+    let is_page = ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| start.starts_with(tag));
+    // Markdown and plain text may begin with a tag; a page without a frame needs its extension.
+    let is_fragment = matches!(extension, "html" | "htm" | "xhtml") && start.starts_with('<');
+    match (is_page || is_fragment, is_markdown) {
+        (true, _) => MediaType::Html,
+        (false, true) => MediaType::Markdown,
+        (false, false) => MediaType::Text,
+    }
+}
+
+/// Skips white space, comments and the XML declaration.
+fn after_preamble(sample: &str) -> &str {
+    let mut rest = sample.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    loop {
+        let end = match rest {
+            _ if rest.starts_with("<!--") => "-->",
+            _ if rest.starts_with("<?") => "?>",
+            _ => return rest,
+        };
+        match rest.split_once(end) {
+            Some((_, after)) => rest = after.trim_start(),
+            None => return rest,
+        }
+    }
+}
+
+fn unsupported(found: &str) -> ExtractError {
+    ExtractError::Unsupported { found: found.into() }
+}
+
+fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle)
+}

@@ -1,0 +1,258 @@
+//! From poppler's lines to paragraphs: page headers dropped, wrapped lines joined, hyphens at line ends
+//! undone. Tables stay lines, because their columns are gone by now.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::builder::Builder;
+use super::super::document::BlockKind;
+use super::super::error::ExtractError;
+use super::headings::{Look, look};
+
+/// Lines at the top and at the bottom of a page that may repeat on every page.
+const EDGE_LINES: usize = 2;
+const BULLETS: &[char] = &['•', '◦', '▪', '‣', '·', '∙', '●', '○', '■', '–', '—', '-', '*', '\u{f0b7}', '➢'];
+
+pub(super) fn write(text: &str, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+    let mut pages: Vec<Vec<&str>> = text.split('\u{c}').map(|page| page.lines().map(str::trim).collect()).collect();
+    drop_repeated_edges(&mut pages);
+    let compounds = hyphenated_words(&pages);
+    for (index, lines) in pages.iter().enumerate() {
+        let page = Page { number: u32::try_from(index + 1).ok(), width: usual_width(lines), compounds: &compounds };
+        page.write(lines, builder)?;
+    }
+    Ok(())
+}
+
+struct Page<'a> {
+    number: Option<u32>,
+    /// How long a full line is, in characters.
+    width: usize,
+    compounds: &'a HashSet<&'a str>,
+}
+
+impl Page<'_> {
+    fn write(&self, lines: &[&str], builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+        let groups: Vec<&[&str]> = lines.split(|line| line.is_empty()).filter(|group| !group.is_empty()).collect();
+        let mut paragraph = Paragraph::default();
+        for (at, group) in groups.iter().enumerate() {
+            if !self.continues(&paragraph, group[0]) {
+                paragraph.flush(self, builder)?;
+            }
+            let next_chars = groups.get(at + 1).map_or(0, |next| next.iter().map(|line| line.len()).sum());
+            self.group(group, next_chars, &mut paragraph, builder)?;
+        }
+        paragraph.flush(self, builder)
+    }
+
+    /// Adds lines that stand together. They may start with headings and hold several paragraphs.
+    fn group<'l>(
+        &self,
+        lines: &[&'l str],
+        next_chars: usize,
+        paragraph: &mut Paragraph<'l>,
+        builder: &mut Builder<'_>,
+    ) -> Result<(), ExtractError> {
+        for (at, line) in lines.iter().enumerate() {
+            let before = at.checked_sub(1).map(|before| lines[before]);
+            let starts = before.is_none_or(|before| self.ends_paragraph(before, line));
+            if is_bullet(line) {
+                // A bullet in a column of its own arrives as a line of its own.
+                paragraph.flush(self, builder)?;
+                paragraph.bullet = true;
+                continue;
+            }
+            let follows = lines.get(at + 1).copied();
+            let has_text_below = follows.is_some() || next_chars >= 20;
+            let stands_alone = lines.len() == 1 && next_chars >= 80;
+            let level = match look(line) {
+                _ if paragraph.bullet || !paragraph.text.is_empty() && !starts => None,
+                // A second number of the same depth right below makes it a list.
+                Look::Numbered(level) if starts && follows.is_none_or(|next| look(next) != look(line)) => Some(level),
+                Look::Capitals if starts && has_text_below => Some(1),
+                Look::Perhaps if stands_alone && paragraph.text.is_empty() => Some(2),
+                _ => None,
+            };
+            if let Some(level) = level {
+                paragraph.flush(self, builder)?;
+                builder.heading(level, line, self.number)?;
+                continue;
+            }
+            let item = if starts { numbered_item(line) } else { None }.or_else(|| bullet_item(line));
+            if starts || item.is_some() {
+                let keeps = at == 0 && self.continues(paragraph, line) && item.is_none();
+                if !keeps {
+                    paragraph.flush(self, builder)?;
+                }
+            }
+            if std::mem::take(&mut paragraph.bullet) {
+                paragraph.is_item = true;
+                paragraph.text.push_str("- ");
+            }
+            match item {
+                Some(item) => {
+                    paragraph.is_item = true;
+                    paragraph.text.push_str(&item);
+                    paragraph.last = line;
+                }
+                None => self.join(paragraph, line),
+            }
+        }
+        Ok(())
+    }
+
+    /// A line that stops well before the margin at the end of a sentence is the last of its paragraph,
+    /// and so is a heading.
+    fn ends_paragraph(&self, line: &str, next: &str) -> bool {
+        let is_short = line.chars().count() * 10 < self.width * 8;
+        let is_heading = match (look(line), look(next)) {
+            (Look::Numbered(level), Look::Numbered(below)) => below > level,
+            (Look::Numbered(_) | Look::Capitals, _) => true,
+            _ => false,
+        };
+        is_short && (is_heading || ends_sentence(line)) && !next.starts_with(char::is_lowercase)
+    }
+
+    /// Whether a group of lines goes on with the paragraph before the gap: an item broken by its
+    /// layout, or a sentence broken by a picture.
+    fn continues(&self, paragraph: &Paragraph<'_>, line: &str) -> bool {
+        let is_full = paragraph.last.chars().count() * 10 >= self.width * 8;
+        let is_open = is_full && !paragraph.last.is_empty() && !ends_sentence(paragraph.last);
+        is_open && (line.starts_with(char::is_lowercase) || (paragraph.is_item && look(line) == Look::Text))
+    }
+
+    fn join<'l>(&self, paragraph: &mut Paragraph<'l>, line: &'l str) {
+        let last = std::mem::replace(&mut paragraph.last, line);
+        if last.is_empty() {
+            paragraph.text.push_str(line);
+            return;
+        }
+        match self.hyphen(last, line) {
+            Hyphen::OfTheLine => {
+                let end = paragraph.text.trim_end_matches(['-', '\u{ad}', '‐']).len();
+                paragraph.text.truncate(end);
+            }
+            Hyphen::OfTheWord => {}
+            // Lines far from the margin are cells or verses; they stay lines.
+            Hyphen::None if last.chars().count() * 2 < self.width && !line.starts_with(char::is_lowercase) => {
+                paragraph.text.push('\n');
+            }
+            Hyphen::None => paragraph.text.push(' '),
+        }
+        paragraph.text.push_str(line);
+    }
+
+    fn hyphen(&self, last: &str, line: &str) -> Hyphen {
+        let Some(stem) = last.strip_suffix(['-', '\u{ad}', '‐']) else { return Hyphen::None };
+        let word_start = stem.rsplit(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap_or("");
+        let word_end = line.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap_or("");
+        if !word_start.ends_with(char::is_alphabetic) || word_end.is_empty() {
+            return Hyphen::None;
+        }
+        let is_compound = self.compounds.contains(format!("{word_start}-{word_end}").as_str());
+        let continues = word_end.starts_with(char::is_lowercase);
+        if continues && !is_compound { Hyphen::OfTheLine } else { Hyphen::OfTheWord }
+    }
+}
+
+enum Hyphen {
+    /// There because the line was full: "pay-" "ment".
+    OfTheLine,
+    /// Part of the word: "long-" "term".
+    OfTheWord,
+    None,
+}
+
+#[derive(Default)]
+struct Paragraph<'l> {
+    text: String,
+    last: &'l str,
+    is_item: bool,
+    /// Whether a lone bullet stands before what comes next.
+    bullet: bool,
+}
+
+impl Paragraph<'_> {
+    fn flush(&mut self, page: &Page<'_>, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+        let text = std::mem::take(&mut self.text);
+        let kind = if std::mem::take(&mut self.is_item) { BlockKind::ListItem } else { BlockKind::Paragraph };
+        self.last = "";
+        builder.push(kind, &text, page.number)
+    }
+}
+
+fn ends_sentence(line: &str) -> bool {
+    line.ends_with(['.', '!', '?', ':', '”', '"'])
+}
+
+fn is_bullet(line: &str) -> bool {
+    line.chars().count() == 1 && line.starts_with(BULLETS)
+}
+
+/// The text of a list item with a bullet.
+fn bullet_item(line: &str) -> Option<String> {
+    let (marker, rest) = line.split_once(' ')?;
+    is_bullet(marker).then(|| format!("- {}", rest.trim_start()))
+}
+
+/// The text of a list item with a number or a letter: "1.", "(a)".
+fn numbered_item(line: &str) -> Option<String> {
+    let (marker, _) = line.split_once(' ')?;
+    let inner = marker.trim_start_matches('(').strip_suffix([')', '.'])?;
+    let is_number = (1..=2).contains(&inner.len()) && inner.chars().all(|c| c.is_ascii_digit());
+    let is_letter = inner.len() == 1 && inner.chars().all(|c| c.is_ascii_lowercase());
+    (is_number || is_letter).then(|| line.to_owned())
+}
+
+/// The length that a full line reaches: the ninth decile of the lines that are not tiny.
+fn usual_width(lines: &[&str]) -> usize {
+    let mut widths: Vec<usize> = lines.iter().map(|line| line.chars().count()).filter(|width| *width > 20).collect();
+    widths.sort_unstable();
+    widths.get(widths.len() * 9 / 10).copied().unwrap_or(0)
+}
+
+/// Words that are written with a hyphen in the middle of a line somewhere.
+fn hyphenated_words<'a>(pages: &[Vec<&'a str>]) -> HashSet<&'a str> {
+    let words = pages.iter().flatten().flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '-'));
+    words.filter(|word| word.trim_matches('-').contains('-')).collect()
+}
+
+/// Empties lines at the edges of pages that come back on many pages, page numbers aside.
+fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
+    let mut counts: HashMap<String, usize> = HashMap::new();
+    for page in pages.iter() {
+        let edges: HashSet<String> = edges(page).map(|at| shape(page[at])).collect();
+        for edge in edges {
+            *counts.entry(edge).or_default() += 1;
+        }
+    }
+    let written = pages.iter().filter(|page| page.iter().any(|line| !line.is_empty())).count();
+    let often = (written * 2 / 5).max(3);
+    for page in pages.iter_mut() {
+        let repeated: Vec<usize> = edges(page).filter(|at| counts.get(&shape(page[*at])).is_some_and(|count| *count >= often)).collect();
+        for at in repeated {
+            page[at] = "";
+        }
+    }
+}
+
+/// The first and the last written lines of a page.
+fn edges(page: &[&str]) -> impl Iterator<Item = usize> {
+    let written: Vec<usize> = (0..page.len()).filter(|at| !page[*at].is_empty()).collect();
+    let last = written.len().saturating_sub(EDGE_LINES).max(EDGE_LINES.min(written.len()));
+    let chosen: Vec<usize> = written.iter().take(EDGE_LINES).chain(&written[last..]).copied().collect();
+    chosen.into_iter()
+}
+
+/// A line with its numbers hidden, so that "Page 3 of 9" equals "Page 4 of 9".
+fn shape(line: &str) -> String {
+    let mut shape = String::new();
+    for c in line.chars().take(200) {
+        match c {
+            '0'..='9' if shape.ends_with('#') => {}
+            '0'..='9' => shape.push('#'),
+            c => shape.push(c),
+        }
+    }
+    // Front matter counts its pages in Roman numerals.
+    if (1..=6).contains(&shape.len()) && shape.chars().all(|c| "ivxlc".contains(c)) { "#".into() } else { shape }
+}

@@ -1,0 +1,121 @@
+//! Tables as lines: the header row is repeated in every row, so that a row can be found and quoted
+//! alone.
+
+use super::builder::{Builder, one_line};
+use super::document::BlockKind;
+use super::error::ExtractError;
+
+const HEADER_CHARS: usize = 80;
+/// Wider rows are cut here before they are stored; a real table never is this wide.
+const MAX_COLUMNS: usize = 1_000;
+
+/// The rows of one table while it is read.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    rows: Vec<Vec<String>>,
+    header: Header,
+}
+
+/// What is known about the first row.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Header {
+    /// The file says nothing; the cells decide.
+    #[default]
+    Guess,
+    /// The file marks it as the header.
+    First,
+    /// The file marks no header and means it.
+    None,
+}
+
+impl Table {
+    pub(super) fn with_header(header: Header) -> Self {
+        Self { rows: Vec::new(), header }
+    }
+
+    pub(super) fn mark_header(&mut self) {
+        if self.rows.len() == 1 {
+            self.header = Header::First;
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    pub(super) fn row(&mut self) {
+        self.rows.push(Vec::new());
+    }
+
+    pub(super) fn cell(&mut self, text: &str) {
+        if let Some(row) = self.rows.last_mut()
+            && row.len() < MAX_COLUMNS
+        {
+            row.push(one_line(text));
+        }
+    }
+
+    /// The cell above the next one, for cells merged over several rows.
+    pub(super) fn above(&self) -> String {
+        let mut last = self.rows.iter().rev();
+        let column = last.next().map_or(0, Vec::len);
+        last.next().and_then(|row| row.get(column)).cloned().unwrap_or_default()
+    }
+
+    /// All cells in one line, for a table inside a cell.
+    pub(super) fn flatten(&self) -> String {
+        let cells = self.rows.iter().flatten().filter(|cell| !cell.is_empty());
+        cells.map(String::as_str).collect::<Vec<_>>().join("; ")
+    }
+
+    pub(super) fn write(self, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+        let has_header = match self.header {
+            Header::First => true,
+            Header::None => false,
+            Header::Guess => self.first_row_looks_like_header(),
+        };
+        let mut rows = self.rows.into_iter();
+        let mut header = Vec::new();
+        if has_header && rows.len() > 1 {
+            header = rows.next().unwrap_or_default();
+        }
+        for row in rows {
+            builder.push(BlockKind::TableRow, &line(&header, &row), None)?;
+        }
+        Ok(())
+    }
+
+    /// Three columns or more have headers as a rule. Two columns may be a list of names and values:
+    /// they have a header when values carry digits and the first row does not.
+    fn first_row_looks_like_header(&self) -> bool {
+        let has_digit = |row: &Vec<String>| row.get(1).is_some_and(|cell| cell.contains(|c: char| c.is_ascii_digit()));
+        match self.rows.split_first() {
+            Some((first, rest)) if first.len() == 2 => !has_digit(first) && rest.iter().all(has_digit),
+            Some((first, _)) => first.len() > 2 && first.iter().filter(|cell| !cell.is_empty()).count() > 1,
+            None => false,
+        }
+    }
+}
+
+fn line(header: &[String], row: &[String]) -> String {
+    if header.is_empty() && row.len() == 2 && !row[0].is_empty() && !row[1].is_empty() {
+        return format!("{}: {}", row[0].trim_end_matches(':'), row[1]);
+    }
+    let mut line = String::new();
+    for (column, value) in row.iter().enumerate() {
+        if value.is_empty() {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str("; ");
+        }
+        if let Some(name) = header.get(column)
+            && !name.is_empty()
+        {
+            line.extend(name.trim_end_matches(':').chars().take(HEADER_CHARS));
+            line.push_str(": ");
+        }
+        line.push_str(value);
+    }
+    line
+}

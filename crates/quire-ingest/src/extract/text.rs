@@ -1,0 +1,84 @@
+//! Plain text, and the encodings of all text formats.
+//!
+//! Knows no structure beyond blank lines: a line of a text file may be anything.
+
+use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
+use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+
+use super::builder::Builder;
+use super::document::{BlockKind, Document};
+use super::error::ExtractError;
+use super::limits::Limits;
+
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+    let text = decode(bytes, None);
+    let mut builder = Builder::new(limits, bytes.len());
+    let mut paragraph_start = None;
+    let mut at = 0_usize;
+    for line in text.split_inclusive(['\n', '\r', '\u{c}']) {
+        if line.chars().all(char::is_whitespace) {
+            // The second half of "\r\n" is no blank line.
+            let inside_crlf = line == "\n" && text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\r');
+            if !inside_crlf && let Some(start) = paragraph_start.take() {
+                builder.push(BlockKind::Paragraph, &text[start..at], None)?;
+            }
+        } else if paragraph_start.is_none() {
+            paragraph_start = Some(at);
+        }
+        at += line.len();
+    }
+    if let Some(start) = paragraph_start {
+        builder.push(BlockKind::Paragraph, &text[start..], None)?;
+    }
+    builder.finish()
+}
+
+/// Text in any encoding. `declared` is what the file says about itself; a byte-order mark and valid
+/// UTF-8 beat it, because labels are wrong more often than those.
+pub(crate) fn decode(bytes: &[u8], declared: Option<&'static Encoding>) -> String {
+    if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
+        return encoding.decode_without_bom_handling(&bytes[mark..]).0.into_owned();
+    }
+    if let Some(encoding) = looks_like_utf16(bytes) {
+        return encoding.decode_without_bom_handling(bytes).0.into_owned();
+    }
+    if is_mostly_utf8(bytes) {
+        return String::from_utf8_lossy(bytes).into_owned();
+    }
+    let encoding = declared.filter(|encoding| *encoding != UTF_8).unwrap_or_else(|| guess(bytes));
+    encoding.decode_without_bom_handling(bytes).0.into_owned()
+}
+
+fn guess(bytes: &[u8]) -> &'static Encoding {
+    let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
+    detector.feed(bytes, true);
+    detector.guess(None, Utf8Detection::Deny)
+}
+
+/// Valid UTF-8, or UTF-8 with a few broken places: a cut end, one bad byte in a long text.
+fn is_mostly_utf8(bytes: &[u8]) -> bool {
+    let (mut good, mut bad) = (0_usize, 0_usize);
+    for chunk in bytes.utf8_chunks() {
+        good += chunk.valid().bytes().filter(|byte| *byte >= 0xC0).count();
+        bad += usize::from(!chunk.invalid().is_empty());
+    }
+    bad == 0 || good >= bad * 20
+}
+
+/// UTF-16 without a byte-order mark: one half of nearly all pairs is zero, the other hardly ever.
+pub(crate) fn looks_like_utf16(bytes: &[u8]) -> Option<&'static Encoding> {
+    let pairs = bytes[..bytes.len().min(4096)].as_chunks::<2>().0;
+    let zeros = |side: usize| pairs.iter().filter(|pair| pair[side] == 0).count();
+    let (first, second) = (zeros(0), zeros(1));
+    let most = |count: usize| count * 10 >= pairs.len() * 6;
+    let few = |count: usize| count * 20 <= pairs.len();
+    if pairs.is_empty() {
+        None
+    } else if most(second) && few(first) {
+        Some(UTF_16LE)
+    } else if most(first) && few(second) {
+        Some(UTF_16BE)
+    } else {
+        None
+    }
+}

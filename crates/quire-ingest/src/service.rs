@@ -1,0 +1,173 @@
+//! Adding and removing sources: the fast, transactional half of ingest.
+
+use std::fmt::Display;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use tokio::sync::Notify;
+
+use quire_models::Embedder;
+use quire_store::sources::{self, Added, NewContent, Source};
+use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
+use quire_types::{NotebookId, SourceId};
+
+use crate::Error;
+use crate::passages::PassageOptions;
+use crate::sandbox::Extractor;
+use crate::tasks::{PurgeObjects, ReadSource};
+
+/// What ingest is built from.
+pub struct IngestConfig {
+    /// Rows and bytes.
+    pub store: Store,
+    /// Turns passages into vectors.
+    pub embedder: Embedder,
+    /// Reads files in a child process.
+    pub extractor: Extractor,
+    /// How text is cut.
+    pub passages: PassageOptions,
+    /// Rung after something was enqueued.
+    pub bell: Arc<Notify>,
+    /// The largest file.
+    pub file_bytes: u64,
+    /// How long bytes outlive the rows that named them, so that a restored database still finds them.
+    pub object_grace: Duration,
+}
+
+/// Adds, removes and reads sources.
+#[derive(Clone)]
+pub struct Ingest {
+    pub(crate) config: Arc<IngestConfig>,
+}
+
+impl Ingest {
+    /// Ingest with these parts.
+    pub fn new(config: IngestConfig) -> Self {
+        Self { config: Arc::new(config) }
+    }
+
+    /// Adds content under a name. Returns when it is durable and queued, not when it can be found.
+    pub async fn add<E: Display>(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        name: &str,
+        bytes: BoxStream<'_, Result<Bytes, E>>,
+    ) -> Result<Added, Error> {
+        let name = clean_name(name)?;
+        let objects = self.config.store.objects();
+        let upload = objects
+            .upload(placement, bytes, self.config.file_bytes)
+            .await
+            .map_err(|error| match error {
+                UploadError::Source(error) => Error::CutOff(error.to_string()),
+                UploadError::Store(error) => Error::Store(error),
+            })?;
+        let added = self.add_row(placement, notebook, &name, &upload).await;
+        // Bytes that no row names are of no use; one that can't be removed is only an orphan.
+        if !matches!(added, Ok(Added::Created(_) | Added::Updated(_))) {
+            drop(objects.delete(&upload.key).await);
+        }
+        let added = added?;
+        self.config.bell.notify_one();
+        Ok(added)
+    }
+
+    async fn add_row(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        name: &str,
+        upload: &Upload,
+    ) -> Result<Added, Error> {
+        if upload.size_bytes == 0 {
+            return Err(Error::Empty);
+        }
+        let mut tx = self.config.store.tenant(placement).await?;
+        let content = NewContent {
+            name,
+            content_hash: &upload.content_hash,
+            size_bytes: i64::try_from(upload.size_bytes).unwrap_or(i64::MAX),
+            object: &upload.key,
+        };
+        let added = sources::add(&mut tx, notebook, &content).await?;
+        if let Added::Created(source) | Added::Updated(source) = &added {
+            quire_queue::enqueue(&mut tx, &ReadSource::of(source)).await?;
+        }
+        tx.commit().await?;
+        Ok(added)
+    }
+
+    /// Queues a failed source again.
+    pub async fn retry(&self, placement: Placement, id: SourceId) -> Result<Source, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let source = sources::retry(&mut tx, id).await?;
+        quire_queue::enqueue(&mut tx, &ReadSource::of(&source)).await?;
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(source)
+    }
+
+    /// Removes a source; it can't be found from the moment this returns.
+    pub async fn delete_source(&self, placement: Placement, id: SourceId) -> Result<(), Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let objects = sources::delete(&mut tx, id).await?;
+        self.purge(&mut tx, &objects).await?;
+        Ok(tx.commit().await?)
+    }
+
+    /// Removes a notebook with all its sources; nothing of it can be found from the moment this returns.
+    pub async fn delete_notebook(&self, placement: Placement, id: NotebookId) -> Result<(), Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let objects = notebooks::delete(&mut tx, id).await?;
+        self.purge(&mut tx, &objects).await?;
+        Ok(tx.commit().await?)
+    }
+
+    pub(crate) async fn purge(&self, tx: &mut TenantTx, objects: &[ObjectKey]) -> Result<(), Error> {
+        // One task of bounded size each, so that a large notebook does not make one long task.
+        for part in objects.chunks(500) {
+            let task = PurgeObjects { objects: part.to_vec() };
+            quire_queue::enqueue_after(tx, &task, self.config.object_grace).await?;
+        }
+        Ok(())
+    }
+}
+
+/// A name as it is stored: one line, forward slashes, no leading `./` or `/`.
+fn clean_name(name: &str) -> Result<String, Error> {
+    let name = name.replace('\\', "/");
+    let name = name.trim_start_matches("./").trim_matches('/').trim();
+    if name.is_empty() || name.chars().count() > 500 {
+        return Err(Error::Name("a source's name has 1 to 500 characters".to_owned()));
+    }
+    if name.chars().any(char::is_control) {
+        return Err(Error::Name("a source's name can't hold control characters".to_owned()));
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_cleaned_and_useless_ones_refused() {
+        for (given, expected) in [
+            ("plan.pdf", Some("plan.pdf")),
+            ("./logs/may 3.md", Some("logs/may 3.md")),
+            ("logs\\may.md", Some("logs/may.md")),
+            ("/etc/passwd", Some("etc/passwd")),
+            ("Zürich – Maß.txt", Some("Zürich – Maß.txt")),
+            ("", None),
+            ("  ", None),
+            ("///", None),
+            ("a\nb", None),
+        ] {
+            assert_eq!(clean_name(given).ok().as_deref(), expected, "{given:?}");
+        }
+        assert!(clean_name(&"x".repeat(501)).is_err());
+    }
+}

@@ -1,0 +1,27 @@
+//! The background half of ingest.
+
+mod purge_objects;
+mod read_source;
+
+pub use purge_objects::PurgeObjects;
+pub use read_source::ReadSource;
+
+use quire_queue::{Attempt, Failure};
+use quire_store::{Placement, Store, tenants};
+use quire_types::{ErrorKind, Kind};
+
+/// Where the task's tenant lives now; none when the tenant is gone and so is the work.
+async fn placement(store: &Store, attempt: &Attempt) -> Result<Option<Placement>, quire_store::Error> {
+    let mut tx = store.system().await?;
+    let tenant = tenants::get(&mut tx, attempt.tenant).await;
+    tx.commit().await?;
+    match tenant {
+        Ok(tenant) => Ok(Some(tenant.placement())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn failure(error: impl Into<crate::Error>) -> Failure {
+    Failure::of(&error.into())
+}

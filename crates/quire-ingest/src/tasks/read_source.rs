@@ -1,0 +1,146 @@
+//! Reading one version of a source: text, passages, vectors, and the step that makes them findable.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use quire_queue::{Attempt, Failure, Task};
+use quire_store::passages::{self, NewPassage, Published};
+use quire_store::sources::{self, Source};
+use quire_store::{ObjectKey, Placement};
+use quire_types::{ErrorKind, Kind, SourceId, SourceState};
+
+use super::{failure, placement};
+use crate::extract::Document;
+use crate::passages::{PassageDraft, passages as cut};
+use crate::{Error, Ingest};
+
+/// Passages that are embedded in one call.
+const EMBED_ROWS: usize = 128;
+
+/// Makes one version of a source searchable.
+#[derive(Serialize, Deserialize)]
+pub struct ReadSource {
+    /// The source.
+    pub source: SourceId,
+    /// The version; the task is void once there is a newer one.
+    pub version: i32,
+}
+
+impl ReadSource {
+    /// The task for the latest version of a source.
+    pub fn of(source: &Source) -> Self {
+        Self { source: source.id, version: source.latest_version }
+    }
+
+    async fn read(&self, ingest: &Ingest, placement: Placement) -> Result<(), Error> {
+        let config = &ingest.config;
+        let Some((name, object)) = self.start(ingest, placement).await? else {
+            return Ok(());
+        };
+        let bytes = config.store.objects().read(&object).await?;
+        let extraction = config.extractor.extract(&name, bytes).await?;
+        let drafts = cut(&extraction.document, &name, &config.passages);
+        if !self.move_to(ingest, placement, SourceState::Embedding, None).await? {
+            return Ok(());
+        }
+        let new = embed(ingest, drafts).await?;
+        self.publish(ingest, placement, &extraction.document, extraction.media, &new).await
+    }
+
+    /// The name and the bytes to read; none when the work is void.
+    async fn start(&self, ingest: &Ingest, placement: Placement) -> Result<Option<(String, ObjectKey)>, Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        let source = match sources::get(&mut tx, self.source).await {
+            Ok(source) => source,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if !sources::set_state(&mut tx, self.source, self.version, SourceState::Extracting, None).await? {
+            return Ok(None);
+        }
+        let object = sources::object(&mut tx, self.source, self.version).await?;
+        tx.commit().await?;
+        Ok(Some((source.name, object)))
+    }
+
+    async fn move_to(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        state: SourceState,
+        reason: Option<&str>,
+    ) -> Result<bool, Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        let moved = sources::set_state(&mut tx, self.source, self.version, state, reason).await?;
+        tx.commit().await?;
+        Ok(moved)
+    }
+
+    async fn publish(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        document: &Document,
+        media: quire_types::MediaType,
+        new: &[NewPassage],
+    ) -> Result<(), Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
+        let published = passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
+        if let Published::Searchable { replaced: Some(old) } = published {
+            let object = sources::object(&mut tx, self.source, old).await?;
+            ingest.purge(&mut tx, &[object]).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+}
+
+/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once.
+async fn embed(ingest: &Ingest, drafts: Vec<PassageDraft>) -> Result<Vec<NewPassage>, Error> {
+    let mut new = Vec::with_capacity(drafts.len());
+    let mut drafts = drafts.into_iter().peekable();
+    while drafts.peek().is_some() {
+        let part: Vec<PassageDraft> = drafts.by_ref().take(EMBED_ROWS).collect();
+        let texts = part.iter().map(|draft| format!("{}\n{}", draft.context, draft.text)).collect();
+        let vectors = ingest.config.embedder.embed(texts).await?;
+        new.extend(part.into_iter().zip(vectors).map(|(draft, embedding)| NewPassage {
+            context: draft.context,
+            body: draft.text,
+            place: draft.place,
+            embedding,
+        }));
+    }
+    Ok(new)
+}
+
+#[async_trait]
+impl Task for ReadSource {
+    const KIND: &'static str = "read-source";
+    const TIMEOUT: Duration = Duration::from_secs(1_800);
+    type Context = Ingest;
+
+    async fn run(&self, ingest: &Ingest, attempt: &Attempt) -> Result<(), Failure> {
+        let Some(placement) = placement(&ingest.config.store, attempt).await.map_err(failure)? else {
+            return Ok(());
+        };
+        let Err(error) = self.read(ingest, placement).await else {
+            return Ok(());
+        };
+        if error.kind().is_transient() && attempt.number < attempt.of {
+            let reason = format!("try {} of {} failed and will be repeated: {error}", attempt.number, attempt.of);
+            // Only a courtesy to whoever watches; the failure itself is what counts.
+            drop(self.move_to(ingest, placement, SourceState::Queued, Some(&reason)).await);
+        }
+        Err(Failure::of(&error))
+    }
+
+    async fn gave_up(&self, ingest: &Ingest, attempt: &Attempt, failed: &Failure) -> Result<(), Failure> {
+        let Some(placement) = placement(&ingest.config.store, attempt).await.map_err(failure)? else {
+            return Ok(());
+        };
+        self.move_to(ingest, placement, SourceState::Failed, Some(&failed.message)).await.map_err(failure)?;
+        Ok(())
+    }
+}

