@@ -44,7 +44,9 @@ fn is_pdf(bytes: &[u8]) -> bool {
     let head = &bytes[..bytes.len().min(1024)];
     match find(head, PDF_MARK) {
         Some(0) => true,
-        Some(at) => find(&bytes[at..], b" obj").is_some() && find(&bytes[at..], b"endobj").is_some(),
+        Some(at) => {
+            find(&bytes[at..], b" obj").is_some() && find(&bytes[at..], b"endobj").is_some()
+        }
         None => false,
     }
 }
@@ -53,12 +55,18 @@ fn is_pdf(bytes: &[u8]) -> bool {
 fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
     let tail = &bytes[bytes.len().saturating_sub((64 << 10) + 22)..];
     if find(tail, ZIP_END).is_none() {
-        return Err(ExtractError::damaged("Word or zip", "the end of the file is missing"));
+        return Err(ExtractError::damaged(
+            "Word or zip",
+            "the end of the file is missing",
+        ));
     }
     let kinds: [(&[u8], &str); 6] = [
         (b"xl/workbook", "a spreadsheet"),
         (b"ppt/presentation", "a presentation"),
-        (b"application/vnd.oasis.opendocument", "an OpenDocument file"),
+        (
+            b"application/vnd.oasis.opendocument",
+            "an OpenDocument file",
+        ),
         (b"application/epub+zip", "an e-book (EPUB)"),
         (b"META-INF/MANIFEST.MF", "a Java archive"),
         (b"AndroidManifest.xml", "an Android app"),
@@ -67,7 +75,9 @@ fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
         return Ok(MediaType::Docx);
     }
     let kind = kinds.iter().find(|(mark, _)| find(bytes, mark).is_some());
-    Err(unsupported(kind.map_or("a zip archive", |(_, found)| found)))
+    Err(unsupported(
+        kind.map_or("a zip archive", |(_, found)| found),
+    ))
 }
 
 /// Streams of an OLE2 container are named in UTF-16.
@@ -87,7 +97,9 @@ fn old_office(bytes: &[u8]) -> ExtractError {
     } else {
         "the document is password-protected or in an old Office format"
     };
-    ExtractError::OldOffice { found: found.into() }
+    ExtractError::OldOffice {
+        found: found.into(),
+    }
 }
 
 fn is_text(bytes: &[u8]) -> bool {
@@ -96,17 +108,24 @@ fn is_text(bytes: &[u8]) -> bool {
         return true;
     }
     let head = &bytes[..bytes.len().min(8192)];
-    let controls = head.iter().filter(|byte| matches!(byte, 1..=8 | 14..=26 | 28..=31)).count();
+    let controls = head
+        .iter()
+        .filter(|byte| matches!(byte, 1..=8 | 14..=26 | 28..=31))
+        .count();
     !bytes.contains(&0) && controls * 20 <= head.len()
 }
 
 fn text_kind(name: &str, bytes: &[u8]) -> MediaType {
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension.to_ascii_lowercase());
+    let extension = name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension.to_ascii_lowercase());
     let extension = extension.as_deref().unwrap_or_default();
     let is_markdown = matches!(extension, "md" | "markdown");
     let sample = decode(&bytes[..bytes.len().min(SAMPLE_BYTES)], None).to_ascii_lowercase();
     let start = after_preamble(&sample);
-    let is_page = ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| start.starts_with(tag));
+    let is_page = ["<!doctype html", "<html", "<head", "<body"]
+        .iter()
+        .any(|tag| start.starts_with(tag));
     // Markdown and plain text may begin with a tag; a page without a frame needs its extension.
     let is_fragment = matches!(extension, "html" | "htm" | "xhtml") && start.starts_with('<');
     match (is_page || is_fragment, is_markdown) {
@@ -133,9 +152,13 @@ fn after_preamble(sample: &str) -> &str {
 }
 
 fn unsupported(found: &str) -> ExtractError {
-    ExtractError::Unsupported { found: found.into() }
+    ExtractError::Unsupported {
+        found: found.into(),
+    }
 }
 
 fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
-    bytes.windows(needle.len()).position(|window| window == needle)
+    bytes
+        .windows(needle.len())
+        .position(|window| window == needle)
 }

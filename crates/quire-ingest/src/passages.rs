@@ -31,7 +31,12 @@ pub struct PassageOptions {
 
 impl Default for PassageOptions {
     fn default() -> Self {
-        Self { target_chars: 900, max_chars: 1300, min_chars: 300, overlap_chars: 150 }
+        Self {
+            target_chars: 900,
+            max_chars: 1300,
+            min_chars: 300,
+            overlap_chars: 150,
+        }
     }
 }
 
@@ -53,18 +58,37 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
     let index = CharIndex::new(&document.text);
     let sizes = pack::Sizes::new(options);
     let units = split::units(document, &index, &sizes);
-    let title = document.title.as_deref().map(str::trim).filter(|title| !title.is_empty()).unwrap_or(name);
+    let title = document
+        .title
+        .as_deref()
+        .map(str::trim)
+        .filter(|title| !title.is_empty())
+        .unwrap_or(name);
     let mut drafts = Vec::new();
     for group in pack::groups(&units, &sizes) {
-        let (Some(first), Some(last)) = (units.get(group.start), units.get(group.end - 1)) else { continue };
-        let (char_start, char_end) = (if group.overlaps { first.overlap_start } else { first.start }, last.end);
+        let (Some(first), Some(last)) = (units.get(group.start), units.get(group.end - 1)) else {
+            continue;
+        };
+        let (char_start, char_end) = (
+            if group.overlaps {
+                first.overlap_start
+            } else {
+                first.start
+            },
+            last.end,
+        );
         let blocks = &document.blocks[first.block..=last.block];
         let heading_path = common_path(blocks, &document.text, &index);
         drafts.push(PassageDraft {
             ordinal: u32::try_from(drafts.len()).unwrap_or(u32::MAX),
             text: index.slice(&document.text, char_start, char_end).to_owned(),
             context: context(title, &heading_path),
-            place: Place { page: blocks.first().and_then(|block| block.page), heading_path, char_start, char_end },
+            place: Place {
+                page: blocks.first().and_then(|block| block.page),
+                heading_path,
+                char_start,
+                char_end,
+            },
         });
     }
     drafts
@@ -74,10 +98,17 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
 /// the top of section 4.2 wants to see "4.2".
 fn common_path(blocks: &[Block], text: &str, index: &CharIndex) -> Vec<String> {
     let mut blocks = blocks.iter();
-    let mut path = blocks.next().map(|block| section_path(block, text, index)).unwrap_or_default();
+    let mut path = blocks
+        .next()
+        .map(|block| section_path(block, text, index))
+        .unwrap_or_default();
     for block in blocks {
         let other = section_path(block, text, index);
-        let common = path.iter().zip(&other).take_while(|(one, two)| one == two).count();
+        let common = path
+            .iter()
+            .zip(&other)
+            .take_while(|(one, two)| one == two)
+            .count();
         path.truncate(common);
     }
     path
@@ -93,6 +124,13 @@ fn section_path(block: &Block, text: &str, index: &CharIndex) -> Vec<String> {
 }
 
 fn context(title: &str, heading_path: &[String]) -> String {
-    let headings = heading_path.iter().map(String::as_str).filter(|heading| *heading != title);
-    std::iter::once(title).chain(headings).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" › ")
+    let headings = heading_path
+        .iter()
+        .map(String::as_str)
+        .filter(|heading| *heading != title);
+    std::iter::once(title)
+        .chain(headings)
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join(" › ")
 }

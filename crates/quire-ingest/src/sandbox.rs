@@ -79,7 +79,10 @@ impl Extractor {
 
     /// The same with another number of readers at once.
     pub fn with_permits(self, permits: usize) -> Self {
-        Self { permits: Arc::new(Semaphore::new(permits.max(1))), ..self }
+        Self {
+            permits: Arc::new(Semaphore::new(permits.max(1))),
+            ..self
+        }
     }
 
     /// Finds the type of a file and reads it.
@@ -88,18 +91,28 @@ impl Extractor {
             return Err(ExtractError::Empty);
         }
         if bytes.len() as u64 > self.limits.max_input_bytes {
-            return Err(ExtractError::too_large("bytes", self.limits.max_input_bytes));
+            return Err(ExtractError::too_large(
+                "bytes",
+                self.limits.max_input_bytes,
+            ));
         }
-        let _permit = self.permits.acquire().await.map_err(|error| ExtractError::unavailable("reader", error))?;
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|error| ExtractError::unavailable("reader", error))?;
         let folder = tempfile::Builder::new()
             .prefix("quire-parse-")
             .tempdir()
             .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
         let child = self.command(name, folder.path())?.spawn();
-        let child = child.map_err(|error| ExtractError::unavailable("cannot start the reader", error))?;
+        let child =
+            child.map_err(|error| ExtractError::unavailable("cannot start the reader", error))?;
         let group = ProcessGroup::of(&child);
         let talk = tokio::time::timeout(self.wall_clock, outcome::talk(child, bytes));
-        let answer = talk.await.unwrap_or(Err(ExtractError::TimedOut { seconds: self.wall_clock.as_secs() }));
+        let answer = talk.await.unwrap_or(Err(ExtractError::TimedOut {
+            seconds: self.wall_clock.as_secs(),
+        }));
         // Also ends programs that the child left behind; on success there are none.
         drop(group);
         drop(folder);
@@ -107,7 +120,8 @@ impl Extractor {
     }
 
     fn command(&self, name: &str, folder: &std::path::Path) -> Result<Command, ExtractError> {
-        let limits = serde_json::to_string(&self.limits).map_err(|error| ExtractError::unavailable("limits", error))?;
+        let limits = serde_json::to_string(&self.limits)
+            .map_err(|error| ExtractError::unavailable("limits", error))?;
         // One argument each, so that no name can be taken for an option.
         let name: String = name.chars().filter(|c| !c.is_control()).take(255).collect();
         let mut command = Command::new(&self.program);
@@ -134,7 +148,12 @@ struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
     fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+        Self(
+            child
+                .id()
+                .and_then(|id| i32::try_from(id).ok())
+                .and_then(Pid::from_raw),
+        )
     }
 }
 
@@ -149,9 +168,13 @@ impl Drop for ProcessGroup {
 /// Reads a pipe to its end and keeps at most `limit` bytes; says whether there were more.
 async fn read_capped(pipe: Option<impl AsyncRead + Unpin>, limit: u64) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    let Some(mut pipe) = pipe else { return (bytes, false) };
+    let Some(mut pipe) = pipe else {
+        return (bytes, false);
+    };
     let _ = (&mut pipe).take(limit).read_to_end(&mut bytes).await;
-    let more = tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await.unwrap_or(0);
+    let more = tokio::io::copy(&mut pipe, &mut tokio::io::sink())
+        .await
+        .unwrap_or(0);
     (bytes, more > 0)
 }
 

@@ -20,7 +20,7 @@ use tokens::Tokens;
 
 /// Tokens of one unit of work. Large enough for fast matrix products, small enough (about 0.1 s of one
 /// core) that questions get their share and a cancelled import stops soon.
-const BATCH_TOKENS: usize = 1024;
+const BATCH_TOKENS: usize = 384;
 
 /// Texts that are split into tokens in one unit of work.
 const TOKENIZE_TEXTS: usize = 64;

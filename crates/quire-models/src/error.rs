@@ -83,7 +83,10 @@ pub enum Error {
     },
     /// The answer stopped in the middle.
     #[error("the chat server ended its answer in the middle; try again")]
-    ChatCut,
+    ChatCut {
+        /// How the connection broke, unless it was closed in good order.
+        source: Option<reqwest::Error>,
+    },
     /// The chat server does not speak the protocol.
     #[error("the chat server sent {what}; check that `base_url` is an OpenAI-compatible API")]
     ChatMalformed {
@@ -117,7 +120,7 @@ impl Kind for Error {
             Self::ChatRefused { status, .. } => refusal_kind(*status),
             Self::ChatTimeout { .. } => ErrorKind::Timeout,
             Self::ChatConnection { .. }
-            | Self::ChatCut
+            | Self::ChatCut { .. }
             | Self::ChatMalformed { .. }
             | Self::ChatTooLarge { .. } => ErrorKind::Unavailable,
         }

@@ -49,7 +49,9 @@ const SHORT: &[(&[u8], &str)] = &[
 pub(super) fn known(bytes: &[u8]) -> Option<&'static str> {
     let is_at = |at: usize, mark: &[u8]| bytes.get(at..).is_some_and(|rest| rest.starts_with(mark));
     let container = bytes.starts_with(b"RIFF");
-    let found = MAGIC.iter().find(|(at, mark, _)| is_at(*at, mark) && (*at != 8 || container));
+    let found = MAGIC
+        .iter()
+        .find(|(at, mark, _)| is_at(*at, mark) && (*at != 8 || container));
     if let Some((_, _, found)) = found {
         return Some(found);
     }
@@ -59,5 +61,8 @@ pub(super) fn known(bytes: &[u8]) -> Option<&'static str> {
     if bytes.iter().all(|byte| *byte == 0) {
         return Some("a file of zero bytes");
     }
-    SHORT.iter().find(|(mark, _)| bytes.starts_with(mark)).map(|(_, found)| *found)
+    SHORT
+        .iter()
+        .find(|(mark, _)| bytes.starts_with(mark))
+        .map(|(_, found)| *found)
 }

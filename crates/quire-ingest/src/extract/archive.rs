@@ -21,18 +21,36 @@ pub(super) struct Archive<'a> {
 impl<'a> Archive<'a> {
     pub(super) fn open(bytes: &'a [u8], limits: &'a Limits) -> Result<Self, ExtractError> {
         // The directory is parsed into memory as a whole, so it is counted first.
-        let entries = bytes.windows(CENTRAL_ENTRY.len()).filter(|window| *window == CENTRAL_ENTRY).count();
+        let entries = bytes
+            .windows(CENTRAL_ENTRY.len())
+            .filter(|window| *window == CENTRAL_ENTRY)
+            .count();
         if entries as u64 > limits.max_zip_entries {
-            return Err(ExtractError::too_large("files in the container", limits.max_zip_entries));
+            return Err(ExtractError::too_large(
+                "files in the container",
+                limits.max_zip_entries,
+            ));
         }
         let mut zip = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
         if zip.has_overlapping_files().map_err(damaged)? {
-            return Err(ExtractError::refused("files in the container overlap, as in a zip bomb"));
+            return Err(ExtractError::refused(
+                "files in the container overlap, as in a zip bomb",
+            ));
         }
-        if zip.decompressed_size().is_some_and(|size| size > u128::from(limits.max_unpacked_bytes)) {
-            return Err(ExtractError::too_large("bytes after unpacking", limits.max_unpacked_bytes));
+        if zip
+            .decompressed_size()
+            .is_some_and(|size| size > u128::from(limits.max_unpacked_bytes))
+        {
+            return Err(ExtractError::too_large(
+                "bytes after unpacking",
+                limits.max_unpacked_bytes,
+            ));
         }
-        Ok(Self { zip, limits, unpacked: 0 })
+        Ok(Self {
+            zip,
+            limits,
+            unpacked: 0,
+        })
     }
 
     /// Unpacks one entry, or says that there is none of that name.
@@ -43,13 +61,17 @@ impl<'a> Archive<'a> {
             Err(error) => return Err(damaged(error)),
         };
         if entry.encrypted() {
-            return Err(ExtractError::OldOffice { found: "the document is encrypted".into() });
+            return Err(ExtractError::OldOffice {
+                found: "the document is encrypted".into(),
+            });
         }
         let stored = entry.compressed_size().max(1);
         let mut content = Vec::new();
         let mut chunk = [0; 64 << 10];
         loop {
-            let count = entry.read(&mut chunk).map_err(|error| ExtractError::damaged("Word", error))?;
+            let count = entry
+                .read(&mut chunk)
+                .map_err(|error| ExtractError::damaged("Word", error))?;
             if count == 0 {
                 return Ok(Some(content));
             }
@@ -57,10 +79,15 @@ impl<'a> Archive<'a> {
             self.unpacked += count as u64;
             let size = content.len() as u64;
             if self.unpacked > self.limits.max_unpacked_bytes {
-                return Err(ExtractError::too_large("bytes after unpacking", self.limits.max_unpacked_bytes));
+                return Err(ExtractError::too_large(
+                    "bytes after unpacking",
+                    self.limits.max_unpacked_bytes,
+                ));
             }
             if size > RATIO_GRACE_BYTES && size / stored > self.limits.max_ratio {
-                return Err(ExtractError::refused("it unfolds into far more than it holds, as a zip bomb does"));
+                return Err(ExtractError::refused(
+                    "it unfolds into far more than it holds, as a zip bomb does",
+                ));
             }
         }
     }

@@ -45,19 +45,30 @@ impl<'a> Builder<'a> {
         self.document.pages = Some(pages);
     }
 
-    pub(super) fn heading(&mut self, level: u8, text: &str, page: Option<u32>) -> Result<(), ExtractError> {
+    pub(super) fn heading(
+        &mut self,
+        level: u8,
+        text: &str,
+        page: Option<u32>,
+    ) -> Result<(), ExtractError> {
         let text = one_line(text);
         if text.is_empty() {
             return Ok(());
         }
         self.open.retain(|(open, _)| *open < level);
         self.append(BlockKind::Heading(level), &text, page)?;
-        self.open.push((level, text.chars().take(PATH_ENTRY_CHARS).collect()));
+        self.open
+            .push((level, text.chars().take(PATH_ENTRY_CHARS).collect()));
         Ok(())
     }
 
     /// Adds a block of any kind but a heading. Text without a visible character adds nothing.
-    pub(super) fn push(&mut self, kind: BlockKind, text: &str, page: Option<u32>) -> Result<(), ExtractError> {
+    pub(super) fn push(
+        &mut self,
+        kind: BlockKind,
+        text: &str,
+        page: Option<u32>,
+    ) -> Result<(), ExtractError> {
         let text = match kind {
             BlockKind::Code => code(text),
             BlockKind::TableRow => one_line(text),
@@ -76,9 +87,15 @@ impl<'a> Builder<'a> {
         Ok(self.document)
     }
 
-    fn append(&mut self, kind: BlockKind, text: &str, page: Option<u32>) -> Result<(), ExtractError> {
+    fn append(
+        &mut self,
+        kind: BlockKind,
+        text: &str,
+        page: Option<u32>,
+    ) -> Result<(), ExtractError> {
         if let Some(last) = self.document.blocks.last() {
-            let tight = last.kind == kind && matches!(kind, BlockKind::ListItem | BlockKind::TableRow);
+            let tight =
+                last.kind == kind && matches!(kind, BlockKind::ListItem | BlockKind::TableRow);
             let gap = if tight { "\n" } else { "\n\n" };
             self.document.text.push_str(gap);
             self.chars += gap.len() as u64;
@@ -93,39 +110,59 @@ impl<'a> Builder<'a> {
             char_start: offset(start)?,
             char_end: offset(end)?,
             page,
-            heading_path: self.open.iter().map(|(_, heading)| heading.clone()).collect(),
+            heading_path: self
+                .open
+                .iter()
+                .map(|(_, heading)| heading.clone())
+                .collect(),
         });
         Ok(())
     }
 
     fn check(&self, chars: u64) -> Result<(), ExtractError> {
         if chars > self.limits.max_text_chars {
-            return Err(ExtractError::too_large("characters of text", self.limits.max_text_chars));
+            return Err(ExtractError::too_large(
+                "characters of text",
+                self.limits.max_text_chars,
+            ));
         }
         if self.document.blocks.len() as u64 >= self.limits.max_blocks {
-            return Err(ExtractError::too_large("paragraphs and rows", self.limits.max_blocks));
+            return Err(ExtractError::too_large(
+                "paragraphs and rows",
+                self.limits.max_blocks,
+            ));
         }
-        if chars > TEXT_RATIO_GRACE_CHARS && chars / self.limits.max_ratio.max(1) > self.input_bytes {
-            return Err(ExtractError::refused("it unfolds into far more text than it holds"));
+        if chars > TEXT_RATIO_GRACE_CHARS && chars / self.limits.max_ratio.max(1) > self.input_bytes
+        {
+            return Err(ExtractError::refused(
+                "it unfolds into far more text than it holds",
+            ));
         }
         Ok(())
     }
 }
 
 fn offset(chars: u64) -> Result<u32, ExtractError> {
-    u32::try_from(chars).map_err(|_| ExtractError::too_large("characters of text", u64::from(u32::MAX)))
+    u32::try_from(chars)
+        .map_err(|_| ExtractError::too_large("characters of text", u64::from(u32::MAX)))
 }
 
 /// Whether a character has no place in stored text. Soft hyphens and byte-order marks are layout,
 /// not content, and would hide a word from the search.
 fn is_noise(c: char) -> bool {
-    (c.is_control() && !c.is_whitespace()) || matches!(c, '\u{ad}' | '\u{feff}' | '\u{200b}' | '\u{fffe}' | '\u{ffff}')
+    (c.is_control() && !c.is_whitespace())
+        || matches!(
+            c,
+            '\u{ad}' | '\u{feff}' | '\u{200b}' | '\u{fffe}' | '\u{ffff}'
+        )
 }
 
 /// Running text: single spaces, trimmed lines, no blank lines.
 fn prose(text: &str) -> String {
     let mut clean = String::with_capacity(text.len());
-    for line in text.split(['\n', '\r', '\u{2028}', '\u{2029}', '\u{85}', '\u{b}', '\u{c}']) {
+    for line in text.split([
+        '\n', '\r', '\u{2028}', '\u{2029}', '\u{85}', '\u{b}', '\u{c}',
+    ]) {
         let before = clean.len();
         if before > 0 {
             clean.push('\n');

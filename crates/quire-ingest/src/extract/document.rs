@@ -61,6 +61,8 @@ impl Document {
             end = block.char_end;
             follows
         });
-        in_order && end as usize <= chars && !self.text.contains(|c: char| c.is_control() && c != '\n')
+        in_order
+            && end as usize <= chars
+            && !self.text.contains(|c: char| c.is_control() && c != '\n')
     }
 }

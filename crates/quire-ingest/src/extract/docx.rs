@@ -52,5 +52,8 @@ fn main_part(archive: &mut Archive<'_>) -> Result<(String, Vec<u8>), ExtractErro
             return Ok((name, part));
         }
     }
-    Err(ExtractError::damaged("Word", "the part with the text is missing"))
+    Err(ExtractError::damaged(
+        "Word",
+        "the part with the text is missing",
+    ))
 }

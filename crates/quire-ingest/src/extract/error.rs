@@ -30,7 +30,9 @@ pub enum ExtractError {
         found: String,
     },
     /// A file that breaks the rules of its own format.
-    #[error("the {format} file is damaged or cut off ({detail}): upload it again or export it anew")]
+    #[error(
+        "the {format} file is damaged or cut off ({detail}): upload it again or export it anew"
+    )]
     Damaged {
         /// The format it claims to be.
         format: String,
@@ -60,16 +62,22 @@ pub enum ExtractError {
         detail: String,
     },
     /// The reader died.
-    #[error("the file made the reader crash ({how}); it was left out, other files are not affected")]
+    #[error(
+        "the file made the reader crash ({how}); it was left out, other files are not affected"
+    )]
     Crashed {
         /// The signal or exit code.
         how: String,
     },
     /// The reader ran into its memory limit.
-    #[error("reading the file needs more memory than one file may use: split it and upload the parts")]
+    #[error(
+        "reading the file needs more memory than one file may use: split it and upload the parts"
+    )]
     OutOfMemory,
     /// The reader ran into its time limit.
-    #[error("reading the file took longer than {seconds} s and was stopped: split it or export it anew")]
+    #[error(
+        "reading the file took longer than {seconds} s and was stopped: split it or export it anew"
+    )]
     TimedOut {
         /// The limit it hit.
         seconds: u64,
@@ -112,20 +120,35 @@ impl ExtractError {
     }
 
     pub(crate) fn too_large(what: &str, limit: u64) -> Self {
-        Self::TooLarge { what: what.into(), limit }
+        Self::TooLarge {
+            what: what.into(),
+            limit,
+        }
     }
 
     pub(crate) fn damaged(format: &str, detail: impl ToString) -> Self {
-        let detail = detail.to_string().chars().filter(|c| !c.is_control()).take(200).collect();
-        Self::Damaged { format: format.into(), detail }
+        let detail = detail
+            .to_string()
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(200)
+            .collect();
+        Self::Damaged {
+            format: format.into(),
+            detail,
+        }
     }
 
     pub(crate) fn refused(detail: impl Into<String>) -> Self {
-        Self::Unsafe { detail: detail.into() }
+        Self::Unsafe {
+            detail: detail.into(),
+        }
     }
 
     pub(crate) fn unavailable(what: &str, error: impl std::fmt::Display) -> Self {
-        Self::Unavailable { detail: format!("{what}: {error}") }
+        Self::Unavailable {
+            detail: format!("{what}: {error}"),
+        }
     }
 }
 

@@ -20,15 +20,39 @@ use super::text;
 
 /// Elements whose content is no text of the page.
 const SKIPPED: &[&str] = &[
-    "script", "style", "nav", "template", "noscript", "head", "svg", "math", "iframe", "object", "canvas",
-    "audio", "video", "select", "textarea", "button", "input", "dialog", "title",
+    "script", "style", "nav", "template", "noscript", "head", "svg", "math", "iframe", "object",
+    "canvas", "audio", "video", "select", "textarea", "button", "input", "dialog", "title",
 ];
 
 /// Elements that end the text before them.
 const BLOCKS: &[&str] = &[
-    "address", "article", "aside", "blockquote", "body", "dd", "details", "div", "dl", "dt", "fieldset",
-    "figcaption", "figure", "footer", "form", "header", "hr", "html", "main", "ol", "p", "section", "summary",
-    "ul", "li", "tr", "caption",
+    "address",
+    "article",
+    "aside",
+    "blockquote",
+    "body",
+    "dd",
+    "details",
+    "div",
+    "dl",
+    "dt",
+    "fieldset",
+    "figcaption",
+    "figure",
+    "footer",
+    "form",
+    "header",
+    "hr",
+    "html",
+    "main",
+    "ol",
+    "p",
+    "section",
+    "summary",
+    "ul",
+    "li",
+    "tr",
+    "caption",
 ];
 
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
@@ -60,20 +84,41 @@ fn title(html: &Html) -> Option<String> {
     let title = html.tree.nodes().find(|node| {
         let in_head = |node: &NodeRef<'_, Node>| {
             let parent = node.parent();
-            parent.and_then(|parent| parent.value().as_element()).is_some_and(|element| element.name() == "head")
+            parent
+                .and_then(|parent| parent.value().as_element())
+                .is_some_and(|element| element.name() == "head")
         };
-        node.value().as_element().is_some_and(|element| element.name() == "title") && in_head(node)
+        node.value()
+            .as_element()
+            .is_some_and(|element| element.name() == "title")
+            && in_head(node)
     })?;
-    Some(title.children().filter_map(|child| child.value().as_text()).map(|text| &**text).collect())
+    Some(
+        title
+            .children()
+            .filter_map(|child| child.value().as_text())
+            .map(|text| &**text)
+            .collect(),
+    )
 }
 
 fn walk(root: NodeRef<'_, Node>, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
-    let mut walker = Walker { builder, text: String::new(), kind: BlockKind::Paragraph, marker: None, lists: Vec::new(), tables: Vec::new(), pre: 0 };
+    let mut walker = Walker {
+        builder,
+        text: String::new(),
+        kind: BlockKind::Paragraph,
+        marker: None,
+        lists: Vec::new(),
+        tables: Vec::new(),
+        pre: 0,
+    };
     let mut skipped_depth = 0_usize;
     for edge in root.traverse() {
         match edge {
             Edge::Open(node) => match node.value() {
-                Node::Element(element) if skipped_depth > 0 || is_skipped(element) => skipped_depth += 1,
+                Node::Element(element) if skipped_depth > 0 || is_skipped(element) => {
+                    skipped_depth += 1
+                }
                 Node::Element(element) => walker.open(node, element)?,
                 Node::Text(text) if skipped_depth == 0 => walker.text(text),
                 _ => {}
@@ -91,7 +136,11 @@ fn walk(root: NodeRef<'_, Node>, builder: &mut Builder<'_>) -> Result<(), Extrac
 fn is_skipped(element: &Element) -> bool {
     let hidden_by_style = || {
         element.attr("style").is_some_and(|style| {
-            let style: String = style.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+            let style: String = style
+                .chars()
+                .filter(|c| !c.is_whitespace())
+                .collect::<String>()
+                .to_ascii_lowercase();
             style.contains("display:none") || style.contains("visibility:hidden")
         })
     };
@@ -125,7 +174,8 @@ impl Walker<'_, '_> {
             }
             "table" => {
                 self.flush()?;
-                self.tables.push(is_data_table(node).then(|| Table::with_header(Header::None)));
+                self.tables
+                    .push(is_data_table(node).then(|| Table::with_header(Header::None)));
             }
             "td" | "th" if self.in_table() => self.text.clear(),
             "tr" if self.in_table() => {
@@ -133,11 +183,7 @@ impl Walker<'_, '_> {
                     table.row();
                 }
             }
-            name if self.in_table() => {
-                if BLOCKS.contains(&name) {
-                    self.text.push(' ');
-                }
-            }
+            name if self.in_table() && BLOCKS.contains(&name) => self.text.push(' '),
             "pre" => {
                 self.flush()?;
                 self.pre += 1;
@@ -148,7 +194,9 @@ impl Walker<'_, '_> {
             }
             "ol" => {
                 self.flush()?;
-                let start = element.attr("start").and_then(|start| start.trim().parse().ok());
+                let start = element
+                    .attr("start")
+                    .and_then(|start| start.trim().parse().ok());
                 self.lists.push(Some(start.unwrap_or(1)));
             }
             "ul" => {
@@ -206,7 +254,10 @@ impl Walker<'_, '_> {
 
     fn close_cell(&mut self, element: &Element) {
         let text = std::mem::take(&mut self.text);
-        let span: usize = element.attr("colspan").and_then(|span| span.trim().parse().ok()).unwrap_or(1);
+        let span: usize = element
+            .attr("colspan")
+            .and_then(|span| span.trim().parse().ok())
+            .unwrap_or(1);
         if let Some(Some(table)) = self.tables.last_mut() {
             table.cell(&text);
             for _ in 1..span.min(100) {
@@ -220,7 +271,10 @@ impl Walker<'_, '_> {
             self.text.push_str(text);
         } else {
             // Newlines in the source are spaces; `<br>` is the only line break.
-            self.text.extend(text.chars().map(|c| if c.is_whitespace() { ' ' } else { c }));
+            self.text.extend(
+                text.chars()
+                    .map(|c| if c.is_whitespace() { ' ' } else { c }),
+            );
         }
     }
 
@@ -254,7 +308,9 @@ impl Walker<'_, '_> {
                 }
                 self.builder.heading(level, &text, None)
             }
-            (_, Some(marker), _) => self.builder.push(BlockKind::ListItem, &(marker + &text), None),
+            (_, Some(marker), _) => self
+                .builder
+                .push(BlockKind::ListItem, &(marker + &text), None),
             (_, None, false) => self.builder.push(BlockKind::ListItem, &text, None),
             _ if self.pre > 0 => self.builder.push(BlockKind::Code, &text, None),
             _ => self.builder.push(BlockKind::Paragraph, &text, None),
@@ -271,6 +327,12 @@ fn heading_level(name: &str) -> Option<u8> {
 
 /// A table of data has short cells. One that holds headings, sections or other tables lays out a page.
 fn is_data_table(table: NodeRef<'_, Node>) -> bool {
-    const LAYOUT: &[&str] = &["table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "pre", "form"];
-    !table.descendants().skip(1).filter_map(|node| node.value().as_element()).any(|element| LAYOUT.contains(&element.name()))
+    const LAYOUT: &[&str] = &[
+        "table", "h1", "h2", "h3", "h4", "h5", "h6", "section", "article", "pre", "form",
+    ];
+    !table
+        .descendants()
+        .skip(1)
+        .filter_map(|node| node.value().as_element())
+        .any(|element| LAYOUT.contains(&element.name()))
 }

@@ -15,7 +15,10 @@ use super::text;
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
     let source = text::decode(bytes, None);
     if source.chars().count() as u64 > limits.max_text_chars {
-        return Err(ExtractError::too_large("characters of text", limits.max_text_chars));
+        return Err(ExtractError::too_large(
+            "characters of text",
+            limits.max_text_chars,
+        ));
     }
     let options = Options::ENABLE_TABLES
         | Options::ENABLE_STRIKETHROUGH
@@ -52,7 +55,10 @@ impl Reader<'_> {
         match event {
             Event::Start(tag) => self.start(tag)?,
             Event::End(tag) => self.end(tag)?,
-            Event::Text(text) | Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => {
+            Event::Text(text)
+            | Event::Code(text)
+            | Event::InlineMath(text)
+            | Event::DisplayMath(text) => {
                 self.text.push_str(&text);
             }
             Event::Html(html) => self.text.push_str(&html),
@@ -68,7 +74,11 @@ impl Reader<'_> {
 
     fn start(&mut self, tag: Tag<'_>) -> Result<(), ExtractError> {
         match tag {
-            Tag::Heading { .. } | Tag::Paragraph | Tag::BlockQuote(_) | Tag::HtmlBlock | Tag::CodeBlock(_) => {
+            Tag::Heading { .. }
+            | Tag::Paragraph
+            | Tag::BlockQuote(_)
+            | Tag::HtmlBlock
+            | Tag::CodeBlock(_) => {
                 self.flush()?;
             }
             Tag::List(first) => {
@@ -162,7 +172,9 @@ impl Reader<'_> {
         }
         let text = std::mem::take(&mut self.text);
         match (self.item_marker.take(), self.lists.is_empty()) {
-            (Some(marker), _) => self.builder.push(BlockKind::ListItem, &(marker + &text), None),
+            (Some(marker), _) => self
+                .builder
+                .push(BlockKind::ListItem, &(marker + &text), None),
             (None, false) => self.builder.push(BlockKind::ListItem, &text, None),
             (None, true) => self.builder.push(BlockKind::Paragraph, &text, None),
         }
@@ -170,6 +182,8 @@ impl Reader<'_> {
 }
 
 fn front_matter_title(metadata: &str) -> Option<&str> {
-    let title = metadata.lines().find_map(|line| line.strip_prefix("title:"))?;
+    let title = metadata
+        .lines()
+        .find_map(|line| line.strip_prefix("title:"))?;
     Some(title.trim().trim_matches(['"', '\'']))
 }

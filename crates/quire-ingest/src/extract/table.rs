@@ -30,7 +30,10 @@ pub(super) enum Header {
 
 impl Table {
     pub(super) fn with_header(header: Header) -> Self {
-        Self { rows: Vec::new(), header }
+        Self {
+            rows: Vec::new(),
+            header,
+        }
     }
 
     pub(super) fn mark_header(&mut self) {
@@ -59,7 +62,10 @@ impl Table {
     pub(super) fn above(&self) -> String {
         let mut last = self.rows.iter().rev();
         let column = last.next().map_or(0, Vec::len);
-        last.next().and_then(|row| row.get(column)).cloned().unwrap_or_default()
+        last.next()
+            .and_then(|row| row.get(column))
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// All cells in one line, for a table inside a cell.
@@ -88,10 +94,17 @@ impl Table {
     /// Three columns or more have headers as a rule. Two columns may be a list of names and values:
     /// they have a header when values carry digits and the first row does not.
     fn first_row_looks_like_header(&self) -> bool {
-        let has_digit = |row: &Vec<String>| row.get(1).is_some_and(|cell| cell.contains(|c: char| c.is_ascii_digit()));
+        let has_digit = |row: &Vec<String>| {
+            row.get(1)
+                .is_some_and(|cell| cell.contains(|c: char| c.is_ascii_digit()))
+        };
         match self.rows.split_first() {
-            Some((first, rest)) if first.len() == 2 => !has_digit(first) && rest.iter().all(has_digit),
-            Some((first, _)) => first.len() > 2 && first.iter().filter(|cell| !cell.is_empty()).count() > 1,
+            Some((first, rest)) if first.len() == 2 => {
+                !has_digit(first) && rest.iter().all(has_digit)
+            }
+            Some((first, _)) => {
+                first.len() > 2 && first.iter().filter(|cell| !cell.is_empty()).count() > 1
+            }
             None => false,
         }
     }

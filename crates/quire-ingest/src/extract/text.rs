@@ -18,7 +18,8 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     for line in text.split_inclusive(['\n', '\r', '\u{c}']) {
         if line.chars().all(char::is_whitespace) {
             // The second half of "\r\n" is no blank line.
-            let inside_crlf = line == "\n" && text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\r');
+            let inside_crlf =
+                line == "\n" && text.as_bytes().get(at.wrapping_sub(1)) == Some(&b'\r');
             if !inside_crlf && let Some(start) = paragraph_start.take() {
                 builder.push(BlockKind::Paragraph, &text[start..at], None)?;
             }
@@ -37,7 +38,10 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
 /// UTF-8 beat it, because labels are wrong more often than those.
 pub(crate) fn decode(bytes: &[u8], declared: Option<&'static Encoding>) -> String {
     if let Some((encoding, mark)) = Encoding::for_bom(bytes) {
-        return encoding.decode_without_bom_handling(&bytes[mark..]).0.into_owned();
+        return encoding
+            .decode_without_bom_handling(&bytes[mark..])
+            .0
+            .into_owned();
     }
     if let Some(encoding) = looks_like_utf16(bytes) {
         return encoding.decode_without_bom_handling(bytes).0.into_owned();
@@ -45,7 +49,9 @@ pub(crate) fn decode(bytes: &[u8], declared: Option<&'static Encoding>) -> Strin
     if is_mostly_utf8(bytes) {
         return String::from_utf8_lossy(bytes).into_owned();
     }
-    let encoding = declared.filter(|encoding| *encoding != UTF_8).unwrap_or_else(|| guess(bytes));
+    let encoding = declared
+        .filter(|encoding| *encoding != UTF_8)
+        .unwrap_or_else(|| guess(bytes));
     encoding.decode_without_bom_handling(bytes).0.into_owned()
 }
 

@@ -18,7 +18,10 @@ impl CharIndex {
             }
             chars += 1;
         }
-        Self { steps, chars: u32::try_from(chars).unwrap_or(u32::MAX) }
+        Self {
+            steps,
+            chars: u32::try_from(chars).unwrap_or(u32::MAX),
+        }
     }
 
     pub(super) fn chars(&self) -> u32 {
@@ -33,7 +36,9 @@ impl CharIndex {
 
     fn byte(&self, text: &str, at: u32) -> usize {
         let at = at as usize;
-        let Some(step) = self.steps.get(at / STEP) else { return text.len() };
+        let Some(step) = self.steps.get(at / STEP) else {
+            return text.len();
+        };
         let rest = text[*step..].char_indices().nth(at % STEP);
         rest.map_or(text.len(), |(offset, _)| step + offset)
     }

@@ -21,7 +21,13 @@ impl Sizes {
         let max = options.max_chars.clamp(target + target / 4, 1 << 21);
         let overlap = options.overlap_chars.min(max / 4);
         let piece_max = (max - overlap).min(target + target / 5);
-        Self { target, max, min: options.min_chars.min(target), overlap, piece_max }
+        Self {
+            target,
+            max,
+            min: options.min_chars.min(target),
+            overlap,
+            piece_max,
+        }
     }
 }
 
@@ -36,7 +42,12 @@ pub(super) struct Group {
 }
 
 pub(super) fn groups(units: &[Unit], sizes: &Sizes) -> Vec<Group> {
-    let mut packer = Packer { units, sizes, done: Vec::new(), open: None };
+    let mut packer = Packer {
+        units,
+        sizes,
+        done: Vec::new(),
+        open: None,
+    };
     for (at, unit) in units.iter().enumerate() {
         if is_heading(unit) {
             packer.end_section(at);
@@ -63,15 +74,22 @@ impl Packer<'_> {
             return;
         };
         let joined = self.joined(&open, at);
-        let is_full = joined > self.sizes.max || (joined > self.sizes.target && open.weight >= self.sizes.target / 2);
+        let is_full = joined > self.sizes.max
+            || (joined > self.sizes.target && open.weight >= self.sizes.target / 2);
         if !is_full {
-            self.open = Some(Group { end: at + 1, weight: joined, ..open });
+            self.open = Some(Group {
+                end: at + 1,
+                weight: joined,
+                ..open
+            });
             return;
         }
         self.open = Some(match self.close_before_headings(open) {
-            Some(headings) if self.joined(&headings, at) <= self.sizes.max => {
-                Group { end: at + 1, weight: self.joined(&headings, at), ..headings }
-            }
+            Some(headings) if self.joined(&headings, at) <= self.sizes.max => Group {
+                end: at + 1,
+                weight: self.joined(&headings, at),
+                ..headings
+            },
             Some(headings) => {
                 self.done.push(headings);
                 self.begin(at)
@@ -88,7 +106,8 @@ impl Packer<'_> {
         let fits = open.weight.saturating_add(next) <= self.sizes.target;
         let is_tiny = |weight: u32| weight < self.sizes.min;
         let are_neighbours_tiny = is_tiny(next) && is_tiny(self.last_section_weight(&open));
-        let joins = open.weight < self.sizes.min / 4 || (fits && (is_tiny(open.weight) || are_neighbours_tiny));
+        let joins = open.weight < self.sizes.min / 4
+            || (fits && (is_tiny(open.weight) || are_neighbours_tiny));
         if only_headings || (joins && is_heading(&self.units[open.start])) {
             self.open = Some(open);
         } else {
@@ -103,8 +122,13 @@ impl Packer<'_> {
             && !starts_section
             && let Some(before) = self.done.last_mut()
         {
-            let gap = self.units[open.start].start.saturating_sub(self.units[before.end - 1].end);
-            let joined = before.weight.saturating_add(gap).saturating_add(open.weight);
+            let gap = self.units[open.start]
+                .start
+                .saturating_sub(self.units[before.end - 1].end);
+            let joined = before
+                .weight
+                .saturating_add(gap)
+                .saturating_add(open.weight);
             if joined <= self.sizes.max {
                 (before.end, before.weight) = (open.end, joined);
                 return;
@@ -115,7 +139,11 @@ impl Packer<'_> {
 
     /// Closes a group, but hands back headings at its end: they belong to what follows.
     fn close_before_headings(&mut self, open: Group) -> Option<Group> {
-        let trailing = self.units[open.start..open.end].iter().rev().take_while(|unit| is_heading(unit)).count();
+        let trailing = self.units[open.start..open.end]
+            .iter()
+            .rev()
+            .take_while(|unit| is_heading(unit))
+            .count();
         let cut = open.end - trailing;
         if trailing == 0 || cut == open.start {
             self.done.push(open);
@@ -127,7 +155,11 @@ impl Packer<'_> {
             ..group
         });
         let weight = open.weight.saturating_sub(headings.weight);
-        self.done.push(Group { end: cut, weight, ..open });
+        self.done.push(Group {
+            end: cut,
+            weight,
+            ..open
+        });
         Some(headings)
     }
 
@@ -135,24 +167,39 @@ impl Packer<'_> {
         let unit = &self.units[at];
         let overlaps = unit.overlap_start < unit.start;
         let weight = unit.weight + if overlaps { unit.overlap_weight } else { 0 };
-        Group { start: at, end: at + 1, weight, overlaps }
+        Group {
+            start: at,
+            end: at + 1,
+            weight,
+            overlaps,
+        }
     }
 
     fn joined(&self, group: &Group, at: usize) -> u32 {
-        let gap = self.units[at].start.saturating_sub(self.units[group.end - 1].end);
-        group.weight.saturating_add(gap).saturating_add(self.units[at].weight)
+        let gap = self.units[at]
+            .start
+            .saturating_sub(self.units[group.end - 1].end);
+        group
+            .weight
+            .saturating_add(gap)
+            .saturating_add(self.units[at].weight)
     }
 
     /// The weight of what a group holds below its last heading.
     fn last_section_weight(&self, group: &Group) -> u32 {
         let units = self.units[group.start..group.end].iter().rev();
-        units.take_while(|unit| !is_heading(unit)).fold(0, |sum, unit| sum.saturating_add(unit.weight))
+        units
+            .take_while(|unit| !is_heading(unit))
+            .fold(0, |sum, unit| sum.saturating_add(unit.weight))
     }
 
     /// The weight of the section that a heading opens, as far as it matters.
     fn section_weight(&self, heading: usize) -> u32 {
         let mut weight = self.units[heading].weight;
-        for unit in self.units[heading + 1..].iter().take_while(|unit| !is_heading(unit)) {
+        for unit in self.units[heading + 1..]
+            .iter()
+            .take_while(|unit| !is_heading(unit))
+        {
             weight = weight.saturating_add(unit.weight);
             if weight > self.sizes.target {
                 break;

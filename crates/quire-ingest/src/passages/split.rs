@@ -39,7 +39,11 @@ pub(super) fn units(document: &Document, index: &CharIndex, sizes: &Sizes) -> Ve
         let end = known.char_end.min(index.chars());
         let text = index.slice(&document.text, known.char_start, end);
         split(text, known.char_start, sizes, |piece| {
-            units.push(Unit { block, kind: known.kind, ..piece });
+            units.push(Unit {
+                block,
+                kind: known.kind,
+                ..piece
+            });
         });
     }
     units
@@ -48,16 +52,25 @@ pub(super) fn units(document: &Document, index: &CharIndex, sizes: &Sizes) -> Ve
 /// Cuts one block and hands out its pieces in order.
 fn split(text: &str, char_start: u32, sizes: &Sizes, mut found: impl FnMut(Unit)) {
     let (mut rest, mut at) = (text, char_start);
-    let (mut left, mut overlap, mut overlap_weight) = (text.chars().map(weight).fold(0, u32::saturating_add), 0, 0);
+    let (mut left, mut overlap, mut overlap_weight) =
+        (text.chars().map(weight).fold(0, u32::saturating_add), 0, 0);
     loop {
         let blank = rest.len() - rest.trim_start().len();
         let skipped = rest[..blank].chars().count() as u32;
         left = left.saturating_sub(rest[..blank].chars().map(weight).sum());
-        (rest, at, overlap) = (&rest[blank..], at + skipped, if overlap > 0 { overlap + skipped } else { 0 });
+        (rest, at, overlap) = (
+            &rest[blank..],
+            at + skipped,
+            if overlap > 0 { overlap + skipped } else { 0 },
+        );
         if rest.is_empty() {
             return;
         }
-        let cut = if left <= sizes.piece_max { Cut::whole(rest) } else { next_cut(rest, left, sizes) };
+        let cut = if left <= sizes.piece_max {
+            Cut::whole(rest)
+        } else {
+            next_cut(rest, left, sizes)
+        };
         let piece = rest[..cut.end].trim_end();
         let chars = piece.chars().count() as u32;
         found(Unit {
@@ -74,7 +87,11 @@ fn split(text: &str, char_start: u32, sizes: &Sizes, mut found: impl FnMut(Unit)
         let last_weight = last_sentence.chars().map(weight).sum();
         // A sentence that is the whole piece would repeat the piece.
         let repeats = cut.last_sentence > 0 && last_weight <= sizes.overlap;
-        (overlap, overlap_weight) = if repeats { (last_sentence.chars().count() as u32, last_weight) } else { (0, 0) };
+        (overlap, overlap_weight) = if repeats {
+            (last_sentence.chars().count() as u32, last_weight)
+        } else {
+            (0, 0)
+        };
         left = left.saturating_sub(taken.chars().map(weight).sum());
         at += taken.chars().count() as u32;
         rest = &rest[cut.end..];
@@ -89,30 +106,62 @@ struct Cut {
 
 impl Cut {
     fn whole(rest: &str) -> Self {
-        Self { end: rest.len(), last_sentence: 0 }
+        Self {
+            end: rest.len(),
+            last_sentence: 0,
+        }
     }
 }
 
 fn next_cut(rest: &str, left: u32, sizes: &Sizes) -> Cut {
     // Two even pieces are better than a full one and a stump.
-    let aim = if left < sizes.target * 2 { left / 2 } else { sizes.target };
+    let aim = if left < sizes.target * 2 {
+        left / 2
+    } else {
+        sizes.target
+    };
     let window = prefix(rest, sizes.piece_max);
     let least = prefix(rest, aim / 2).len();
     let aimed = prefix(rest, aim);
     let aim = aimed.len();
 
-    let sentences: Vec<usize> = unwrapped(window).split_sentence_bound_indices().map(|(start, _)| start).collect();
-    let fitting = sentences.iter().enumerate().filter(|(_, start)| **start >= least);
+    let sentences: Vec<usize> = unwrapped(window)
+        .split_sentence_bound_indices()
+        .map(|(start, _)| start)
+        .collect();
+    let fitting = sentences
+        .iter()
+        .enumerate()
+        .filter(|(_, start)| **start >= least);
     if let Some((at, end)) = fitting.min_by_key(|(_, start)| start.abs_diff(aim)) {
-        return Cut { end: *end, last_sentence: at.checked_sub(1).map_or(0, |before| sentences[before]) };
+        return Cut {
+            end: *end,
+            last_sentence: at.checked_sub(1).map_or(0, |before| sentences[before]),
+        };
     }
-    let word = aimed.char_indices().rev().find(|(at, c)| c.is_whitespace() && *at >= least);
+    let word = aimed
+        .char_indices()
+        .rev()
+        .find(|(at, c)| c.is_whitespace() && *at >= least);
     if let Some((end, _)) = word {
-        return Cut { end, last_sentence: 0 };
+        return Cut {
+            end,
+            last_sentence: 0,
+        };
     }
     // No boundary at all: keep letters together with their accents if that is cheap.
-    let end = window.grapheme_indices(true).next_back().map_or(window.len(), |(at, _)| at);
-    Cut { end: if end >= least && end > 0 { end } else { window.len() }, last_sentence: 0 }
+    let end = window
+        .grapheme_indices(true)
+        .next_back()
+        .map_or(window.len(), |(at, _)| at);
+    Cut {
+        end: if end >= least && end > 0 {
+            end
+        } else {
+            window.len()
+        },
+        last_sentence: 0,
+    }
 }
 
 /// A line break before a small letter is no end of a sentence. Lengths stay.

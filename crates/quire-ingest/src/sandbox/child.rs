@@ -22,8 +22,18 @@ pub fn parse_child(name: &str, limits: Option<&str>) -> ExitCode {
         Err(error) => Outcome::Error(error),
     };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
-    let written = serde_json::to_writer(&mut stdout, &Reply { confinement, result });
-    if written.is_ok() && stdout.flush().is_ok() { ExitCode::SUCCESS } else { ExitCode::from(74) }
+    let written = serde_json::to_writer(
+        &mut stdout,
+        &Reply {
+            confinement,
+            result,
+        },
+    );
+    if written.is_ok() && stdout.flush().is_ok() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(74)
+    }
 }
 
 fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {

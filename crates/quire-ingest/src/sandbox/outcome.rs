@@ -17,14 +17,23 @@ const SIGXFSZ: i32 = 25;
 
 pub(super) async fn talk(mut child: Child, bytes: Bytes) -> Result<Extraction, ExtractError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let ((), (answer, is_cut), (complaint, _)) =
-        tokio::join!(write_all(stdin, &bytes), read_capped(stdout, ANSWER_BYTES), read_capped(stderr, STDERR_BYTES));
-    let status = child.wait().await.map_err(|error| ExtractError::unavailable("reader", error))?;
+    let ((), (answer, is_cut), (complaint, _)) = tokio::join!(
+        write_all(stdin, &bytes),
+        read_capped(stdout, ANSWER_BYTES),
+        read_capped(stderr, STDERR_BYTES)
+    );
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| ExtractError::unavailable("reader", error))?;
     if !status.success() {
         return Err(death(status, &String::from_utf8_lossy(&complaint)));
     }
     if is_cut {
-        return Err(ExtractError::too_large("bytes of text and structure", ANSWER_BYTES));
+        return Err(ExtractError::too_large(
+            "bytes of text and structure",
+            ANSWER_BYTES,
+        ));
     }
     // A large answer takes long enough to parse to hold up everything else on this thread.
     let parsed = tokio::task::spawn_blocking(move || understand(&answer)).await;
@@ -33,13 +42,17 @@ pub(super) async fn talk(mut child: Child, bytes: Bytes) -> Result<Extraction, E
 
 /// The child has seen hostile bytes, so its answer is checked like a stranger's.
 fn understand(answer: &[u8]) -> Result<Extraction, ExtractError> {
-    let garbled = || ExtractError::Crashed { how: "its answer is garbled".into() };
+    let garbled = || ExtractError::Crashed {
+        how: "its answer is garbled".into(),
+    };
     let reply: Reply = serde_json::from_slice(answer).map_err(|_| garbled())?;
     match reply.result {
         Outcome::Error(error) => Err(error),
-        Outcome::Ok(read) if read.document.is_consistent() => {
-            Ok(Extraction { media: read.media, document: read.document, confinement: reply.confinement })
-        }
+        Outcome::Ok(read) if read.document.is_consistent() => Ok(Extraction {
+            media: read.media,
+            document: read.document,
+            confinement: reply.confinement,
+        }),
         Outcome::Ok(_) => Err(garbled()),
     }
 }
@@ -51,11 +64,17 @@ fn death(status: ExitStatus, complaint: &str) -> ExtractError {
     }
     let crashed = |how: String| ExtractError::Crashed { how };
     match status.signal() {
-        Some(SIGXCPU) => ExtractError::TimedOut { seconds: super::confine::CPU_SECONDS },
+        Some(SIGXCPU) => ExtractError::TimedOut {
+            seconds: super::confine::CPU_SECONDS,
+        },
         Some(SIGXFSZ) => ExtractError::refused("its reader filled the disk"),
         // Not by us: the machine ran out of memory, or somebody stops the service.
-        Some(signal @ (SIGKILL | SIGTERM)) => ExtractError::Unavailable { detail: format!("it was stopped by signal {signal}") },
-        Some(signal) if complaint.contains("overflowed its stack") => crashed(format!("signal {signal}, nested too deeply")),
+        Some(signal @ (SIGKILL | SIGTERM)) => ExtractError::Unavailable {
+            detail: format!("it was stopped by signal {signal}"),
+        },
+        Some(signal) if complaint.contains("overflowed its stack") => {
+            crashed(format!("signal {signal}, nested too deeply"))
+        }
         Some(signal) => crashed(format!("signal {signal}")),
         None => crashed(format!("exit code {}", status.code().unwrap_or(-1))),
     }

@@ -17,7 +17,9 @@ fn read(name: &str, bytes: &[u8]) -> Document {
 fn listing(document: &Document) -> Vec<String> {
     let chars: Vec<char> = document.text.chars().collect();
     let line = |block: &quire_ingest::extract::Block| {
-        let text: String = chars[block.char_start as usize..block.char_end as usize].iter().collect();
+        let text: String = chars[block.char_start as usize..block.char_end as usize]
+            .iter()
+            .collect();
         let mark = match block.kind {
             BlockKind::Heading(level) => format!("h{level}"),
             BlockKind::Paragraph => "p".into(),
@@ -25,8 +27,15 @@ fn listing(document: &Document) -> Vec<String> {
             BlockKind::TableRow => "tr".into(),
             BlockKind::Code => "code".into(),
         };
-        let page = block.page.map(|page| format!("@{page}")).unwrap_or_default();
-        let path = if block.heading_path.is_empty() { String::new() } else { format!(" [{}]", block.heading_path.join(" › ")) };
+        let page = block
+            .page
+            .map(|page| format!("@{page}"))
+            .unwrap_or_default();
+        let path = if block.heading_path.is_empty() {
+            String::new()
+        } else {
+            format!(" [{}]", block.heading_path.join(" › "))
+        };
         format!("{mark}{page} {text}{path}")
     };
     document.blocks.iter().map(line).collect()
@@ -41,7 +50,10 @@ fn check(name: &str, bytes: &[u8], title: Option<&str>, expected: &[&str]) {
 #[test]
 fn text_is_read_in_any_encoding() {
     let text = "Grüße aus Köln, schöne Straße.\r\nZweite Zeile\r\n\r\nNeuer Absatz über Äpfel";
-    let expected = ["p Grüße aus Köln, schöne Straße.\nZweite Zeile", "p Neuer Absatz über Äpfel"];
+    let expected = [
+        "p Grüße aus Köln, schöne Straße.\nZweite Zeile",
+        "p Neuer Absatz über Äpfel",
+    ];
     let marked = |mark: &[u8], rest: Vec<u8>| [mark, &rest].concat();
     for bytes in [
         text.as_bytes().to_vec(),
@@ -56,9 +68,19 @@ fn text_is_read_in_any_encoding() {
     }
     let russian = "Привет, мир. Это обычный текст на русском языке, который должен читаться.";
     let expected = format!("p {russian}");
-    check("ru", &encoding_rs::WINDOWS_1251.encode(russian).0, None, &[&expected]);
+    check(
+        "ru",
+        &encoding_rs::WINDOWS_1251.encode(russian).0,
+        None,
+        &[&expected],
+    );
     let cut = format!("p {}\u{fffd}", &russian[..russian.len() - 3]);
-    check("cut", &russian.as_bytes()[..russian.len() - 2], None, &[&cut]);
+    check(
+        "cut",
+        &russian.as_bytes()[..russian.len() - 2],
+        None,
+        &[&cut],
+    );
 }
 
 #[test]
@@ -66,20 +88,25 @@ fn markdown_keeps_its_structure() {
     let source = "---\ntitle: \"Handbook\"\nauthor: x\n---\n# Rules\nFirst\nline with a [link](http://x) and `code`.\n\n\
         ## Hours\n- from 9\n- to 5\n  1. sharp\n\n| Day | Open |\n|---|---|\n| Mon | yes |\n| Sun | |\n\n\
         ```rust\nfn main() {\n\tok\n}\n```\n<div><p>In <b>HTML</b></p></div>\n\n## Pay\n> quoted";
-    check("a.md", source.as_bytes(), Some("Handbook"), &[
-        "h1 Rules",
-        "p First line with a link and code. [Rules]",
-        "h2 Hours [Rules]",
-        "li - from 9 [Rules › Hours]",
-        "li - to 5 [Rules › Hours]",
-        "li 1. sharp [Rules › Hours]",
-        "tr Day: Mon; Open: yes [Rules › Hours]",
-        "tr Day: Sun [Rules › Hours]",
-        "code fn main() {\n    ok\n} [Rules › Hours]",
-        "p In HTML [Rules › Hours]",
-        "h2 Pay [Rules]",
-        "p quoted [Rules › Pay]",
-    ]);
+    check(
+        "a.md",
+        source.as_bytes(),
+        Some("Handbook"),
+        &[
+            "h1 Rules",
+            "p First line with a link and code. [Rules]",
+            "h2 Hours [Rules]",
+            "li - from 9 [Rules › Hours]",
+            "li - to 5 [Rules › Hours]",
+            "li 1. sharp [Rules › Hours]",
+            "tr Day: Mon; Open: yes [Rules › Hours]",
+            "tr Day: Sun [Rules › Hours]",
+            "code fn main() {\n    ok\n} [Rules › Hours]",
+            "p In HTML [Rules › Hours]",
+            "h2 Pay [Rules]",
+            "p quoted [Rules › Pay]",
+        ],
+    );
 }
 
 #[test]
@@ -90,19 +117,24 @@ fn html_gives_what_a_reader_sees() {
         <table><caption>Prices</caption><tr><th>Item<th>Price</tr><tr><td>Tea<td><b>2</b> EUR</tr></table>\
         <table><tr><td><h2>Layout</h2><p>Text</td></tr></table><pre>a\n  b</pre>caf\u{e9}</body></html>";
     let bytes = encoding_rs::WINDOWS_1252.encode(source).0;
-    check("page.txt", &bytes, Some("The Page"), &[
-        "h1 Top",
-        "p One\ntwo bold & more. [Top]",
-        "li - a [Top]",
-        "li - b [Top]",
-        "li 3. c [Top]",
-        "p Prices [Top]",
-        "tr Item: Tea; Price: 2 EUR [Top]",
-        "h2 Layout [Top]",
-        "p Text [Top › Layout]",
-        "code a\n  b [Top › Layout]",
-        "p café [Top › Layout]",
-    ]);
+    check(
+        "page.txt",
+        &bytes,
+        Some("The Page"),
+        &[
+            "h1 Top",
+            "p One\ntwo bold & more. [Top]",
+            "li - a [Top]",
+            "li - b [Top]",
+            "li 3. c [Top]",
+            "p Prices [Top]",
+            "tr Item: Tea; Price: 2 EUR [Top]",
+            "h2 Layout [Top]",
+            "p Text [Top › Layout]",
+            "code a\n  b [Top › Layout]",
+            "p café [Top › Layout]",
+        ],
+    );
 }
 
 #[test]
@@ -122,41 +154,77 @@ fn word_documents_read_as_with_all_changes_accepted() {
         format!("<w:tbl>{}{}{merged}</w:tbl>", row(["Kind", "Unit", "Price"]), row(["Tea", "cup", "2"])),
     ]
     .concat();
-    check("contract.docx", &docx(&body), Some("Contract"), &[
-        "p Contract",
-        "h1 Terms",
-        "p Pay <30 days\nnet link [Terms]",
-        "h2 Scope [Terms]",
-        "li - item [Terms › Scope]",
-        "tr Kind: Tea; Unit: cup; Price: 2 [Terms › Scope]",
-        "tr Kind: Tea; Price: 9 [Terms › Scope]",
-    ]);
+    check(
+        "contract.docx",
+        &docx(&body),
+        Some("Contract"),
+        &[
+            "p Contract",
+            "h1 Terms",
+            "p Pay <30 days\nnet link [Terms]",
+            "h2 Scope [Terms]",
+            "li - item [Terms › Scope]",
+            "tr Kind: Tea; Unit: cup; Price: 2 [Terms › Scope]",
+            "tr Kind: Tea; Price: 9 [Terms › Scope]",
+        ],
+    );
 }
 
 #[test]
 fn pdfs_become_paragraphs_with_pages() {
-    let full = "This line of a paragraph is as long as the text area of the page allows, so it was wrap-";
-    let next = "ped inside a word, which poppler undoes, and then it goes on up to the margin where";
+    let full =
+        "This line of a paragraph is as long as the text area of the page allows, so it was wrap-";
+    let next =
+        "ped inside a word, which poppler undoes, and then it goes on up to the margin where";
     let pages: [&[&str]; 3] = [
-        &["Annual Report", "", "4.2 Payment", full, next, "it ends.", "Payments are due. This is a sentence.", "1"],
-        &["Annual Report", "", "Second page with", "", "", "- one thing", "- another thing", "2"],
-        &["Annual Report", "", "Third page with the last words of this document.", "3"],
+        &[
+            "Annual Report",
+            "",
+            "4.2 Payment",
+            full,
+            next,
+            "it ends.",
+            "Payments are due. This is a sentence.",
+            "1",
+        ],
+        &[
+            "Annual Report",
+            "",
+            "Second page with",
+            "",
+            "",
+            "- one thing",
+            "- another thing",
+            "2",
+        ],
+        &[
+            "Annual Report",
+            "",
+            "Third page with the last words of this document.",
+            "3",
+        ],
     ];
     // Named as text: the content decides.
     let bytes = pdf(&pages);
     assert_eq!(detect("notes.txt", &bytes), Ok(MediaType::Pdf));
     let document = read("notes.txt", &bytes);
     assert_eq!(document.pages, Some(3));
-    let wrapped = format!("p@1 {}{next} it ends. [4.2 Payment]", full.trim_end_matches('-'));
-    assert_eq!(listing(&document), [
-        "h2@1 4.2 Payment",
-        &wrapped,
-        "p@1 Payments are due. This is a sentence. [4.2 Payment]",
-        "p@2 Second page with [4.2 Payment]",
-        "li@2 - one thing [4.2 Payment]",
-        "li@2 - another thing [4.2 Payment]",
-        "p@3 Third page with the last words of this document. [4.2 Payment]",
-    ]);
+    let wrapped = format!(
+        "p@1 {}{next} it ends. [4.2 Payment]",
+        full.trim_end_matches('-')
+    );
+    assert_eq!(
+        listing(&document),
+        [
+            "h2@1 4.2 Payment",
+            &wrapped,
+            "p@1 Payments are due. This is a sentence. [4.2 Payment]",
+            "p@2 Second page with [4.2 Payment]",
+            "li@2 - one thing [4.2 Payment]",
+            "li@2 - another thing [4.2 Payment]",
+            "p@3 Third page with the last words of this document. [4.2 Payment]",
+        ]
+    );
 }
 
 #[test]
@@ -164,17 +232,39 @@ fn types_come_from_content() {
     let cases: [(&str, &[u8], MediaType); 9] = [
         ("a.pdf", b"just text", MediaType::Text),
         ("README.MD", b"# hi", MediaType::Markdown),
-        ("readme.md", b"<div align=center>x</div>", MediaType::Markdown),
+        (
+            "readme.md",
+            b"<div align=center>x</div>",
+            MediaType::Markdown,
+        ),
         ("x.md", b"<!doctype html><p>x", MediaType::Html),
-        ("x", b"<?xml version='1.0'?><!-- c -->\n<HTML><body>x", MediaType::Html),
+        (
+            "x",
+            b"<?xml version='1.0'?><!-- c -->\n<HTML><body>x",
+            MediaType::Html,
+        ),
         ("x.htm", b"<p>fragment", MediaType::Html),
         ("feed.xml", b"<?xml version='1.0'?><rss/>", MediaType::Text),
-        ("about.txt", b"the mark of a PDF is %PDF-1.7 they say", MediaType::Text),
-        ("id3.txt", b"ID3 is a tag, BZh and MZ and BM are magic", MediaType::Text),
+        (
+            "about.txt",
+            b"the mark of a PDF is %PDF-1.7 they say",
+            MediaType::Text,
+        ),
+        (
+            "id3.txt",
+            b"ID3 is a tag, BZh and MZ and BM are magic",
+            MediaType::Text,
+        ),
     ];
     for (name, bytes, expected) in cases {
         assert_eq!(detect(name, bytes), Ok(expected), "{name}");
     }
     assert_eq!(detect("x.bin", &docx("")), Ok(MediaType::Docx));
-    assert_eq!(detect("x", &[b"\xFF\xFE".as_slice(), &utf16("<html><body>x", true)].concat()), Ok(MediaType::Html));
+    assert_eq!(
+        detect(
+            "x",
+            &[b"\xFF\xFE".as_slice(), &utf16("<html><body>x", true)].concat()
+        ),
+        Ok(MediaType::Html)
+    );
 }

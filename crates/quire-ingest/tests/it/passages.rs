@@ -12,7 +12,10 @@ fn markdown(source: &str) -> Document {
     extract(MediaType::Markdown, source.as_bytes(), &Limits::default()).unwrap()
 }
 
-fn check(document: &Document, options: &PassageOptions) -> Result<Vec<PassageDraft>, TestCaseError> {
+fn check(
+    document: &Document,
+    options: &PassageOptions,
+) -> Result<Vec<PassageDraft>, TestCaseError> {
     let drafts = passages(document, "name", options);
     let chars: Vec<char> = document.text.chars().collect();
     let mut covered = vec![false; chars.len()];
@@ -22,14 +25,27 @@ fn check(document: &Document, options: &PassageOptions) -> Result<Vec<PassageDra
         prop_assert_eq!(draft.ordinal as usize, number);
         prop_assert!(place.char_start < place.char_end && place.char_end as usize <= chars.len());
         let range = place.char_start as usize..place.char_end as usize;
-        prop_assert_eq!(&draft.text, &chars[range.clone()].iter().collect::<String>());
-        prop_assert!(range.len() <= options.max_chars as usize, "{} characters", range.len());
+        prop_assert_eq!(
+            &draft.text,
+            &chars[range.clone()].iter().collect::<String>()
+        );
+        prop_assert!(
+            range.len() <= options.max_chars as usize,
+            "{} characters",
+            range.len()
+        );
         prop_assert!(place.char_end > end, "passages go forward");
-        prop_assert!(place.char_start + options.overlap_chars >= end, "the overlap is one short sentence");
+        prop_assert!(
+            place.char_start + options.overlap_chars >= end,
+            "the overlap is one short sentence"
+        );
         end = place.char_end;
         covered[range].fill(true);
     }
-    let lost = chars.iter().zip(&covered).find(|(c, covered)| !c.is_whitespace() && !**covered);
+    let lost = chars
+        .iter()
+        .zip(&covered)
+        .find(|(c, covered)| !c.is_whitespace() && !**covered);
     prop_assert!(lost.is_none(), "a character belongs to no passage");
     Ok(drafts)
 }
@@ -78,33 +94,60 @@ proptest! {
 fn sections_stay_apart_when_large_and_meet_when_tiny() {
     let sentence = "A sentence of the section that says something plain. ";
     let large = sentence.repeat(10);
-    let drafts = check(&markdown(&format!("# One\n\n{large}\n\n# Two\n\n{large}")), &PassageOptions::default()).unwrap();
-    let starts: Vec<(&str, &str)> = drafts.iter().map(|draft| (&draft.text[..3], draft.context.as_str())).collect();
+    let drafts = check(
+        &markdown(&format!("# One\n\n{large}\n\n# Two\n\n{large}")),
+        &PassageOptions::default(),
+    )
+    .unwrap();
+    let starts: Vec<(&str, &str)> = drafts
+        .iter()
+        .map(|draft| (&draft.text[..3], draft.context.as_str()))
+        .collect();
     assert_eq!(starts, [("One", "One"), ("Two", "One › Two")]);
 
-    let tiny: String = (1..20).map(|number| format!("## Point {number}\n\nShort.\n\n")).collect();
-    let drafts = check(&markdown(&format!("# List\n\n{tiny}")), &PassageOptions::default()).unwrap();
+    let tiny: String = (1..20)
+        .map(|number| format!("## Point {number}\n\nShort.\n\n"))
+        .collect();
+    let drafts = check(
+        &markdown(&format!("# List\n\n{tiny}")),
+        &PassageOptions::default(),
+    )
+    .unwrap();
     assert_eq!(drafts.len(), 1);
     assert_eq!(drafts[0].place.heading_path, ["List"]);
 }
 
 #[test]
 fn a_cut_paragraph_repeats_one_sentence() {
-    let text: String = (0..60).map(|number| format!("Sentence number {number} stands here alone. ")).collect();
+    let text: String = (0..60)
+        .map(|number| format!("Sentence number {number} stands here alone. "))
+        .collect();
     let drafts = check(&markdown(&text), &PassageOptions::default()).unwrap();
     assert!(drafts.len() > 1);
     for pair in drafts.windows(2) {
         assert!(pair[0].text.ends_with('.') && pair[1].text.starts_with("Sentence number"));
-        assert!(pair[1].place.char_start < pair[0].place.char_end, "no overlap");
+        assert!(
+            pair[1].place.char_start < pair[0].place.char_end,
+            "no overlap"
+        );
     }
 }
 
 #[test]
 fn rows_of_a_table_are_never_cut() {
-    let rows: String = (0..100).map(|number| format!("| part {number} | {number}.50 |\n")).collect();
-    let drafts = check(&markdown(&format!("| Name | Price |\n|---|---|\n{rows}")), &PassageOptions::default()).unwrap();
+    let rows: String = (0..100)
+        .map(|number| format!("| part {number} | {number}.50 |\n"))
+        .collect();
+    let drafts = check(
+        &markdown(&format!("| Name | Price |\n|---|---|\n{rows}")),
+        &PassageOptions::default(),
+    )
+    .unwrap();
     for line in drafts.iter().flat_map(|draft| draft.text.lines()) {
-        assert!(line.starts_with("Name: part ") && line.ends_with(".50"), "{line}");
+        assert!(
+            line.starts_with("Name: part ") && line.ends_with(".50"),
+            "{line}"
+        );
     }
 }
 
@@ -118,11 +161,23 @@ fn time_grows_with_the_text_only() {
         ("lines", "a\n".repeat(size / 2)),
         ("sections", "# a\n".repeat(100_000)),
     ] {
-        let media = if what == "sections" { MediaType::Markdown } else { MediaType::Text };
+        let media = if what == "sections" {
+            MediaType::Markdown
+        } else {
+            MediaType::Text
+        };
         let document = extract(media, text.as_bytes(), &Limits::default()).unwrap();
         let started = Instant::now();
         let drafts = passages(&document, "name", &PassageOptions::default());
-        println!("{what}: {} passages in {:?}", drafts.len(), started.elapsed());
-        assert!(!drafts.is_empty() && started.elapsed() < Duration::from_secs(30), "{what}: {:?}", started.elapsed());
+        println!(
+            "{what}: {} passages in {:?}",
+            drafts.len(),
+            started.elapsed()
+        );
+        assert!(
+            !drafts.is_empty() && started.elapsed() < Duration::from_secs(30),
+            "{what}: {:?}",
+            started.elapsed()
+        );
     }
 }

@@ -26,14 +26,21 @@ async fn good_files_come_back_whole() {
     for (name, bytes, media) in [
         ("--limits=x", b"plain text".to_vec(), MediaType::Text),
         ("p.bin", pdf(&[&["Some words on a page."]]), MediaType::Pdf),
-        ("w\0\n.docx", docx(&paragraph("", "Some words on a page.")), MediaType::Docx),
+        (
+            "w\0\n.docx",
+            docx(&paragraph("", "Some words on a page.")),
+            MediaType::Docx,
+        ),
     ] {
         let extraction = extractor().extract(name, bytes.into()).await.unwrap();
         assert_eq!(extraction.media, media, "{name}");
         assert!(extraction.document.text.ends_with(['t', '.']), "{name}");
         assert!(extraction.confinement.limits, "{name}");
     }
-    let error = extractor().extract("x.pdf", encrypted_pdf().into()).await.unwrap_err();
+    let error = extractor()
+        .extract("x.pdf", encrypted_pdf().into())
+        .await
+        .unwrap_err();
     assert_eq!(error.code(), "password-protected");
 }
 
@@ -51,10 +58,24 @@ async fn hostile_files_end_in_typed_errors() {
     ] {
         let started = Instant::now();
         let outcome = extractor().extract(name, Bytes::from(bytes)).await;
-        println!("{name}: {:?} in {:?}", outcome.as_ref().map(|found| found.document.blocks.len()), started.elapsed());
+        println!(
+            "{name}: {:?} in {:?}",
+            outcome.as_ref().map(|found| found.document.blocks.len()),
+            started.elapsed()
+        );
         assert!(started.elapsed() < Duration::from_secs(100), "{name}");
         if let Err(error) = outcome {
-            assert!(["too-large", "crashed", "timed-out", "out-of-memory", "unsafe"].contains(&error.code()), "{name}: {error}");
+            assert!(
+                [
+                    "too-large",
+                    "crashed",
+                    "timed-out",
+                    "out-of-memory",
+                    "unsafe"
+                ]
+                .contains(&error.code()),
+                "{name}: {error}"
+            );
         }
     }
 }
@@ -67,9 +88,19 @@ async fn every_death_of_a_child_has_a_name() {
         ("kill -SEGV $$", "crashed", ErrorKind::Invalid, "signal 11"),
         ("exit 101", "crashed", ErrorKind::Invalid, "exit code 101"),
         ("echo '{\"ok\":'", "crashed", ErrorKind::Invalid, "garbled"),
-        ("echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$", "out-of-memory", ErrorKind::Invalid, "memory"),
+        (
+            "echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$",
+            "out-of-memory",
+            ErrorKind::Invalid,
+            "memory",
+        ),
         ("kill -XCPU $$", "timed-out", ErrorKind::Timeout, "60 s"),
-        ("kill -KILL $$", "unavailable", ErrorKind::Unavailable, "signal 9"),
+        (
+            "kill -KILL $$",
+            "unavailable",
+            ErrorKind::Unavailable,
+            "signal 9",
+        ),
         (
             "echo '{\"confinement\":{\"limits\":true,\"network\":true,\"files\":true},\"ok\":{\"media\":\"text\",\"document\":\
              {\"text\":\"short\",\"blocks\":[{\"kind\":\"paragraph\",\"char_start\":0,\"char_end\":99}]}}}'",
@@ -78,11 +109,21 @@ async fn every_death_of_a_child_has_a_name() {
             "garbled",
         ),
     ] {
-        let error = scripted(&folder, script).extract("x", Bytes::from_static(b"x")).await.unwrap_err();
-        assert_eq!((error.code(), error.kind()), (code, kind), "{script}: {error}");
+        let error = scripted(&folder, script)
+            .extract("x", Bytes::from_static(b"x"))
+            .await
+            .unwrap_err();
+        assert_eq!(
+            (error.code(), error.kind()),
+            (code, kind),
+            "{script}: {error}"
+        );
         assert!(error.to_string().contains(words), "{script}: {error}");
     }
-    let error = Extractor::new("/no/such/program").extract("x", Bytes::from_static(b"x")).await.unwrap_err();
+    let error = Extractor::new("/no/such/program")
+        .extract("x", Bytes::from_static(b"x"))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
 }
 
@@ -92,29 +133,45 @@ async fn a_stuck_child_is_killed_with_all_it_started() {
     let pid_file = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
     let stuck = scripted(&folder, &script).with_wall_clock(Duration::from_millis(700));
-    let error = stuck.extract("x", Bytes::from(vec![b'x'; 1 << 20])).await.unwrap_err();
-    assert_eq!((error.code(), error.kind()), ("timed-out", ErrorKind::Timeout));
+    let error = stuck
+        .extract("x", Bytes::from(vec![b'x'; 1 << 20]))
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (error.code(), error.kind()),
+        ("timed-out", ErrorKind::Timeout)
+    );
     let grandchild = std::fs::read_to_string(&pid_file).unwrap();
     let is_running = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim())).unwrap_or_default();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()))
+            .unwrap_or_default();
         stat.contains("(sleep) S")
     };
     let deadline = Instant::now() + Duration::from_secs(5);
     while is_running() && Instant::now() < deadline {
         tokio::task::yield_now().await;
     }
-    assert!(!is_running(), "the program started by the child is still running");
+    assert!(
+        !is_running(),
+        "the program started by the child is still running"
+    );
 }
 
 #[tokio::test]
 async fn no_more_children_run_than_permitted() {
     let folder = tempfile::tempdir().unwrap();
     let lock = folder.path().join("lock");
-    let script = format!("mkdir {0} || exit 7; sleep 0.05; rmdir {0}; exit 9", lock.display());
+    let script = format!(
+        "mkdir {0} || exit 7; sleep 0.05; rmdir {0}; exit 9",
+        lock.display()
+    );
     let one = scripted(&folder, &script).with_permits(1);
     let call = || one.extract("x", Bytes::from_static(b"x"));
     let (a, b, c) = tokio::join!(call(), call(), call());
     for outcome in [a, b, c] {
-        assert!(outcome.unwrap_err().to_string().contains("exit code 9"), "two ran at once");
+        assert!(
+            outcome.unwrap_err().to_string().contains("exit code 9"),
+            "two ran at once"
+        );
     }
 }

@@ -15,12 +15,16 @@ pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
 /// A PDF that no password opens, and certainly not the empty one.
 pub(crate) fn encrypted_pdf() -> Vec<u8> {
     let hash = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-    let key = format!("/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O <{hash}> /U <{hash}> >> /ID [<{hash}> <{hash}>]");
+    let key = format!(
+        "/Encrypt << /Filter /Standard /V 1 /R 2 /P -4 /O <{hash}> /U <{hash}> >> /ID [<{hash}> <{hash}>]"
+    );
     build_pdf(&[&["a secret"]], &key)
 }
 
 fn build_pdf(pages: &[&[&str]], trailer: &str) -> Vec<u8> {
-    let kids: String = (0..pages.len()).map(|page| format!("{} 0 R ", 4 + page * 2)).collect();
+    let kids: String = (0..pages.len())
+        .map(|page| format!("{} 0 R ", 4 + page * 2))
+        .collect();
     let mut objects = vec![
         "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
         format!("<< /Type /Pages /Kids [{kids}] /Count {} >>", pages.len()),
@@ -34,11 +38,17 @@ fn build_pdf(pages: &[&[&str]], trailer: &str) -> Vec<u8> {
         ));
         let mut content = "BT /F1 11 Tf 14 TL 72 740 Td\n".to_owned();
         for line in *lines {
-            let escaped = line.replace('\\', "\\\\").replace('(', "\\(").replace(')', "\\)");
+            let escaped = line
+                .replace('\\', "\\\\")
+                .replace('(', "\\(")
+                .replace(')', "\\)");
             content += &format!("({escaped}) Tj T*\n");
         }
         content += "ET";
-        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+        objects.push(format!(
+            "<< /Length {} >>\nstream\n{content}\nendstream",
+            content.len()
+        ));
     }
     let mut file = b"%PDF-1.4\n".to_vec();
     let mut offsets = Vec::new();
@@ -49,9 +59,14 @@ fn build_pdf(pages: &[&[&str]], trailer: &str) -> Vec<u8> {
     let xref = file.len();
     write!(file, "xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1).unwrap();
     for offset in offsets {
-        write!(file, "{offset:010} 00000 n \n").unwrap();
+        writeln!(file, "{offset:010} 00000 n ").unwrap();
     }
-    write!(file, "trailer\n<< /Size {} /Root 1 0 R {trailer} >>\nstartxref\n{xref}\n%%EOF\n", objects.len() + 1).unwrap();
+    write!(
+        file,
+        "trailer\n<< /Size {} /Root 1 0 R {trailer} >>\nstartxref\n{xref}\n%%EOF\n",
+        objects.len() + 1
+    )
+    .unwrap();
     file
 }
 
@@ -63,8 +78,14 @@ pub(crate) fn docx(body: &str) -> Vec<u8> {
         <w:style w:styleId="Clause"><w:name w:val="Clause"/><w:pPr><w:outlineLvl w:val="1"/></w:pPr></w:style>
         <w:style w:styleId="Clause2"><w:name w:val="Clause 2"/><w:basedOn w:val="Clause"/></w:style>
         </w:styles>"#;
-    let main = format!(r#"<?xml version="1.0"?><w:document xmlns:w="w"><w:body>{body}</w:body></w:document>"#);
-    zip(&[("[Content_Types].xml", b"<Types/>"), (DOCX_MAIN, main.as_bytes()), ("word/styles.xml", styles.as_bytes())])
+    let main = format!(
+        r#"<?xml version="1.0"?><w:document xmlns:w="w"><w:body>{body}</w:body></w:document>"#
+    );
+    zip(&[
+        ("[Content_Types].xml", b"<Types/>"),
+        (DOCX_MAIN, main.as_bytes()),
+        ("word/styles.xml", styles.as_bytes()),
+    ])
 }
 
 /// One paragraph of a Word document.
@@ -75,12 +96,22 @@ pub(crate) fn paragraph(style: &str, text: &str) -> String {
 pub(crate) fn zip(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in entries {
-        writer.start_file(*name, SimpleFileOptions::default()).unwrap();
+        writer
+            .start_file(*name, SimpleFileOptions::default())
+            .unwrap();
         writer.write_all(content).unwrap();
     }
     writer.finish().unwrap().into_inner()
 }
 
 pub(crate) fn utf16(text: &str, little: bool) -> Vec<u8> {
-    text.encode_utf16().flat_map(|unit| if little { unit.to_le_bytes() } else { unit.to_be_bytes() }).collect()
+    text.encode_utf16()
+        .flat_map(|unit| {
+            if little {
+                unit.to_le_bytes()
+            } else {
+                unit.to_be_bytes()
+            }
+        })
+        .collect()
 }

@@ -17,21 +17,32 @@ const MAX_NESTING: usize = 256;
 /// Elements whose content an editor does not show: deleted text, and text at the place it left.
 const SKIPPED: &[&str] = &["del", "moveFrom"];
 
-pub(super) fn read(part: &str, styles: &Styles, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+pub(super) fn read(
+    part: &str,
+    styles: &Styles,
+    builder: &mut Builder<'_>,
+) -> Result<(), ExtractError> {
     let mut reader = xml::reader(part);
-    let mut body = Body { styles, builder, paragraphs: Vec::new(), tables: Vec::new(), in_text: false };
+    let mut body = Body {
+        styles,
+        builder,
+        paragraphs: Vec::new(),
+        tables: Vec::new(),
+        in_text: false,
+    };
     let mut skipped_depth = 0_usize;
     // Word writes one prefix for its own names; the root element shows which.
-    let mut prefix: Option<Vec<u8>> = None;
+    let mut prefix: Option<String> = None;
     loop {
         match xml::next(&mut reader)? {
             Event::Start(element) => {
                 let name = element.name();
-                let own = name.prefix().map(|prefix| prefix.as_ref().as_bytes().to_vec()).unwrap_or_default();
-                let is_word = *prefix.get_or_insert_with(|| own.clone()) == own;
+                let own = prefix_of(name.into_inner());
+                let is_word = prefix.get_or_insert_with(|| own.to_owned()) == own;
                 let local = element.local_name();
                 // `Fallback` is the old form of a drawing that stands beside the new one.
-                let hides = (is_word && SKIPPED.contains(&local.as_ref())) || local.as_ref() == "Fallback";
+                let hides =
+                    (is_word && SKIPPED.contains(&local.as_ref())) || local.as_ref() == "Fallback";
                 if skipped_depth > 0 || hides {
                     skipped_depth += 1;
                 } else if is_word {
@@ -39,10 +50,11 @@ pub(super) fn read(part: &str, styles: &Styles, builder: &mut Builder<'_>) -> Re
                 }
             }
             Event::End(element) => {
-                let own = element.name().prefix().map(|prefix| prefix.as_ref().as_bytes().to_vec()).unwrap_or_default();
+                let name = element.name();
+                let own = prefix_of(name.into_inner());
                 if skipped_depth > 0 {
                     skipped_depth -= 1;
-                } else if prefix.as_ref() == Some(&own) {
+                } else if prefix.as_deref() == Some(own) {
                     body.close(element.local_name().as_ref())?;
                 }
             }
@@ -58,6 +70,10 @@ pub(super) fn read(part: &str, styles: &Styles, builder: &mut Builder<'_>) -> Re
             _ => {}
         }
     }
+}
+
+fn prefix_of(name: &str) -> &str {
+    name.split_once(':').map_or("", |(prefix, _)| prefix)
 }
 
 struct Body<'b, 'l> {
@@ -92,9 +108,14 @@ impl Body<'_, '_> {
         let value = || xml::attribute(element, "val").map(|value| value.into_owned());
         match name {
             "p" | "tbl" if self.paragraphs.len() + self.tables.len() >= MAX_NESTING => {
-                return Err(ExtractError::refused("it nests tables or text boxes without end"));
+                return Err(ExtractError::refused(
+                    "it nests tables or text boxes without end",
+                ));
             }
-            "p" => self.paragraphs.push(Paragraph { depth: self.tables.len(), ..Paragraph::default() }),
+            "p" => self.paragraphs.push(Paragraph {
+                depth: self.tables.len(),
+                ..Paragraph::default()
+            }),
             "tbl" => self.tables.push(OpenTable::default()),
             "t" => self.in_text = true,
             _ => {}
@@ -112,7 +133,11 @@ impl Body<'_, '_> {
         if let Some(paragraph) = self.paragraphs.last_mut() {
             match name {
                 "pStyle" => paragraph.style = value().unwrap_or_default(),
-                "outlineLvl" => paragraph.outline = value().and_then(|level| level.parse().ok()).filter(|level| *level < 9),
+                "outlineLvl" => {
+                    paragraph.outline = value()
+                        .and_then(|level| level.parse().ok())
+                        .filter(|level| *level < 9)
+                }
                 "numId" => paragraph.is_list = value().as_deref() != Some("0"),
                 "r" => paragraph.hides_run = false,
                 "vanish" => paragraph.hides_run = xml::is_on(element),
@@ -144,7 +169,9 @@ impl Body<'_, '_> {
                 }
             }
             "tbl" => {
-                let Some(done) = self.tables.pop() else { return Ok(()) };
+                let Some(done) = self.tables.pop() else {
+                    return Ok(());
+                };
                 match self.tables.last_mut() {
                     Some(outer) => outer.append(&done.table.flatten()),
                     None if done.table.is_empty() => {}
@@ -176,14 +203,23 @@ impl Body<'_, '_> {
         if self.styles.is_title(&paragraph.style) && !self.builder.has_title() {
             self.builder.title(&paragraph.text);
         }
-        let level = paragraph.outline.map(|level| level + 1).or_else(|| self.styles.heading_level(&paragraph.style));
+        let level = paragraph
+            .outline
+            .map(|level| level + 1)
+            .or_else(|| self.styles.heading_level(&paragraph.style));
         match level {
             Some(level) => self.builder.heading(level, &paragraph.text, None),
-            None if paragraph.text.trim().is_empty() || self.styles.is_contents(&paragraph.style) => Ok(()),
-            None if paragraph.is_list || self.styles.is_list(&paragraph.style) => {
-                self.builder.push(BlockKind::ListItem, &format!("- {}", paragraph.text), None)
+            None if paragraph.text.trim().is_empty()
+                || self.styles.is_contents(&paragraph.style) =>
+            {
+                Ok(())
             }
-            None => self.builder.push(BlockKind::Paragraph, &paragraph.text, None),
+            None if paragraph.is_list || self.styles.is_list(&paragraph.style) => self
+                .builder
+                .push(BlockKind::ListItem, &format!("- {}", paragraph.text), None),
+            None => self
+                .builder
+                .push(BlockKind::Paragraph, &paragraph.text, None),
         }
     }
 }
@@ -198,7 +234,11 @@ impl OpenTable {
 
     fn close_cell(&mut self) {
         let text = std::mem::take(&mut self.cell);
-        let text = if self.continues_above { self.table.above() } else { text };
+        let text = if self.continues_above {
+            self.table.above()
+        } else {
+            text
+        };
         self.table.cell(&text);
         for _ in 1..self.span.min(100) {
             self.table.cell("");

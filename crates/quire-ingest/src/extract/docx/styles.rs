@@ -33,13 +33,17 @@ impl Styles {
             match xml::next(&mut reader)? {
                 Event::Start(element) => {
                     if element.local_name().as_ref() == "style" {
-                        let id = xml::attribute(&element, "styleId").unwrap_or_default().into_owned();
+                        let id = xml::attribute(&element, "styleId")
+                            .unwrap_or_default()
+                            .into_owned();
                         open = Some((id, Style::default()));
                     } else if let Some((_, style)) = &mut open {
                         style.property(&element);
                     }
                 }
-                Event::End(element) if element.local_name().as_ref() == "style" => styles.by_id.extend(open.take()),
+                Event::End(element) if element.local_name().as_ref() == "style" => {
+                    styles.by_id.extend(open.take())
+                }
                 Event::Eof => return Ok(styles),
                 _ => {}
             }
@@ -54,26 +58,37 @@ impl Styles {
             let level = name.strip_prefix("heading")?.trim().parse().ok()?;
             (1..=9).contains(&level).then_some(level)
         };
-        by_name(id).or_else(|| self.chain(id).find_map(|style| by_name(&style.name).or(style.outline.map(|level| level + 1))))
+        by_name(id).or_else(|| {
+            self.chain(id)
+                .find_map(|style| by_name(&style.name).or(style.outline.map(|level| level + 1)))
+        })
     }
 
     pub(super) fn is_title(&self, id: &str) -> bool {
-        id.eq_ignore_ascii_case("title") || self.chain(id).next().is_some_and(|style| style.name.eq_ignore_ascii_case("title"))
+        id.eq_ignore_ascii_case("title")
+            || self
+                .chain(id)
+                .next()
+                .is_some_and(|style| style.name.eq_ignore_ascii_case("title"))
     }
 
     /// Whether a style marks a line of the generated table of contents, which only repeats headings.
     pub(super) fn is_contents(&self, id: &str) -> bool {
-        self.chain(id).next().is_some_and(|style| style.name.to_ascii_lowercase().starts_with("toc "))
+        self.chain(id)
+            .next()
+            .is_some_and(|style| style.name.to_ascii_lowercase().starts_with("toc "))
     }
 
     pub(super) fn is_list(&self, id: &str) -> bool {
-        self.chain(id).any(|style| style.is_list || style.name.to_ascii_lowercase().starts_with("list "))
+        self.chain(id)
+            .any(|style| style.is_list || style.name.to_ascii_lowercase().starts_with("list "))
             && self.heading_level(id).is_none()
     }
 
     fn chain<'s>(&'s self, id: &str) -> impl Iterator<Item = &'s Style> {
         let first = self.by_id.get(id);
-        std::iter::successors(first, |style| self.by_id.get(style.based_on.as_deref()?)).take(MAX_CHAIN)
+        std::iter::successors(first, |style| self.by_id.get(style.based_on.as_deref()?))
+            .take(MAX_CHAIN)
     }
 }
 
@@ -83,7 +98,11 @@ impl Style {
         match element.local_name().as_ref() {
             "name" => self.name = value().unwrap_or_default(),
             "basedOn" => self.based_on = value(),
-            "outlineLvl" => self.outline = value().and_then(|level| level.parse().ok()).filter(|level| *level < 9),
+            "outlineLvl" => {
+                self.outline = value()
+                    .and_then(|level| level.parse().ok())
+                    .filter(|level| *level < 9)
+            }
             "numPr" => self.is_list = true,
             _ => {}
         }

@@ -5,8 +5,8 @@
 
 use std::borrow::Cow;
 
-use quick_xml::{Reader, XmlVersion};
 use quick_xml::events::{BytesRef, BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
 
 use super::super::error::ExtractError;
 use super::super::text;
@@ -31,13 +31,19 @@ pub(super) fn next<'x>(reader: &mut Reader<&'x [u8]>) -> Result<Event<'x>, Extra
 
 /// The value of an attribute, whatever its prefix.
 pub(super) fn attribute<'e>(element: &'e BytesStart<'_>, name: &str) -> Option<Cow<'e, str>> {
-    let found = element.attributes().flatten().find(|attribute| attribute.key.local_name().as_ref() == name)?;
+    let found = element
+        .attributes()
+        .flatten()
+        .find(|attribute| attribute.key.local_name().as_ref() == name)?;
     found.normalized_value(XmlVersion::Implicit1_0).ok()
 }
 
 /// An on/off property: present means on, unless its value says otherwise.
 pub(super) fn is_on(element: &BytesStart<'_>) -> bool {
-    !matches!(attribute(element, "val").as_deref(), Some("0" | "false" | "off" | "none"))
+    !matches!(
+        attribute(element, "val").as_deref(),
+        Some("0" | "false" | "off" | "none")
+    )
 }
 
 /// The character behind `&…;`, or none for an entity that a document would have to define.
@@ -61,8 +67,12 @@ pub(super) fn first_text(xml: &str, name: &str) -> Result<Option<String>, Extrac
     let mut text = None;
     loop {
         match next(&mut reader)? {
-            Event::Start(element) if element.local_name().as_ref() == name => text = Some(String::new()),
-            Event::End(element) if text.is_some() && element.local_name().as_ref() == name => return Ok(text),
+            Event::Start(element) if element.local_name().as_ref() == name => {
+                text = Some(String::new())
+            }
+            Event::End(element) if text.is_some() && element.local_name().as_ref() == name => {
+                return Ok(text);
+            }
             Event::Text(part) => {
                 if let Some(text) = &mut text {
                     text.push_str(&part.xml10_content());
@@ -84,7 +94,9 @@ pub(super) fn relation(xml: &str, kind: &str) -> Result<Option<String>, ExtractE
     let mut reader = reader(xml);
     loop {
         match next(&mut reader)? {
-            Event::Start(element) if attribute(&element, "Type").is_some_and(|found| found.ends_with(kind)) => {
+            Event::Start(element)
+                if attribute(&element, "Type").is_some_and(|found| found.ends_with(kind)) =>
+            {
                 return Ok(attribute(&element, "Target").map(Cow::into_owned));
             }
             Event::Eof => return Ok(None),

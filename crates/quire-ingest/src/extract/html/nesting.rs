@@ -8,8 +8,9 @@ const MOST: usize = 10_000;
 
 /// Elements that never stay open: without content, or closed by what follows.
 const CLOSED: &[&str] = &[
-    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source", "track", "wbr",
-    "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup", "option", "optgroup", "rt", "rp",
+    "area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "param", "source",
+    "track", "wbr", "p", "li", "dt", "dd", "tr", "td", "th", "thead", "tbody", "tfoot", "colgroup",
+    "option", "optgroup", "rt", "rp",
 ];
 
 /// Elements whose content is no HTML.
@@ -29,7 +30,9 @@ pub(super) fn is_hostile(source: &str) -> bool {
             depth = depth.saturating_sub(1);
             continue;
         }
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+            .unwrap_or(rest.len());
         let name = rest[..end.min(32)].to_ascii_lowercase();
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) || CLOSED.contains(&name.as_str()) {
             continue;
@@ -48,6 +51,9 @@ pub(super) fn is_hostile(source: &str) -> bool {
 }
 
 fn after_ignoring_case<'a>(text: &'a str, mark: &str) -> &'a str {
-    let found = text.as_bytes().windows(mark.len()).position(|window| window.eq_ignore_ascii_case(mark.as_bytes()));
+    let found = text
+        .as_bytes()
+        .windows(mark.len())
+        .position(|window| window.eq_ignore_ascii_case(mark.as_bytes()));
     found.map_or("", |at| text.get(at + mark.len()..).unwrap_or(""))
 }

@@ -19,21 +19,37 @@ pub(super) enum Look {
 pub(super) fn look(line: &str) -> Look {
     let line = line.trim();
     let words = line.split_whitespace().count();
-    if line.chars().count() > MOST_CHARS || words == 0 || words > MOST_WORDS || ends_a_sentence(line) || has_leader(line) {
+    if line.chars().count() > MOST_CHARS
+        || words == 0
+        || words > MOST_WORDS
+        || ends_a_sentence(line)
+        || has_leader(line)
+    {
         return Look::Text;
     }
     if let Some(level) = numbered(line) {
         return Look::Numbered(level);
     }
     let letters = line.chars().filter(|c| c.is_alphabetic()).count();
-    let odd = line.chars().filter(|c| !c.is_alphanumeric() && !c.is_whitespace()).count();
-    if letters < 4 || odd * 4 > letters || line.contains(['@', '=', '|', '©']) {
+    let odd = line
+        .chars()
+        .filter(|c| !c.is_alphanumeric() && !c.is_whitespace())
+        .count();
+    if !line.starts_with(char::is_alphanumeric)
+        || letters < 4
+        || odd * 4 > letters
+        || line.contains(['@', '=', '|', '©'])
+    {
         return Look::Text;
     }
     if line.chars().all(|c| !c.is_lowercase()) {
         return Look::Capitals;
     }
-    if is_title_case(line) { Look::Perhaps } else { Look::Text }
+    if is_title_case(line) {
+        Look::Perhaps
+    } else {
+        Look::Text
+    }
 }
 
 fn ends_a_sentence(line: &str) -> bool {
@@ -49,14 +65,22 @@ fn has_leader(line: &str) -> bool {
 fn numbered(line: &str) -> Option<u8> {
     let (first, rest) = line.split_once(char::is_whitespace)?;
     let rest = rest.trim_start();
-    let titled = rest.chars().next().is_some_and(char::is_uppercase) && rest.chars().filter(|c| c.is_alphabetic()).count() > 2;
-    let is_word = ["chapter", "section", "part", "appendix", "article", "annex", "schedule"].contains(&first.to_lowercase().as_str());
-    if is_word && first.starts_with(char::is_uppercase) && rest.starts_with(|c: char| c.is_ascii_digit() || c.is_uppercase()) {
+    let titled = rest.chars().next().is_some_and(char::is_uppercase)
+        && rest.chars().filter(|c| c.is_alphabetic()).count() > 2;
+    let is_word = [
+        "chapter", "section", "part", "appendix", "article", "annex", "schedule",
+    ]
+    .contains(&first.to_lowercase().as_str());
+    if is_word
+        && first.starts_with(char::is_uppercase)
+        && rest.starts_with(|c: char| c.is_ascii_digit() || c.is_uppercase())
+    {
         return Some(1);
     }
     let number = first.trim_end_matches(['.', ')']);
     let parts: Vec<&str> = number.split('.').collect();
-    let is_number = |part: &&str| (1..=2).contains(&part.len()) && part.chars().all(|c| c.is_ascii_digit());
+    let is_number =
+        |part: &&str| (1..=2).contains(&part.len()) && part.chars().all(|c| c.is_ascii_digit());
     let is_letter = |part: &&str| part.len() == 1 && part.chars().all(|c| c.is_ascii_uppercase());
     let (head, tail) = parts.split_first()?;
     // A lone letter with a dot is as often an initial: "A. Turing".
@@ -66,7 +90,10 @@ fn numbered(line: &str) -> Option<u8> {
 
 /// Most words of four letters and more begin with a capital.
 fn is_title_case(line: &str) -> bool {
-    let long: Vec<&str> = line.split_whitespace().filter(|word| word.chars().count() > 3).collect();
+    let long: Vec<&str> = line
+        .split_whitespace()
+        .filter(|word| word.chars().count() > 3)
+        .collect();
     let capital = |word: &&&str| word.chars().next().is_some_and(char::is_uppercase);
     let starts = line.chars().next().is_some_and(|c| c.is_uppercase());
     starts && !long.is_empty() && long.iter().filter(capital).count() * 4 >= long.len() * 3
@@ -92,6 +119,7 @@ mod tests {
             ("and so it went", Look::Text),
             ("someone@example.org", Look::Text),
             ("42", Look::Text),
+            ("-- WRONG", Look::Text),
         ] {
             assert_eq!(look(line), expected, "{line}");
         }

@@ -1,5 +1,5 @@
-//! From poppler's lines to paragraphs: page headers dropped, wrapped lines joined, hyphens at line ends
-//! undone. Tables stay lines, because their columns are gone by now.
+//! From poppler's lines to paragraphs: page headers dropped, wrapped lines joined, items and headings
+//! told from text. Tables stay lines, because their columns are gone by now.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,35 +10,47 @@ use super::headings::{Look, look};
 
 /// Lines at the top and at the bottom of a page that may repeat on every page.
 const EDGE_LINES: usize = 2;
-const BULLETS: &[char] = &['•', '◦', '▪', '‣', '·', '∙', '●', '○', '■', '–', '—', '-', '*', '\u{f0b7}', '➢'];
+const BULLETS: &[char] = &[
+    '•', '◦', '▪', '‣', '·', '∙', '●', '○', '■', '–', '—', '-', '*', '\u{f0b7}', '➢',
+];
 
 pub(super) fn write(text: &str, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
-    let mut pages: Vec<Vec<&str>> = text.split('\u{c}').map(|page| page.lines().map(str::trim).collect()).collect();
+    let mut pages: Vec<Vec<&str>> = text
+        .split('\u{c}')
+        .map(|page| page.lines().map(str::trim).collect())
+        .collect();
     drop_repeated_edges(&mut pages);
-    let compounds = hyphenated_words(&pages);
+    drop_running_headings(&mut pages);
     for (index, lines) in pages.iter().enumerate() {
-        let page = Page { number: u32::try_from(index + 1).ok(), width: usual_width(lines), compounds: &compounds };
+        let page = Page {
+            number: u32::try_from(index + 1).ok(),
+            width: usual_width(lines),
+        };
         page.write(lines, builder)?;
     }
     Ok(())
 }
 
-struct Page<'a> {
+struct Page {
     number: Option<u32>,
     /// How long a full line is, in characters.
     width: usize,
-    compounds: &'a HashSet<&'a str>,
 }
 
-impl Page<'_> {
+impl Page {
     fn write(&self, lines: &[&str], builder: &mut Builder<'_>) -> Result<(), ExtractError> {
-        let groups: Vec<&[&str]> = lines.split(|line| line.is_empty()).filter(|group| !group.is_empty()).collect();
+        let groups: Vec<&[&str]> = lines
+            .split(|line| line.is_empty())
+            .filter(|group| !group.is_empty())
+            .collect();
         let mut paragraph = Paragraph::default();
         for (at, group) in groups.iter().enumerate() {
             if !self.continues(&paragraph, group[0]) {
                 paragraph.flush(self, builder)?;
             }
-            let next_chars = groups.get(at + 1).map_or(0, |next| next.iter().map(|line| line.len()).sum());
+            let next_chars = groups
+                .get(at + 1)
+                .map_or(0, |next| next.iter().map(|line| line.len()).sum());
             self.group(group, next_chars, &mut paragraph, builder)?;
         }
         paragraph.flush(self, builder)
@@ -67,7 +79,11 @@ impl Page<'_> {
             let level = match look(line) {
                 _ if paragraph.bullet || !paragraph.text.is_empty() && !starts => None,
                 // A second number of the same depth right below makes it a list.
-                Look::Numbered(level) if starts && follows.is_none_or(|next| look(next) != look(line)) => Some(level),
+                Look::Numbered(level)
+                    if starts && follows.is_none_or(|next| look(next) != look(line)) =>
+                {
+                    Some(level)
+                }
                 Look::Capitals if starts && has_text_below => Some(1),
                 Look::Perhaps if stands_alone && paragraph.text.is_empty() => Some(2),
                 _ => None,
@@ -77,7 +93,8 @@ impl Page<'_> {
                 builder.heading(level, line, self.number)?;
                 continue;
             }
-            let item = if starts { numbered_item(line) } else { None }.or_else(|| bullet_item(line));
+            let item =
+                if starts { numbered_item(line) } else { None }.or_else(|| bullet_item(line));
             if starts || item.is_some() {
                 let keeps = at == 0 && self.continues(paragraph, line) && item.is_none();
                 if !keeps {
@@ -117,7 +134,9 @@ impl Page<'_> {
     fn continues(&self, paragraph: &Paragraph<'_>, line: &str) -> bool {
         let is_full = paragraph.last.chars().count() * 10 >= self.width * 8;
         let is_open = is_full && !paragraph.last.is_empty() && !ends_sentence(paragraph.last);
-        is_open && (line.starts_with(char::is_lowercase) || (paragraph.is_item && look(line) == Look::Text))
+        is_open
+            && (line.starts_with(char::is_lowercase)
+                || (paragraph.is_item && look(line) == Look::Text))
     }
 
     fn join<'l>(&self, paragraph: &mut Paragraph<'l>, line: &'l str) {
@@ -126,40 +145,16 @@ impl Page<'_> {
             paragraph.text.push_str(line);
             return;
         }
-        match self.hyphen(last, line) {
-            Hyphen::OfTheLine => {
-                let end = paragraph.text.trim_end_matches(['-', '\u{ad}', '‐']).len();
-                paragraph.text.truncate(end);
-            }
-            Hyphen::OfTheWord => {}
+        let is_cell =
+            last.chars().count() * 2 < self.width && !line.starts_with(char::is_lowercase);
+        if is_hyphenated(last, line) {
+            paragraph.text.pop();
+        } else {
             // Lines far from the margin are cells or verses; they stay lines.
-            Hyphen::None if last.chars().count() * 2 < self.width && !line.starts_with(char::is_lowercase) => {
-                paragraph.text.push('\n');
-            }
-            Hyphen::None => paragraph.text.push(' '),
+            paragraph.text.push(if is_cell { '\n' } else { ' ' });
         }
         paragraph.text.push_str(line);
     }
-
-    fn hyphen(&self, last: &str, line: &str) -> Hyphen {
-        let Some(stem) = last.strip_suffix(['-', '\u{ad}', '‐']) else { return Hyphen::None };
-        let word_start = stem.rsplit(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap_or("");
-        let word_end = line.split(|c: char| !c.is_alphanumeric() && c != '-').next().unwrap_or("");
-        if !word_start.ends_with(char::is_alphabetic) || word_end.is_empty() {
-            return Hyphen::None;
-        }
-        let is_compound = self.compounds.contains(format!("{word_start}-{word_end}").as_str());
-        let continues = word_end.starts_with(char::is_lowercase);
-        if continues && !is_compound { Hyphen::OfTheLine } else { Hyphen::OfTheWord }
-    }
-}
-
-enum Hyphen {
-    /// There because the line was full: "pay-" "ment".
-    OfTheLine,
-    /// Part of the word: "long-" "term".
-    OfTheWord,
-    None,
 }
 
 #[derive(Default)]
@@ -172,9 +167,13 @@ struct Paragraph<'l> {
 }
 
 impl Paragraph<'_> {
-    fn flush(&mut self, page: &Page<'_>, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+    fn flush(&mut self, page: &Page, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
         let text = std::mem::take(&mut self.text);
-        let kind = if std::mem::take(&mut self.is_item) { BlockKind::ListItem } else { BlockKind::Paragraph };
+        let kind = if std::mem::take(&mut self.is_item) {
+            BlockKind::ListItem
+        } else {
+            BlockKind::Paragraph
+        };
         self.last = "";
         builder.push(kind, &text, page.number)
     }
@@ -205,15 +204,21 @@ fn numbered_item(line: &str) -> Option<String> {
 
 /// The length that a full line reaches: the ninth decile of the lines that are not tiny.
 fn usual_width(lines: &[&str]) -> usize {
-    let mut widths: Vec<usize> = lines.iter().map(|line| line.chars().count()).filter(|width| *width > 20).collect();
+    let mut widths: Vec<usize> = lines
+        .iter()
+        .map(|line| line.chars().count())
+        .filter(|width| *width > 20)
+        .collect();
     widths.sort_unstable();
     widths.get(widths.len() * 9 / 10).copied().unwrap_or(0)
 }
 
-/// Words that are written with a hyphen in the middle of a line somewhere.
-fn hyphenated_words<'a>(pages: &[Vec<&'a str>]) -> HashSet<&'a str> {
-    let words = pages.iter().flatten().flat_map(|line| line.split(|c: char| !c.is_alphanumeric() && c != '-'));
-    words.filter(|word| word.trim_matches('-').contains('-')).collect()
+/// Whether a word goes on in the next line. poppler has joined such lines already, except where a column
+/// or a block of its own begins in between.
+fn is_hyphenated(last: &str, line: &str) -> bool {
+    let stem = last.strip_suffix(['-', '\u{ad}', '‐']);
+    stem.is_some_and(|stem| stem.ends_with(char::is_alphabetic))
+        && line.starts_with(char::is_lowercase)
 }
 
 /// Empties lines at the edges of pages that come back on many pages, page numbers aside.
@@ -225,21 +230,54 @@ fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
             *counts.entry(edge).or_default() += 1;
         }
     }
-    let written = pages.iter().filter(|page| page.iter().any(|line| !line.is_empty())).count();
+    let written = pages
+        .iter()
+        .filter(|page| page.iter().any(|line| !line.is_empty()))
+        .count();
     let often = (written * 2 / 5).max(3);
     for page in pages.iter_mut() {
-        let repeated: Vec<usize> = edges(page).filter(|at| counts.get(&shape(page[*at])).is_some_and(|count| *count >= often)).collect();
+        let repeated: Vec<usize> = edges(page)
+            .filter(|at| {
+                counts
+                    .get(&shape(page[*at]))
+                    .is_some_and(|count| *count >= often)
+            })
+            .collect();
         for at in repeated {
             page[at] = "";
         }
     }
 }
 
+/// Empties a heading at the top of a page that only repeats the one of a page before: "Chapter 2" over
+/// every page of the chapter, or over every left one.
+fn drop_running_headings(pages: &mut [Vec<&str>]) {
+    let mut recent = ["", ""];
+    for page in pages.iter_mut() {
+        let Some(top) = page.iter_mut().find(|line| !line.is_empty()) else {
+            continue;
+        };
+        let line = std::mem::take(top);
+        if look(line) == Look::Text || !recent.contains(&line) {
+            *top = line;
+        }
+        recent = [recent[1], line];
+    }
+}
+
 /// The first and the last written lines of a page.
 fn edges(page: &[&str]) -> impl Iterator<Item = usize> {
     let written: Vec<usize> = (0..page.len()).filter(|at| !page[*at].is_empty()).collect();
-    let last = written.len().saturating_sub(EDGE_LINES).max(EDGE_LINES.min(written.len()));
-    let chosen: Vec<usize> = written.iter().take(EDGE_LINES).chain(&written[last..]).copied().collect();
+    let last = written
+        .len()
+        .saturating_sub(EDGE_LINES)
+        .max(EDGE_LINES.min(written.len()));
+    let chosen: Vec<usize> = written
+        .iter()
+        .take(EDGE_LINES)
+        .chain(&written[last..])
+        .copied()
+        .collect();
     chosen.into_iter()
 }
 
@@ -254,5 +292,9 @@ fn shape(line: &str) -> String {
         }
     }
     // Front matter counts its pages in Roman numerals.
-    if (1..=6).contains(&shape.len()) && shape.chars().all(|c| "ivxlc".contains(c)) { "#".into() } else { shape }
+    if (1..=6).contains(&shape.len()) && shape.chars().all(|c| "ivxlc".contains(c)) {
+        "#".into()
+    } else {
+        shape
+    }
 }

@@ -19,30 +19,52 @@ pub(super) struct Output {
 }
 
 /// Runs `name options… file -`.
-pub(super) fn run(name: &str, options: &[&str], file: &Path, stdout_bytes: u64) -> Result<Output, ExtractError> {
+pub(super) fn run(
+    name: &str,
+    options: &[&str],
+    file: &Path,
+    stdout_bytes: u64,
+) -> Result<Output, ExtractError> {
     let mut command = Command::new(name);
     command.args(options).arg(file);
     if name == "pdftotext" {
         command.arg("-");
     }
-    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let spawned = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
     let mut child = spawned.map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => ExtractError::ToolMissing { tool: name.into(), package: "poppler-utils".into() },
+        io::ErrorKind::NotFound => ExtractError::ToolMissing {
+            tool: name.into(),
+            package: "poppler-utils".into(),
+        },
         _ => ExtractError::unavailable(name, error),
     })?;
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (stdout, stderr) = std::thread::scope(|scope| {
         let complaints = scope.spawn(move || stderr.map(|pipe| drain(pipe, STDERR_BYTES)));
-        let text = stdout.map(|pipe| take(pipe, stdout_bytes)).unwrap_or_default();
+        let text = stdout
+            .map(|pipe| take(pipe, stdout_bytes))
+            .unwrap_or_default();
         if text.1 {
             // It would write on into a pipe that nobody reads.
             let _ = child.kill();
         }
         (text, complaints.join().ok().flatten().unwrap_or_default())
     });
-    let status = child.wait().map_err(|error| ExtractError::unavailable(name, error))?;
+    let status = child
+        .wait()
+        .map_err(|error| ExtractError::unavailable(name, error))?;
     let is_cut = stdout.1;
-    Ok(Output { success: status.success() || is_cut, signal: status.signal(), stdout: stdout.0, stderr, is_cut })
+    Ok(Output {
+        success: status.success() || is_cut,
+        signal: status.signal(),
+        stdout: stdout.0,
+        stderr,
+        is_cut,
+    })
 }
 
 fn take(pipe: impl Read, limit: u64) -> (Vec<u8>, bool) {

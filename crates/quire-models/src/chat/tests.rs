@@ -1,0 +1,47 @@
+use super::*;
+
+#[test]
+fn an_address_leads_to_chat_completions() {
+    for base_url in ["http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1/", " http://127.0.0.1:11434/v1"] {
+        let url = completions_url(base_url).unwrap();
+        assert_eq!(url.as_str(), "http://127.0.0.1:11434/v1/chat/completions");
+    }
+    for base_url in ["", "127.0.0.1:11434", "ftp://models/v1", "http://me:pw@models/v1", "http://models/v1?key=1"] {
+        assert!(completions_url(base_url).is_err(), "{base_url} was accepted");
+    }
+}
+
+#[test]
+fn a_secret_is_not_printed() {
+    let secret = Secret::new("sk-1");
+    assert_eq!(format!("{secret:?}"), "[secret]");
+    let headers = headers(Some(&secret)).unwrap();
+    assert!(!format!("{headers:?}").contains("sk-1"));
+}
+
+#[test]
+fn a_wait_is_seconds_or_milliseconds() {
+    let check = |name: &'static str, value: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_static(value));
+        retry_after(&headers)
+    };
+    assert_eq!(check("retry-after", "7"), Some(Duration::from_secs(7)));
+    assert_eq!(check("retry-after-ms", "250"), Some(Duration::from_millis(250)));
+    for nonsense in ["-1", "soon", "NaN", "1e300", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+        assert_eq!(check("retry-after", nonsense), None, "{nonsense}");
+    }
+}
+
+#[test]
+fn only_this_machine_is_loopback() {
+    for (base_url, expected) in [
+        ("http://localhost:1/v1", true),
+        ("http://127.9.9.9/v1", true),
+        ("http://[::1]:1/v1", true),
+        ("http://10.0.0.1/v1", false),
+        ("http://localhost.example.org/v1", false),
+    ] {
+        assert_eq!(is_loopback(&completions_url(base_url).unwrap()), expected, "{base_url}");
+    }
+}

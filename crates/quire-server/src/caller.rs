@@ -1,0 +1,199 @@
+//! Who is calling, as argument types.
+//!
+//! A handler that takes an [`Admin`], a [`Reader`], a [`Writer`] or one of the checked resources can't
+//! run for anybody else. A notebook or source of another tenant, or outside the key's own notebook, is
+//! looked up like one that does not exist and answers so.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+
+use quire_store::keys::{self, ApiKey, KeyOwner};
+use quire_store::notebooks::{self, Notebook};
+use quire_store::sources::{self, Source};
+use quire_store::tenants::Tenant;
+use quire_store::{Placement, TenantTx};
+use quire_types::{ErrorKind, KeyRole, NotebookId, SourceId, TenantState};
+
+use crate::body::path;
+use crate::problem::{ApiError, ApiResult};
+use crate::state::App;
+
+/// The operator of the installation.
+pub(crate) struct Admin;
+
+/// Anybody with a tenant's key.
+pub(crate) struct Reader {
+    pub(crate) tenant: Tenant,
+    pub(crate) key: ApiKey,
+}
+
+/// Somebody who may change everything in the tenant.
+pub(crate) struct Writer(pub(crate) Reader);
+
+/// A notebook the caller may read.
+pub(crate) struct ReadNotebook {
+    pub(crate) caller: Reader,
+    pub(crate) notebook: Notebook,
+}
+
+/// A notebook the caller may change.
+pub(crate) struct WriteNotebook {
+    pub(crate) caller: Reader,
+    pub(crate) notebook: Notebook,
+}
+
+/// A source the caller may read.
+pub(crate) struct ReadSource {
+    pub(crate) caller: Reader,
+    pub(crate) source: Source,
+}
+
+/// A source the caller may change.
+pub(crate) struct WriteSource {
+    pub(crate) caller: Reader,
+    pub(crate) source: Source,
+}
+
+impl Reader {
+    pub(crate) fn placement(&self) -> Placement {
+        self.tenant.placement()
+    }
+
+    /// Whether a notebook is within the key's reach.
+    pub(crate) fn reaches(&self, notebook: NotebookId) -> bool {
+        self.key.notebook.is_none_or(|only| only == notebook)
+    }
+
+    fn must_write(&self) -> ApiResult<()> {
+        match self.key.role {
+            KeyRole::ReadOnly => {
+                Err(ApiError::new(ErrorKind::Forbidden, "a read-only key can't change anything"))
+            }
+            KeyRole::Tenant | KeyRole::Notebook => Ok(()),
+        }
+    }
+
+    /// A notebook within the key's reach.
+    pub(crate) async fn notebook(&self, tx: &mut TenantTx, id: NotebookId) -> ApiResult<Notebook> {
+        if !self.reaches(id) {
+            return Err(ApiError::not_found("notebook"));
+        }
+        Ok(notebooks::get(tx, id).await?)
+    }
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, key) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+async fn owner(parts: &Parts, app: &App) -> ApiResult<KeyOwner> {
+    let refused = |text: &str| ApiError::new(ErrorKind::Unauthenticated, text);
+    let presented = bearer(&parts.headers)
+        .ok_or_else(|| refused("no key was sent: add the header 'Authorization: Bearer qk_…'"))?;
+    let mut tx = app.store.system().await?;
+    let owner = keys::owner(&mut tx, presented).await?;
+    tx.commit().await?;
+    owner.ok_or_else(|| refused("the key is mistyped, unknown or revoked"))
+}
+
+impl FromRequestParts<App> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        match owner(parts, app).await? {
+            KeyOwner::Admin(_) => Ok(Self),
+            KeyOwner::Tenant(..) => {
+                Err(ApiError::new(ErrorKind::Forbidden, "this needs the operator's key, not a tenant's"))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<App> for Reader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let (tenant, key) = match owner(parts, app).await? {
+            KeyOwner::Tenant(tenant, key) => (*tenant, *key),
+            KeyOwner::Admin(_) => {
+                return Err(ApiError::new(
+                    ErrorKind::Forbidden,
+                    "this needs a tenant's key: the operator's key does not reach content",
+                ));
+            }
+        };
+        match tenant.state {
+            TenantState::Active => Ok(Self { tenant, key }),
+            TenantState::Suspended | TenantState::Closing => {
+                Err(ApiError::new(ErrorKind::Forbidden, format!("the tenant is {}", tenant.state)))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<App> for Writer {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let caller = Reader::from_request_parts(parts, app).await?;
+        caller.must_write()?;
+        match caller.key.role {
+            KeyRole::Tenant => Ok(Self(caller)),
+            KeyRole::Notebook | KeyRole::ReadOnly => {
+                Err(ApiError::new(ErrorKind::Forbidden, "this needs a key for the whole tenant"))
+            }
+        }
+    }
+}
+
+impl FromRequestParts<App> for ReadNotebook {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let caller = Reader::from_request_parts(parts, app).await?;
+        let id: NotebookId = path(parts, app, "notebook").await?;
+        let mut tx = app.store.tenant(caller.placement()).await?;
+        let notebook = caller.notebook(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(Self { caller, notebook })
+    }
+}
+
+impl FromRequestParts<App> for WriteNotebook {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let ReadNotebook { caller, notebook } = ReadNotebook::from_request_parts(parts, app).await?;
+        caller.must_write()?;
+        Ok(Self { caller, notebook })
+    }
+}
+
+impl FromRequestParts<App> for ReadSource {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let caller = Reader::from_request_parts(parts, app).await?;
+        let id: SourceId = path(parts, app, "source").await?;
+        let mut tx = app.store.tenant(caller.placement()).await?;
+        let source = sources::get(&mut tx, id).await?;
+        tx.commit().await?;
+        if !caller.reaches(source.notebook) {
+            return Err(ApiError::not_found("source"));
+        }
+        Ok(Self { caller, source })
+    }
+}
+
+impl FromRequestParts<App> for WriteSource {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let ReadSource { caller, source } = ReadSource::from_request_parts(parts, app).await?;
+        caller.must_write()?;
+        Ok(Self { caller, source })
+    }
+}

@@ -1,0 +1,121 @@
+//! Counters of this process. No label names a tenant: at 100,000 tenants one labelled counter would be
+//! 100,000 series; numbers per tenant are rows.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use quire_queue::Depth;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    method: String,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabels {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KindLabels {
+    kind: String,
+    state: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AnswerLabels {
+    kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BuildLabels {
+    version: String,
+}
+
+/// What happened so far.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    durations: Family<RouteLabels, Histogram>,
+    answers: Family<AnswerLabels, Counter>,
+    tasks: Family<KindLabels, Gauge>,
+    views: Gauge,
+    view_bytes: Gauge,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("quire");
+        let requests = Family::<RequestLabels, Counter>::default();
+        let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| {
+            Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0])
+        });
+        let answers = Family::<AnswerLabels, Counter>::default();
+        let tasks = Family::<KindLabels, Gauge>::default();
+        let views = Gauge::default();
+        let view_bytes = Gauge::default();
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION").to_owned() }).set(1);
+
+        registry.register("http_requests", "Requests answered", requests.clone());
+        registry.register_with_unit(
+            "http_request_duration",
+            "Time from request to response head",
+            Unit::Seconds,
+            durations.clone(),
+        );
+        registry.register("answers", "Questions answered", answers.clone());
+        registry.register("queue_tasks", "Tasks by kind and state", tasks.clone());
+        registry.register("search_views", "Tenants whose corpus is in memory", views.clone());
+        registry.register_with_unit("search_view", "Memory of these corpora", Unit::Bytes, view_bytes.clone());
+        registry.register("build_info", "The running version", build);
+        Self { registry, requests, durations, answers, tasks, views, view_bytes }
+    }
+}
+
+impl Metrics {
+    pub(crate) fn request(&self, method: &str, route: &str, status: StatusCode, elapsed: Duration) {
+        // A method is the caller's text; only known ones become a label.
+        let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].contains(&method);
+        let labels = RequestLabels {
+            method: if known { method.to_owned() } else { "other".to_owned() },
+            route: route.to_owned(),
+            status: status.as_u16(),
+        };
+        self.requests.get_or_create(&labels).inc();
+        self.durations.get_or_create(&RouteLabels { route: route.to_owned() }).observe(elapsed.as_secs_f64());
+    }
+
+    pub(crate) fn answered(&self, kind: &str) {
+        self.answers.get_or_create(&AnswerLabels { kind: kind.to_owned() }).inc();
+    }
+
+    pub(crate) fn queue(&self, depths: &[Depth]) {
+        self.tasks.clear();
+        for depth in depths {
+            let labels = KindLabels { kind: depth.kind.clone(), state: depth.state.clone() };
+            self.tasks.get_or_create(&labels).set(depth.tasks);
+        }
+    }
+
+    pub(crate) fn search(&self, (views, bytes): (usize, usize)) {
+        self.views.set(i64::try_from(views).unwrap_or(i64::MAX));
+        self.view_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// The text that Prometheus scrapes (OpenMetrics 1.0).
+    pub(crate) fn text(&self) -> Result<String, std::fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}

@@ -1,0 +1,90 @@
+//! What happens around every request: an id, a log line, a metric, security headers, and the body of
+//! an error.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::Json;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::{Instrument, info, info_span};
+
+use quire_types::{ErrorKind, RequestId};
+
+use crate::problem::ApiError;
+use crate::state::App;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps a request. A request id of the caller is kept if it is one short word, so that traces of two
+/// systems can be joined; no text of a caller reaches the log unchecked.
+pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let start = Instant::now();
+    let id = given_id(&request).unwrap_or_else(|| RequestId::generate().to_string());
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let span = info_span!("request", request.id = %id);
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = with_body(response, &error, &path, &id);
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+
+    let elapsed = start.elapsed();
+    app.metrics.request(method.as_str(), &route, response.status(), elapsed);
+    let _in_span = span.enter();
+    // The route, not the path: ids and names of tenants stay out of the log.
+    info!(
+        http.method = %method, http.route = %route, http.status = response.status().as_u16(),
+        elapsed_ms = elapsed.as_millis(), "request"
+    );
+    response
+}
+
+fn given_id(request: &Request) -> Option<String> {
+    let id = request.headers().get(&REQUEST_ID)?.to_str().ok()?;
+    let is_word = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    ((1..=64).contains(&id.len()) && is_word(id)).then(|| id.to_owned())
+}
+
+fn with_body(response: Response, error: &ApiError, path: &str, id: &str) -> Response {
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.remove(header::CONTENT_TYPE);
+    let body = Json(error.problem(path, id)).into_response();
+    let mut whole = (parts, body.into_body()).into_response();
+    whole
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    whole
+}
+
+/// A path that no route has.
+pub(crate) async fn no_route() -> ApiError {
+    ApiError::not_found("route")
+}
+
+/// A path that has a route, but not for this method.
+pub(crate) async fn no_method() -> ApiError {
+    ApiError::invalid("this route does not take this method; /docs lists those it takes")
+        .with_status(StatusCode::METHOD_NOT_ALLOWED)
+}
+
+/// A handler that panicked.
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let text = panic
+        .downcast_ref::<&str>()
+        .map(|text| (*text).to_owned())
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_default();
+    ApiError::new(ErrorKind::Internal, format!("a handler panicked: {text}")).into_response()
+}

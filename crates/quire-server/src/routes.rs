@@ -1,0 +1,111 @@
+//! Every route, in one list. A handler that is not here has no path; one that is here is in the OpenAPI
+//! document and so in the isolation matrix.
+
+mod ask;
+mod health;
+mod keys;
+mod notebooks;
+mod search;
+mod sources;
+mod tenants;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::state::App;
+use crate::{docs, middleware};
+
+/// The router of the whole API.
+pub fn app(app: App) -> Router {
+    let (router, document) = all(&app).split_for_parts();
+    router
+        .merge(docs::router(&document))
+        .fallback(middleware::no_route)
+        .method_not_allowed_fallback(middleware::no_method)
+        .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
+        .with_state(app)
+}
+
+/// The OpenAPI 3.1 document of the API.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    let small = documented();
+    small.into_openapi()
+}
+
+fn all(app: &App) -> OpenApiRouter<App> {
+    // A request with several files is bounded by the size of one; the rest of a form is small.
+    let upload_bytes = usize::try_from(app.limits.file_bytes).unwrap_or(usize::MAX).saturating_add(1 << 20);
+    let uploads = OpenApiRouter::new()
+        .routes(routes!(sources::list, sources::add))
+        .layer(DefaultBodyLimit::max(upload_bytes));
+    documented_without_uploads().merge(uploads).layer(DefaultBodyLimit::max(app.limits.json_bytes))
+}
+
+fn documented() -> OpenApiRouter<App> {
+    documented_without_uploads().routes(routes!(sources::list, sources::add))
+}
+
+fn documented_without_uploads() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .routes(routes!(tenants::list, tenants::create))
+        .routes(routes!(tenants::get, tenants::update))
+        .routes(routes!(tenants::list_keys, tenants::create_key))
+        .routes(routes!(tenants::revoke_key))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(notebooks::list, notebooks::create))
+        .routes(routes!(notebooks::get, notebooks::rename, notebooks::delete))
+        .routes(routes!(sources::get, sources::delete))
+        .routes(routes!(sources::passages))
+        .routes(routes!(sources::content))
+        .routes(routes!(sources::retry))
+        .routes(routes!(search::search))
+        .routes(routes!(ask::ask))
+        .routes(routes!(ask::ask_notebook))
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "quire",
+        description = "A private AI notebook service for every customer of a SaaS company. \
+            All times are RFC 3339 in UTC; all ids are opaque and carry their kind as a prefix. \
+            Lists are paged by `cursor`. Writes accept an `Idempotency-Key` header. \
+            Errors are `application/problem+json`.",
+        license(name = "MIT OR Apache-2.0"),
+    ),
+    tags(
+        (name = "tenants", description = "Customers of the installation; with the operator's key"),
+        (name = "keys", description = "A tenant's own keys"),
+        (name = "notebooks", description = "Containers of sources"),
+        (name = "sources", description = "Documents and their passages"),
+        (name = "questions", description = "Search and answers"),
+        (name = "service", description = "Health and metrics; without a key"),
+    ),
+    modifiers(&Security),
+)]
+struct ApiDoc;
+
+struct Security;
+
+impl Modify for Security {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let bearer = |description: &str| {
+            SecurityScheme::Http(
+                HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build(),
+            )
+        };
+        let components = openapi.components.get_or_insert_default();
+        components.add_security_scheme("tenant_key", bearer("A tenant's key"));
+        components.add_security_scheme("admin_key", bearer("The operator's key"));
+    }
+}

@@ -1,0 +1,145 @@
+//! Notebooks.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use quire_store::notebooks::{self as rows, Notebook};
+use quire_store::{Page, sources};
+use quire_types::NotebookId;
+
+use crate::body::{Body, ListOut, Paged, time};
+use crate::caller::{ReadNotebook, Reader, WriteNotebook, Writer};
+use crate::idempotent::{Reply, once};
+use crate::problem::{ApiResult, Problem};
+use crate::state::App;
+
+/// A notebook.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NotebookOut {
+    #[schema(example = "nb_0198c0de00007000a000000000000001")]
+    id: String,
+    /// Unique in the tenant.
+    #[schema(example = "riverside-clinic")]
+    name: String,
+    created_at: String,
+    updated_at: String,
+}
+
+impl NotebookOut {
+    fn of(notebook: Notebook) -> Self {
+        Self {
+            id: notebook.id.to_string(),
+            name: notebook.name,
+            created_at: time(notebook.created_at),
+            updated_at: time(notebook.updated_at),
+        }
+    }
+}
+
+/// A notebook with the number of its sources by state.
+#[derive(Serialize, ToSchema)]
+pub(super) struct NotebookDetailOut {
+    #[serde(flatten)]
+    notebook: NotebookOut,
+    /// Sources by state: `queued`, `extracting`, `embedding`, `searchable`, `failed`.
+    sources: std::collections::BTreeMap<String, i64>,
+}
+
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotebookIn {
+    /// 1 to 200 characters, unique in the tenant.
+    #[schema(example = "riverside-clinic")]
+    name: String,
+}
+
+/// List the notebooks within the key's reach.
+#[utoipa::path(get, path = "/v1/notebooks", tag = "notebooks", security(("tenant_key" = [])),
+    params(("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = ListOut<NotebookOut>), (status = 400, body = Problem), (status = 401, body = Problem)))]
+pub(super) async fn list(
+    caller: Reader,
+    State(app): State<App>,
+    page: Paged<NotebookId>,
+) -> ApiResult<Json<ListOut<NotebookOut>>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let page = match caller.key.notebook {
+        Some(only) => Page { items: vec![rows::get(&mut tx, only).await?], more: false },
+        None => rows::list(&mut tx, page.request).await?,
+    };
+    tx.commit().await?;
+    Ok(Json(ListOut::of(page, |notebook| notebook.id.to_string(), NotebookOut::of)))
+}
+
+/// Create a notebook.
+#[utoipa::path(post, path = "/v1/notebooks", tag = "notebooks", security(("tenant_key" = [])), request_body = NotebookIn,
+    params(("Idempotency-Key" = Option<String>, Header)),
+    responses((status = 201, body = NotebookOut), (status = 400, body = Problem), (status = 409, body = Problem),
+        (status = 422, body = Problem)))]
+pub(super) async fn create(
+    Writer(caller): Writer,
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(new): Body<NotebookIn>,
+) -> ApiResult<Response> {
+    let request = [b"POST /v1/notebooks".as_slice(), new.name.as_bytes()];
+    once(&app, caller.placement(), &headers, &request, async {
+        let mut tx = app.store.tenant(caller.placement()).await?;
+        let notebook = rows::create(&mut tx, &new.name).await?;
+        tx.commit().await?;
+        Reply::new(StatusCode::CREATED, &NotebookOut::of(notebook))
+    })
+    .await
+}
+
+/// Get a notebook with the number of its sources by state.
+#[utoipa::path(get, path = "/v1/notebooks/{notebook}", tag = "notebooks", security(("tenant_key" = [])),
+    params(("notebook" = String, Path)),
+    responses((status = 200, body = NotebookDetailOut), (status = 404, body = Problem)))]
+pub(super) async fn get(
+    ReadNotebook { caller, notebook }: ReadNotebook,
+    State(app): State<App>,
+) -> ApiResult<Json<NotebookDetailOut>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let counts = sources::counts(&mut tx, notebook.id).await?;
+    tx.commit().await?;
+    let sources = counts.into_iter().map(|(state, count)| (state.to_string(), count)).collect();
+    Ok(Json(NotebookDetailOut { notebook: NotebookOut::of(notebook), sources }))
+}
+
+/// Rename a notebook.
+#[utoipa::path(patch, path = "/v1/notebooks/{notebook}", tag = "notebooks", security(("tenant_key" = [])),
+    params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NotebookIn,
+    responses((status = 200, body = NotebookOut), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn rename(
+    WriteNotebook { caller, notebook }: WriteNotebook,
+    State(app): State<App>,
+    headers: HeaderMap,
+    Body(new): Body<NotebookIn>,
+) -> ApiResult<Response> {
+    let id = notebook.id.to_string();
+    let request = [b"PATCH notebook".as_slice(), id.as_bytes(), new.name.as_bytes()];
+    once(&app, caller.placement(), &headers, &request, async {
+        let mut tx = app.store.tenant(caller.placement()).await?;
+        let notebook = rows::rename(&mut tx, notebook.id, &new.name).await?;
+        tx.commit().await?;
+        Reply::new(StatusCode::OK, &NotebookOut::of(notebook))
+    })
+    .await
+}
+
+/// Delete a notebook with everything in it. Nothing of it can be found from the moment this answers.
+#[utoipa::path(delete, path = "/v1/notebooks/{notebook}", tag = "notebooks", security(("tenant_key" = [])),
+    params(("notebook" = String, Path)),
+    responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn delete(
+    WriteNotebook { caller, notebook }: WriteNotebook,
+    State(app): State<App>,
+) -> ApiResult<StatusCode> {
+    app.ingest.delete_notebook(caller.placement(), notebook.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,358 @@
+//! Sources: adding, watching, reading back, removing.
+
+use axum::body::Body as StreamBody;
+use axum::extract::multipart::Field;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::{Json, http};
+use futures::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use quire_store::sources::{self as rows, Added, Source};
+use quire_store::passages;
+use quire_types::{ErrorKind, Kind, PassageId, Place, SourceId};
+
+use crate::body::{Body, ListOut, Paged, time};
+use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
+use crate::idempotent::{Reply, once};
+use crate::problem::{ApiError, ApiResult, Problem};
+use crate::state::App;
+
+/// A source.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SourceOut {
+    #[schema(example = "src_0198c0de00007000a000000000000001")]
+    id: String,
+    notebook: String,
+    #[schema(example = "contract.pdf")]
+    name: String,
+    /// `text`, `markdown`, `html`, `pdf` or `docx`; absent until the content was read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    media_type: Option<String>,
+    /// `queued`, `extracting`, `embedding`, `searchable` or `failed`; that of the latest version.
+    state: String,
+    /// Why it failed or waits, and what to do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    latest_version: i32,
+    /// The version that search sees; an older one stays until a newer one is searchable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    live_version: Option<i32>,
+    /// SHA-256 of the content, in hex.
+    content_sha256: String,
+    size_bytes: i64,
+    /// Passages that search sees.
+    passages: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<i32>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl SourceOut {
+    fn of(source: Source) -> Self {
+        Self {
+            id: source.id.to_string(),
+            notebook: source.notebook.to_string(),
+            name: source.name,
+            media_type: source.media_type.map(|media| media.to_string()),
+            state: source.state.to_string(),
+            reason: source.reason,
+            latest_version: source.latest_version,
+            live_version: source.live_version,
+            content_sha256: source.content_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            size_bytes: source.size_bytes,
+            passages: source.passages,
+            pages: source.pages,
+            created_at: time(source.created_at),
+            updated_at: time(source.updated_at),
+        }
+    }
+}
+
+/// A text to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TextIn {
+    /// The name of the source; an ending of `.md` makes it Markdown.
+    #[schema(example = "notes.md")]
+    name: String,
+    #[schema(example = "# Site meeting\n\nThe slab is poured on May 4.")]
+    text: String,
+}
+
+/// Files to add.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes the form for the OpenAPI document")]
+struct FilesIn {
+    /// One or more files; the file name is the name of the source.
+    #[schema(value_type = Vec<String>, format = Binary)]
+    file: Vec<Vec<u8>>,
+}
+
+/// A source that was added.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AddedOut {
+    #[serde(flatten)]
+    source: SourceOut,
+    /// `created`, `updated` (a new version) or `duplicate` (the notebook has this content already).
+    added: String,
+}
+
+/// A file that was not added.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RefusedOut {
+    name: String,
+    code: String,
+    detail: String,
+}
+
+/// What became of the files.
+#[derive(Serialize, ToSchema)]
+pub(super) struct AddOut {
+    sources: Vec<AddedOut>,
+    /// Files that were not added; the others are not affected.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<RefusedOut>,
+}
+
+/// List the sources of a notebook.
+#[utoipa::path(get, path = "/v1/notebooks/{notebook}/sources", tag = "sources", security(("tenant_key" = [])),
+    params(("notebook" = String, Path), ("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = ListOut<SourceOut>), (status = 404, body = Problem)))]
+pub(super) async fn list(
+    ReadNotebook { caller, notebook }: ReadNotebook,
+    State(app): State<App>,
+    page: Paged<SourceId>,
+) -> ApiResult<Json<ListOut<SourceOut>>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let page = rows::list(&mut tx, notebook.id, page.request).await?;
+    tx.commit().await?;
+    Ok(Json(ListOut::of(page, |source| source.id.to_string(), SourceOut::of)))
+}
+
+/// Add files or a text. Answers when they are durable and queued; the state of each source tells when
+/// it can be found. The same content twice is one source; other content under a known name is a new
+/// version.
+#[utoipa::path(post, path = "/v1/notebooks/{notebook}/sources", tag = "sources", security(("tenant_key" = [])),
+    params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    request_body(content((TextIn = "application/json"), (FilesIn = "multipart/form-data"))),
+    responses((status = 202, body = AddOut), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 413, body = Problem), (status = 422, body = Problem)))]
+pub(super) async fn add(
+    target: WriteNotebook,
+    State(app): State<App>,
+    headers: HeaderMap,
+    request: Request,
+) -> ApiResult<Response> {
+    let is_form = header_text(&headers, &header::CONTENT_TYPE).starts_with("multipart/form-data");
+    let notebook = target.notebook.id.to_string();
+    let placement = target.caller.placement();
+    if is_form {
+        // The files are not hashed before they are stored; content that was stored already is recognised
+        // then, so a repetition changes nothing either way.
+        let length = header_text(&headers, &header::CONTENT_LENGTH).to_owned();
+        let form = Multipart::from_request(request, &app)
+            .await
+            .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
+        let parts = [b"POST sources".as_slice(), notebook.as_bytes(), length.as_bytes()];
+        return once(&app, placement, &headers, &parts, add_files(&app, &target, form)).await;
+    }
+    let Body(text) = Body::<TextIn>::from_request(request, &app).await?;
+    let parts = [b"POST sources".as_slice(), notebook.as_bytes(), text.name.as_bytes(), text.text.as_bytes()];
+    once(&app, placement, &headers, &parts, async {
+        let bytes = stream::once(async { Ok::<_, std::io::Error>(text.text.clone().into()) }).boxed();
+        let added = app.ingest.add(placement, target.notebook.id, &text.name, bytes).await?;
+        Reply::new(StatusCode::ACCEPTED, &AddOut { sources: vec![added_out(added)], refused: Vec::new() })
+    })
+    .await
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> ApiResult<Reply> {
+    let mut out = AddOut { sources: Vec::new(), refused: Vec::new() };
+    let mut first_error = None;
+    loop {
+        let field = form.next_field().await.map_err(form_error)?;
+        let Some(field) = field else { break };
+        let Some(name) = field.file_name().map(str::to_owned) else { continue };
+        match add_file(app, target, &name, field).await {
+            Ok(added) => out.sources.push(added_out(added)),
+            // What is wrong with one file says nothing about the next; what is wrong with us does.
+            Err(error) if error.kind().is_transient() => return Err(error),
+            Err(error) => {
+                out.refused.push(RefusedOut {
+                    name,
+                    code: error.kind().as_str().to_owned(),
+                    detail: error.problem("", "").detail().to_owned(),
+                });
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    match first_error {
+        Some(error) if out.sources.is_empty() => Err(error),
+        None if out.sources.is_empty() => {
+            Err(ApiError::invalid("the form holds no file: send each file in a part with a file name"))
+        }
+        _ => Reply::new(StatusCode::ACCEPTED, &out),
+    }
+}
+
+async fn add_file(app: &App, target: &WriteNotebook, name: &str, field: Field<'_>) -> ApiResult<Added> {
+    // The stream's own error tells a body that is too large from one that was cut off.
+    let bytes = field.map(|part| part.map_err(form_error)).boxed();
+    match app.ingest.add(target.caller.placement(), target.notebook.id, name, bytes).await {
+        Ok(added) => Ok(added),
+        Err(quire_ingest::Error::CutOff(detail)) if detail.contains(TOO_LARGE) => {
+            Err(ApiError::new(ErrorKind::TooLarge, detail))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+const TOO_LARGE: &str = "larger than the limit";
+
+fn form_error(error: axum::extract::multipart::MultipartError) -> ApiError {
+    if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return ApiError::new(ErrorKind::TooLarge, format!("the request is {TOO_LARGE}: send fewer or smaller files"));
+    }
+    ApiError::invalid(format!("the form can't be read: {}", error.body_text()))
+}
+
+fn added_out(added: Added) -> AddedOut {
+    let word = match &added {
+        Added::Created(_) => "created",
+        Added::Updated(_) => "updated",
+        Added::Duplicate(_) => "duplicate",
+    };
+    let (Added::Created(source) | Added::Updated(source) | Added::Duplicate(source)) = added;
+    AddedOut { source: SourceOut::of(source), added: word.to_owned() }
+}
+
+/// Get a source with its state.
+#[utoipa::path(get, path = "/v1/sources/{source}", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path)),
+    responses((status = 200, body = SourceOut), (status = 404, body = Problem)))]
+pub(super) async fn get(ReadSource { source, .. }: ReadSource) -> Json<SourceOut> {
+    Json(SourceOut::of(source))
+}
+
+/// Delete a source. It can't be found from the moment this answers.
+#[utoipa::path(delete, path = "/v1/sources/{source}", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path)),
+    responses((status = 204), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn delete(
+    WriteSource { caller, source }: WriteSource,
+    State(app): State<App>,
+) -> ApiResult<StatusCode> {
+    app.ingest.delete_source(caller.placement(), source.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A passage of a source.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PassageOut {
+    #[schema(example = "psg_0198c0de00007000a000000000000001")]
+    id: String,
+    ordinal: i32,
+    /// Title and headings above the text.
+    context: String,
+    text: String,
+    place: PlaceOut,
+}
+
+/// Where something stands in the text of its source.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PlaceOut {
+    /// Page, from 1, where the source has pages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page: Option<u32>,
+    /// Headings above it, outermost first.
+    heading_path: Vec<String>,
+    /// First character of the extracted text, from 0.
+    char_start: u32,
+    /// One past the last character.
+    char_end: u32,
+}
+
+impl PlaceOut {
+    pub(super) fn of(place: Place) -> Self {
+        Self {
+            page: place.page,
+            heading_path: place.heading_path,
+            char_start: place.char_start,
+            char_end: place.char_end,
+        }
+    }
+}
+
+/// List the passages of a source that search sees, in reading order.
+#[utoipa::path(get, path = "/v1/sources/{source}/passages", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path), ("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
+    responses((status = 200, body = ListOut<PassageOut>), (status = 404, body = Problem)))]
+pub(super) async fn passages(
+    ReadSource { caller, source }: ReadSource,
+    State(app): State<App>,
+    page: Paged<PassageId>,
+) -> ApiResult<Json<ListOut<PassageOut>>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let page = passages::of_source(&mut tx, source.id, page.request).await?;
+    tx.commit().await?;
+    let out = |passage: passages::Passage| PassageOut {
+        id: passage.id.to_string(),
+        ordinal: passage.ordinal,
+        context: passage.context,
+        text: passage.body,
+        place: PlaceOut::of(passage.place),
+    };
+    Ok(Json(ListOut::of(page, |passage| passage.id.to_string(), out)))
+}
+
+/// Download the bytes of the latest version as they were added.
+#[utoipa::path(get, path = "/v1/sources/{source}/content", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 404, body = Problem)))]
+pub(super) async fn content(
+    ReadSource { caller, source }: ReadSource,
+    State(app): State<App>,
+) -> ApiResult<impl IntoResponse> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let object = rows::object(&mut tx, source.id, source.latest_version).await?;
+    tx.commit().await?;
+    let bytes = app.store.objects().stream(&object).await?;
+    // Never shown in place: the bytes are somebody's file and may be a page with a script.
+    let headers = [
+        (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
+        (header::CONTENT_DISPOSITION, disposition(&source.name)),
+        (header::CONTENT_LENGTH, source.size_bytes.to_string()),
+    ];
+    Ok((headers, StreamBody::from_stream(bytes)))
+}
+
+/// RFC 6266: the last part of the name, percent-encoded, so that no name can break out of the header.
+fn disposition(name: &str) -> String {
+    let last = name.rsplit('/').next().unwrap_or("source");
+    let encoded: String = last
+        .bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect();
+    format!("attachment; filename*=UTF-8''{encoded}")
+}
+
+/// Try a failed source again.
+#[utoipa::path(post, path = "/v1/sources/{source}/retry", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path)),
+    responses((status = 202, body = SourceOut), (status = 404, body = Problem), (status = 409, body = Problem)))]
+pub(super) async fn retry(WriteSource { caller, source }: WriteSource, State(app): State<App>) -> ApiResult<Response> {
+    let source = app.ingest.retry(caller.placement(), source.id).await?;
+    Ok((StatusCode::ACCEPTED, Json(SourceOut::of(source))).into_response())
+}

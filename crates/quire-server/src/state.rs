@@ -1,0 +1,36 @@
+//! What every handler may use.
+
+use std::sync::Arc;
+
+use quire_ask::Asker;
+use quire_index::Search;
+use quire_ingest::Ingest;
+use quire_store::Store;
+
+use crate::metrics::Metrics;
+
+/// The parts behind the routes.
+#[derive(Clone)]
+pub struct App {
+    /// Rows and bytes.
+    pub store: Store,
+    /// Adds and removes sources.
+    pub ingest: Ingest,
+    /// Answers questions.
+    pub asker: Asker,
+    /// The views it searches in, for metrics.
+    pub search: Search,
+    /// What happened so far.
+    pub metrics: Arc<Metrics>,
+    /// How much a request may carry.
+    pub limits: Limits,
+}
+
+/// How much a request may carry.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A JSON body.
+    pub json_bytes: usize,
+    /// A file.
+    pub file_bytes: u64,
+}
