@@ -14,8 +14,8 @@ pub enum Error {
     #[error("the file is empty: there is nothing to read in it")]
     Empty,
     /// The bytes stopped coming.
-    #[error("the upload was cut off: {0}")]
-    CutOff(String),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// The text can't be read.
     #[error(transparent)]
     Extract(#[from] ExtractError),
@@ -30,10 +30,33 @@ pub enum Error {
     Model(#[from] quire_models::Error),
 }
 
+/// Why the bytes of a source stopped coming, in the words of whoever delivers them.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StreamError {
+    /// Whose fault it is.
+    pub kind: ErrorKind,
+    /// What happened.
+    pub message: String,
+}
+
+impl From<std::io::Error> for StreamError {
+    fn from(error: std::io::Error) -> Self {
+        Self { kind: ErrorKind::Invalid, message: format!("reading stopped: {error}") }
+    }
+}
+
+impl Kind for StreamError {
+    fn kind(&self) -> ErrorKind {
+        self.kind
+    }
+}
+
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Name(_) | Self::Empty | Self::CutOff(_) => ErrorKind::Invalid,
+            Self::Name(_) | Self::Empty => ErrorKind::Invalid,
+            Self::Stream(error) => error.kind(),
             Self::Extract(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),

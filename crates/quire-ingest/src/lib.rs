@@ -14,5 +14,5 @@ pub mod sandbox;
 mod service;
 pub mod tasks;
 
-pub use error::Error;
+pub use error::{Error, StreamError};
 pub use service::{Ingest, IngestConfig};

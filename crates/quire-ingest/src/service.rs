@@ -1,6 +1,5 @@
 //! Adding and removing sources: the fast, transactional half of ingest.
 
-use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use quire_store::sources::{self, Added, NewContent, Source};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_types::{NotebookId, SourceId};
 
-use crate::Error;
+use crate::{Error, StreamError};
 use crate::passages::PassageOptions;
 use crate::sandbox::Extractor;
 use crate::tasks::{PurgeObjects, ReadSource};
@@ -49,7 +48,7 @@ impl Ingest {
     }
 
     /// Adds content under a name. Returns when it is durable and queued, not when it can be found.
-    pub async fn add<E: Display>(
+    pub async fn add<E: Into<StreamError>>(
         &self,
         placement: Placement,
         notebook: NotebookId,
@@ -62,7 +61,7 @@ impl Ingest {
             .upload(placement, bytes, self.config.file_bytes)
             .await
             .map_err(|error| match error {
-                UploadError::Source(error) => Error::CutOff(error.to_string()),
+                UploadError::Source(error) => Error::Stream(error.into()),
                 UploadError::Store(error) => Error::Store(error),
             })?;
         let added = self.add_row(placement, notebook, &name, &upload).await;

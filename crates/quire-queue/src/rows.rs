@@ -10,8 +10,8 @@ use quire_types::{TaskId, Timestamp};
 
 use crate::{Error, Failure, Task};
 
-/// Adds a task of the transaction's tenant. It exists when the transaction commits; tell the worker by
-/// [`crate::Worker::wake`] afterwards, or it is found at the next poll.
+/// Adds a task of the transaction's tenant. It exists when the transaction commits; ring the
+/// worker's bell afterwards, or it is found at the next poll.
 pub async fn enqueue<T: Task>(tx: &mut TenantTx, task: &T) -> Result<TaskId, Error> {
     enqueue_after(tx, task, Duration::ZERO).await
 }

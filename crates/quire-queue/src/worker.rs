@@ -61,9 +61,9 @@ pub struct Worker<C> {
 }
 
 impl<C: Clone + Send + Sync + 'static> Worker<C> {
-    /// A worker without kinds.
-    pub fn new(store: Store, context: C, options: WorkerOptions) -> Self {
-        Self { store, context, options, handlers: HashMap::new(), wake: Arc::new(Notify::new()) }
+    /// A worker without kinds. Ring `bell` after a transaction that enqueued has committed.
+    pub fn new(store: Store, context: C, bell: Arc<Notify>, options: WorkerOptions) -> Self {
+        Self { store, context, options, handlers: HashMap::new(), wake: bell }
     }
 
     /// Adds a kind of task.
@@ -84,11 +84,6 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         });
         self.handlers.insert(T::KIND, (handler, T::TIMEOUT));
         self
-    }
-
-    /// A bell to ring after a transaction that enqueued has committed.
-    pub fn bell(&self) -> Arc<Notify> {
-        self.wake.clone()
     }
 
     /// Works until told to stop, then lets running tasks finish or gives them back.

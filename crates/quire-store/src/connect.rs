@@ -77,6 +77,15 @@ pub struct StoreConfig {
     pub migrations: &'static [MigrationSet],
 }
 
+/// A place where the schema does not keep tenants apart.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct IsolationGap {
+    /// The relation, function or role.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
 /// The open store.
 #[derive(Clone)]
 pub struct Store {
@@ -127,6 +136,14 @@ impl Store {
     /// What the start-up check found out about server and roles.
     pub fn roles(&self) -> &RoleReport {
         &self.report
+    }
+
+    /// Every way in which the schema lets one tenant reach another's rows; none is what it should be.
+    pub async fn isolation_gaps(&self) -> Result<Vec<IsolationGap>, Error> {
+        let mut tx = self.system().await?;
+        let gaps = sqlx::query_as(include_str!("isolation.sql")).fetch_all(tx.connection()).await?;
+        tx.commit().await?;
+        Ok(gaps)
     }
 
     /// Whether the database answers.

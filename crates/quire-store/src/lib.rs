@@ -21,7 +21,7 @@ pub mod sources;
 pub mod tenants;
 mod tx;
 
-pub use connect::{Database, Store, StoreConfig};
+pub use connect::{Database, IsolationGap, Store, StoreConfig};
 pub use error::Error;
 pub use migrate::MigrationSet;
 pub use objects::{ObjectKey, Objects, Upload, UploadError};

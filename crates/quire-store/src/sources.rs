@@ -200,6 +200,17 @@ pub async fn get(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
         .ok_or(NOT_FOUND)
 }
 
+/// The given sources, in order of creation; those that are gone are left out.
+pub async fn by_ids(tx: &mut TenantTx, ids: &[SourceId]) -> Result<Vec<Source>, Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    let found = sqlx::query_as("select * from shard.sources where tenant_id = $1 and id = any($2) order by id")
+        .bind(tx.tenant_id())
+        .bind(ids)
+        .fetch_all(tx.connection())
+        .await?;
+    Ok(found)
+}
+
 /// Sources of a notebook in order of creation.
 pub async fn list(tx: &mut TenantTx, notebook: NotebookId, page: PageRequest) -> Result<Page<Source>, Error> {
     let rows = sqlx::query_as(

@@ -43,7 +43,6 @@ const WORDS: &[(&str, &str)] = &[
     ("tool.allowance", "$350"),
     ("lost.tool", "24 hours"),
     ("vacation.carry", "5 days"),
-    ("tax", "6.75%"),
     ("co.limit", "$2,500"),
     ("po.limit", "$1,000"),
     // Companies that work for Northgate.

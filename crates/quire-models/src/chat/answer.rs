@@ -24,6 +24,7 @@ pub(super) struct Answer {
     config: ChatConfig,
     /// When the next piece of text must have come.
     deadline: Instant,
+    started: bool,
     body: Body,
     body_bytes: usize,
     text_bytes: usize,
@@ -52,6 +53,7 @@ impl Answer {
             response,
             config,
             deadline,
+            started: false,
             body: Body::Unknown,
             body_bytes: 0,
             text_bytes: 0,
@@ -91,7 +93,7 @@ impl Answer {
             Ok(Ok(Some(bytes))) => self.take(&bytes),
             Ok(Ok(None)) => self.close(),
             Ok(Err(source)) => Err(Error::ChatCut { source: Some(source) }),
-            Err(_) if self.text_bytes == 0 => Err(Error::first_token_timeout(&self.config)),
+            Err(_) if !self.started => Err(Error::first_token_timeout(&self.config)),
             Err(_) => Err(Error::ChatTimeout {
                 waited_for: "further token",
                 after: self.config.between_tokens_timeout,
@@ -146,7 +148,7 @@ impl Answer {
             Body::Stream(events) => {
                 if let Some(data) = events.finish() {
                     // Half a chunk is a cut answer, not a malformed one.
-                    self.hear(&data).map_err(|error| match error {
+                    self.hear(&data).map(drop).map_err(|error| match error {
                         Error::ChatMalformed { .. } => cut(),
                         error => error,
                     })?;
@@ -175,6 +177,7 @@ impl Answer {
         within(self.text_bytes, MAX_TEXT_BYTES)?;
         // Only progress counts: comments and empty chunks keep a hanging server's connection alive too.
         if said.thinks || !said.text.is_empty() || said.finish_reason.is_some() {
+            self.started = true;
             self.deadline = Instant::now() + self.config.between_tokens_timeout;
         }
         if !said.text.is_empty() {

@@ -22,8 +22,10 @@ pub(super) struct FilterIn {
     /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
     media_types: Option<Vec<String>>,
     /// Only what was added at this instant or later (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
     added_from: Option<Timestamp>,
     /// Only what was added before this instant (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
     added_before: Option<Timestamp>,
 }
 

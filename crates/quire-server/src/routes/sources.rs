@@ -1,7 +1,7 @@
 //! Sources: adding, watching, reading back, removing.
 
 use axum::body::Body as StreamBody;
-use axum::extract::multipart::Field;
+use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,9 +10,10 @@ use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use quire_ingest::StreamError;
 use quire_store::sources::{self as rows, Added, Source};
 use quire_store::passages;
-use quire_types::{ErrorKind, Kind, PassageId, Place, SourceId};
+use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
 use crate::body::{Body, ListOut, Paged, time};
 use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
@@ -205,24 +206,20 @@ async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> Ap
 }
 
 async fn add_file(app: &App, target: &WriteNotebook, name: &str, field: Field<'_>) -> ApiResult<Added> {
-    // The stream's own error tells a body that is too large from one that was cut off.
-    let bytes = field.map(|part| part.map_err(form_error)).boxed();
-    match app.ingest.add(target.caller.placement(), target.notebook.id, name, bytes).await {
-        Ok(added) => Ok(added),
-        Err(quire_ingest::Error::CutOff(detail)) if detail.contains(TOO_LARGE) => {
-            Err(ApiError::new(ErrorKind::TooLarge, detail))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let bytes = field.map(|part| part.map_err(stream_error)).boxed();
+    Ok(app.ingest.add(target.caller.placement(), target.notebook.id, name, bytes).await?)
 }
 
-const TOO_LARGE: &str = "larger than the limit";
+fn form_error(error: MultipartError) -> ApiError {
+    stream_error(error).into()
+}
 
-fn form_error(error: axum::extract::multipart::MultipartError) -> ApiError {
+fn stream_error(error: MultipartError) -> StreamError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        return ApiError::new(ErrorKind::TooLarge, format!("the request is {TOO_LARGE}: send fewer or smaller files"));
+        let message = "the request is larger than the limit: send fewer or smaller files".to_owned();
+        return StreamError { kind: ErrorKind::TooLarge, message };
     }
-    ApiError::invalid(format!("the form can't be read: {}", error.body_text()))
+    StreamError { kind: ErrorKind::Invalid, message: format!("the form can't be read: {}", error.body_text()) }
 }
 
 fn added_out(added: Added) -> AddedOut {

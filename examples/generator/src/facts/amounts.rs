@@ -291,7 +291,7 @@ pub const BILLS: &[Bill] = &[
         items: &[
             item(
                 "GraniteShield 30 architectural shingle, Weathered Slate",
-                558,
+                615,
                 "bundle",
                 38_40,
             ),

@@ -1,0 +1,302 @@
+//! The command line: what can be said. What happens is in `commands`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+const EXAMPLES: &str = "\
+Examples:
+  quire up                                     start everything on this machine
+  quire tenant create acme --name 'Acme Inc.'  add a customer
+  quire add --tenant acme --notebook files ~/contracts notes.md
+  quire ask --tenant acme 'When does the warranty end?'
+
+Data goes to stdout, messages to stderr.
+Exit codes: 0 done · 1 failed · 2 wrong input · 3 not found · 4 conflict · 5 not available right now";
+
+/// A private AI notebook service for every customer of a SaaS company.
+#[derive(Parser)]
+#[command(name = "quire", version, about, after_help = EXAMPLES, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// Configuration file [default: quire.toml in ~/.config/quire or /etc/quire, if there].
+    #[arg(long, global = true, env = "QUIRE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Data directory [default: ~/.local/share/quire; for root /var/lib/quire].
+    #[arg(long, global = true, env = "QUIRE_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// What to log: error, warn, info, debug, or a tracing filter [default: warn; for servers info].
+    #[arg(long, global = true, env = "QUIRE_LOG", value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Start everything on this machine and serve HTTP until Ctrl-C.
+    Up(UpArgs),
+    /// Run as a service, all roles or one.
+    Serve(ServeArgs),
+    /// Customers: create, list, suspend, resume.
+    #[command(subcommand)]
+    Tenant(TenantCommand),
+    /// Notebooks of a tenant: create, list, rename, delete.
+    #[command(subcommand)]
+    Notebook(NotebookCommand),
+    /// API keys: create, list, revoke.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Add files, folders or standard input to a notebook.
+    #[command(after_help = "Examples:\n  quire add --tenant acme --notebook files ~/contracts plan.pdf\n  pdftotext plan.pdf - | quire add --tenant acme --notebook files --name plan.txt -")]
+    Add(AddArgs),
+    /// Ask a question and get a cited answer.
+    #[command(after_help = "Examples:\n  quire ask --tenant acme 'When does the warranty end?'\n  quire ask --tenant acme --notebook contracts --notebook letters --json 'Who signed?'")]
+    Ask(AskArgs),
+    /// Find passages.
+    Search(SearchArgs),
+    /// Sources of a notebook: list, show, passages, retry, delete.
+    #[command(subcommand)]
+    Source(SourceCommand),
+    /// Check this machine and say how to mend what is wrong.
+    Doctor,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Read one file in confinement; started by quire itself.
+    #[command(hide = true)]
+    Parse {
+        #[arg(long)]
+        name: String,
+        #[arg(long)]
+        limits: Option<String>,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// Load the sample company, ask it three questions, then serve.
+    #[arg(long)]
+    pub(crate) demo: bool,
+    /// Stop when everything is up (and the demonstration is over) instead of serving.
+    #[arg(long)]
+    pub(crate) once: bool,
+    /// Where to listen [default: 127.0.0.1:7700].
+    #[arg(long, env = "QUIRE_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Args)]
+pub(crate) struct ServeArgs {
+    /// What this process does.
+    #[arg(long, value_enum, default_value_t = Role::All)]
+    pub(crate) role: Role,
+    /// Where to listen [default: 127.0.0.1:7700].
+    #[arg(long, env = "QUIRE_LISTEN", value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Role {
+    /// Answers requests and runs tasks.
+    All,
+    /// Answers requests.
+    Api,
+    /// Runs tasks.
+    Worker,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TenantCommand {
+    /// Add a customer.
+    Create {
+        /// Short name: a-z, 0-9 and hyphens.
+        slug: String,
+        /// Name for people [default: the short name].
+        #[arg(long)]
+        name: Option<String>,
+    },
+    /// List customers.
+    List,
+    /// Refuse every call of a customer until it is resumed; nothing is deleted.
+    Suspend { slug: String },
+    /// Let a suspended customer work again.
+    Resume { slug: String },
+}
+
+/// Whose content; may be left out while there is only one tenant.
+#[derive(Args, Clone)]
+pub(crate) struct TenantArg {
+    /// The tenant's short name [default: the only tenant].
+    #[arg(long, env = "QUIRE_TENANT", value_name = "SLUG")]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum NotebookCommand {
+    /// Create an empty notebook.
+    Create {
+        #[command(flatten)]
+        tenant: TenantArg,
+        name: String,
+    },
+    /// List notebooks with the number of their sources.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Give a notebook another name.
+    Rename {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Name or id.
+        notebook: String,
+        name: String,
+    },
+    /// Delete a notebook with everything in it.
+    Delete {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Name or id.
+        notebook: String,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key; it is printed once and can't be shown again.
+    Create {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// What people call it.
+        #[arg(long)]
+        name: String,
+        /// What it may do.
+        #[arg(long, value_enum, default_value_t = KeyKind::Tenant)]
+        role: KeyKind,
+        /// The notebook (name or id) a notebook key is for; also narrows a read-only key.
+        #[arg(long)]
+        notebook: Option<String>,
+    },
+    /// List a tenant's keys.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Stop a key from working, at once and for good.
+    Revoke {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Its id, key_….
+        key: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKind {
+    /// The operator: tenants and keys, no content.
+    Admin,
+    /// Everything inside the tenant.
+    Tenant,
+    /// Everything inside one notebook.
+    Notebook,
+    /// Read and ask.
+    ReadOnly,
+}
+
+#[derive(Args)]
+pub(crate) struct AddArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// Name or id of the notebook; a name that does not exist is created.
+    #[arg(long)]
+    pub(crate) notebook: String,
+    /// The name of the source when reading standard input.
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Return when everything is stored and queued, not when it can be found.
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+    /// Files and folders; - is standard input. Hidden files in folders are left out.
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct AskArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// Only these notebooks (name or id); may be repeated [default: all].
+    #[arg(long)]
+    pub(crate) notebook: Vec<String>,
+    /// The question.
+    pub(crate) question: String,
+}
+
+#[derive(Args)]
+pub(crate) struct SearchArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// Only these notebooks (name or id); may be repeated [default: all].
+    #[arg(long)]
+    pub(crate) notebook: Vec<String>,
+    /// How many passages.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) limit: u16,
+    /// Which paths are used.
+    #[arg(long, value_enum, default_value_t = SearchMode::Hybrid)]
+    pub(crate) mode: SearchMode,
+    /// What to look for.
+    pub(crate) query: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SearchMode {
+    Hybrid,
+    Lexical,
+    Dense,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum SourceCommand {
+    /// List the sources of a notebook.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Name or id.
+        notebook: String,
+    },
+    /// Show one source with its state.
+    Show {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Its id, src_….
+        source: String,
+    },
+    /// Print the passages of a source that search sees.
+    Passages {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Its id, src_….
+        source: String,
+    },
+    /// Try a failed source again.
+    Retry {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Its id, src_….
+        source: String,
+    },
+    /// Delete a source; it can't be found from then on.
+    Delete {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Its id, src_….
+        source: String,
+    },
+}

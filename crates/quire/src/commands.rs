@@ -1,0 +1,167 @@
+//! What each command does.
+
+mod add;
+mod ask;
+mod doctor;
+mod key;
+mod notebook;
+mod search;
+mod serve;
+mod source;
+mod tenant;
+mod up;
+
+use std::future::Future;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use quire_store::notebooks::{self, Notebook};
+use quire_store::tenants::{self, Tenant};
+use quire_store::{PageRequest, Placement, Store, TenantTx};
+use quire_types::{ErrorKind, NotebookId, TenantState};
+
+use crate::cli::{Cli, Command, TenantArg};
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::output::Output;
+
+pub(crate) use add::wait as wait_for;
+pub(crate) use ask::show as show_answer;
+
+/// Runs the command. The private server is left in order however the command ends.
+pub(crate) async fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Doctor => return doctor::run(&cli, output).await,
+        Command::Openapi => return output.json(&quire_server::openapi()),
+        _ => {}
+    }
+    let stop = stop_on_signal()?;
+    let opening = Node::open(&cli);
+    let node = match until(&stop, Box::pin(opening)).await {
+        Some(node) => node?,
+        None => return Err(interrupted()),
+    };
+    let result = dispatch(&cli.command, &node, output, &stop).await;
+    let closed = node.close().await;
+    result.and(closed)
+}
+
+async fn dispatch(command: &Command, node: &Node, output: &Output, stop: &CancellationToken) -> Result<(), Failure> {
+    match command {
+        // These stop in their own order.
+        Command::Up(args) => return Box::pin(up::run(args, node, output, stop)).await,
+        Command::Serve(args) => return Box::pin(serve::run(args, node, output, stop)).await,
+        _ => {}
+    }
+    let work = async {
+        match command {
+            Command::Tenant(command) => tenant::run(command, node, output).await,
+            Command::Notebook(command) => notebook::run(command, node, output).await,
+            Command::Key(command) => key::run(command, node, output).await,
+            Command::Add(args) => add::run(args, node, output).await,
+            Command::Ask(args) => ask::run(args, node, output).await,
+            Command::Search(args) => search::run(args, node, output).await,
+            Command::Source(command) => source::run(command, node, output).await,
+            Command::Up(_) | Command::Serve(_) | Command::Doctor | Command::Openapi | Command::Parse { .. } => Ok(()),
+        }
+    };
+    until(stop, Box::pin(work)).await.unwrap_or_else(|| Err(interrupted()))
+}
+
+/// The result of `work`, or none when it was told to stop first.
+async fn until<T>(stop: &CancellationToken, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        result = work => Some(result),
+        () = stop.cancelled() => None,
+    }
+}
+
+fn interrupted() -> Failure {
+    Failure::internal("interrupted; what was stored stays stored, and the command can be repeated")
+}
+
+/// Cancelled by the first SIGINT or SIGTERM; the second ends the process at once.
+fn stop_on_signal() -> Result<CancellationToken, Failure> {
+    let failed = |error: std::io::Error| Failure::internal(format!("can't listen for signals: {error}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for count in 1_u8.. {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if count > 1 {
+                std::process::exit(130);
+            }
+            told.cancel();
+        }
+    });
+    Ok(stop)
+}
+
+/// The tenant that was named, or the only one.
+async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
+    let mut tx = store.system().await?;
+    let tenant = match &arg.tenant {
+        Some(slug) => tenants::by_slug(&mut tx, slug).await.map_err(|_| {
+            Failure::new(ErrorKind::NotFound, format!("there is no tenant '{slug}': see `quire tenant list`"))
+        })?,
+        None => {
+            let page = tenants::list(&mut tx, PageRequest { after: None, limit: 2 }).await?;
+            match <[Tenant; 1]>::try_from(page.items) {
+                Ok([only]) => only,
+                Err(several) if several.is_empty() => {
+                    return Err(Failure::new(
+                        ErrorKind::NotFound,
+                        "there is no tenant yet: create one with `quire tenant create <slug>`",
+                    ));
+                }
+                Err(_) => {
+                    return Err(Failure::invalid("there are several tenants: name one with --tenant <slug>"));
+                }
+            }
+        }
+    };
+    tx.commit().await?;
+    match tenant.state {
+        TenantState::Active => Ok(tenant),
+        state => Err(Failure::new(ErrorKind::Forbidden, format!("tenant '{}' is {state}", tenant.slug))),
+    }
+}
+
+/// A notebook by id or by name.
+async fn notebook(tx: &mut TenantTx, name_or_id: &str) -> Result<Notebook, Failure> {
+    let found = match name_or_id.parse::<NotebookId>() {
+        Ok(id) => notebooks::get(tx, id).await,
+        Err(_) => notebooks::by_name(tx, name_or_id).await,
+    };
+    found.map_err(|error| match quire_types::Kind::kind(&error) {
+        ErrorKind::NotFound => Failure::new(
+            ErrorKind::NotFound,
+            format!("there is no notebook '{name_or_id}': see `quire notebook list`"),
+        ),
+        _ => error.into(),
+    })
+}
+
+/// The ids of the named notebooks; none when none was named.
+async fn notebook_ids(
+    store: &Store,
+    placement: Placement,
+    names: &[String],
+) -> Result<Option<Vec<NotebookId>>, Failure> {
+    if names.is_empty() {
+        return Ok(None);
+    }
+    let mut tx = store.tenant(placement).await?;
+    let mut ids = Vec::with_capacity(names.len());
+    for name in names {
+        ids.push(notebook(&mut tx, name).await?.id);
+    }
+    tx.commit().await?;
+    Ok(Some(ids))
+}

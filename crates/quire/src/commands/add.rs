@@ -1,0 +1,221 @@
+//! `quire add`: files, folders and standard input, until they can be found.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures::StreamExt;
+use serde_json::json;
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
+
+use quire_store::sources::{self, Added, Source};
+use quire_store::{Placement, Store, notebooks};
+use quire_types::{ErrorKind, NotebookId, SourceId, SourceState};
+
+use super::tenant;
+use crate::cli::AddArgs;
+use crate::failure::Failure;
+use crate::node::{Node, Services};
+use crate::output::Output;
+use crate::progress::Progress;
+
+/// What was found on the command line.
+struct Input {
+    name: String,
+    /// None is standard input.
+    path: Option<PathBuf>,
+}
+
+pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<(), Failure> {
+    let inputs = inputs(args)?;
+    let tenant = tenant(&node.store, &args.tenant).await?;
+    let placement = tenant.placement();
+    let notebook = notebook(node, placement, &args.notebook, output).await?;
+    let services = node.services().await?;
+
+    let progress = Progress::new(output, "storing", inputs.len() as u64);
+    let mut results = Vec::with_capacity(inputs.len());
+    for (done, input) in (1..).zip(inputs) {
+        let added = add(&services, placement, notebook, &input).await;
+        results.push((input.name, added));
+        progress.at(done, "");
+    }
+    progress.finish();
+
+    let ids: Vec<SourceId> =
+        results.iter().filter_map(|(_, added)| added.as_ref().ok()).map(|added| added.source().id).collect();
+    let finished = if args.no_wait {
+        current(&node.store, placement, &ids).await?
+    } else {
+        let stop = CancellationToken::new();
+        let worker = node.work(&services, stop.clone());
+        let finished = wait(&node.store, placement, &ids, output).await;
+        stop.cancel();
+        // Its tasks have ended or been given back either way.
+        drop(worker.await);
+        finished?
+    };
+    report(output, results, &finished)
+}
+
+async fn notebook(node: &Node, placement: Placement, name: &str, output: &Output) -> Result<NotebookId, Failure> {
+    let mut tx = node.store.tenant(placement).await?;
+    let id = match super::notebook(&mut tx, name).await {
+        Ok(notebook) => notebook.id,
+        Err(failure) if failure.kind() == ErrorKind::NotFound && !name.starts_with(NotebookId::PREFIX) => {
+            let notebook = notebooks::create(&mut tx, name).await?;
+            output.note(format!("created notebook '{name}'"));
+            notebook.id
+        }
+        Err(failure) => return Err(failure),
+    };
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn add(
+    services: &Services,
+    placement: Placement,
+    notebook: NotebookId,
+    input: &Input,
+) -> Result<Added, Failure> {
+    let bytes = match &input.path {
+        Some(path) => {
+            let file = tokio::fs::File::open(path)
+                .await
+                .map_err(|error| Failure::invalid(format!("can't read {}: {error}", path.display())))?;
+            ReaderStream::with_capacity(file, 1 << 16).boxed()
+        }
+        None => ReaderStream::new(tokio::io::stdin()).boxed(),
+    };
+    Ok(services.ingest.add(placement, notebook, &input.name, bytes).await?)
+}
+
+/// Names files by their path below the folder that was named.
+fn inputs(args: &AddArgs) -> Result<Vec<Input>, Failure> {
+    let mut inputs = Vec::new();
+    for path in &args.paths {
+        if path.as_os_str() == "-" {
+            let name = args.name.clone().ok_or_else(|| {
+                Failure::invalid("standard input needs a name: quire add --name notes.md … -")
+            })?;
+            inputs.push(Input { name, path: None });
+            continue;
+        }
+        let kind = std::fs::metadata(path)
+            .map_err(|error| Failure::invalid(format!("can't read {}: {error}", path.display())))?;
+        if kind.is_dir() {
+            folder(path, path, &mut inputs)?;
+        } else {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            inputs.push(Input { name: args.name.clone().unwrap_or(name), path: Some(path.clone()) });
+        }
+    }
+    if inputs.is_empty() {
+        return Err(Failure::invalid("the folders hold no files"));
+    }
+    if args.name.is_some() && inputs.len() > 1 {
+        return Err(Failure::invalid("--name fits one file or standard input only"));
+    }
+    Ok(inputs)
+}
+
+fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::invalid(format!("can't read {}: {error}", dir.display()));
+    let mut entries = std::fs::read_dir(dir).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::file_name);
+    for entry in entries {
+        let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let kind = entry.file_type().map_err(failed)?;
+        let path = entry.path();
+        if is_hidden || kind.is_symlink() {
+            // A link may lead out of the folder that was named.
+            continue;
+        }
+        if kind.is_dir() {
+            folder(root, &path, inputs)?;
+        } else {
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            inputs.push(Input { name, path: Some(path) });
+        }
+    }
+    Ok(())
+}
+
+async fn current(store: &Store, placement: Placement, ids: &[SourceId]) -> Result<Vec<Source>, Failure> {
+    let mut tx = store.tenant(placement).await?;
+    let found = sources::by_ids(&mut tx, ids).await?;
+    tx.commit().await?;
+    Ok(found)
+}
+
+/// Waits until each source can be found or has failed.
+pub(crate) async fn wait(
+    store: &Store,
+    placement: Placement,
+    ids: &[SourceId],
+    output: &Output,
+) -> Result<Vec<Source>, Failure> {
+    let progress = Progress::new(output, "reading", ids.len() as u64);
+    loop {
+        let found = match current(store, placement, ids).await {
+            Ok(found) => found,
+            // PostgreSQL may be restarting; the tasks survive it and so does the wait.
+            Err(failure) if failure.kind().is_transient() => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            Err(failure) => return Err(failure),
+        };
+        let is_done = |source: &&Source| matches!(source.state, SourceState::Searchable | SourceState::Failed);
+        let done = found.iter().filter(is_done).count();
+        let active = found.iter().find(|source| matches!(source.state, SourceState::Extracting | SourceState::Embedding));
+        progress.at(done as u64, active.map_or("", |source| source.name.as_str()));
+        if done == found.len() {
+            progress.finish();
+            return Ok(found);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+fn report(output: &Output, results: Vec<(String, Result<Added, Failure>)>, finished: &[Source]) -> Result<(), Failure> {
+    let mut rows = Vec::new();
+    let mut values = Vec::new();
+    let mut failed = 0;
+    for (name, added) in results {
+        let (added, source) = match &added {
+            Ok(added) => {
+                let word = match added {
+                    Added::Created(_) => "created",
+                    Added::Updated(_) => "updated",
+                    Added::Duplicate(_) => "duplicate",
+                };
+                let id = added.source().id;
+                (word, finished.iter().find(|source| source.id == id).unwrap_or(added.source()))
+            }
+            Err(failure) => {
+                failed += 1;
+                rows.push(vec![name.clone(), "refused".to_owned(), String::new(), failure.message().to_owned()]);
+                values.push(json!({ "name": name, "added": "refused", "reason": failure.message() }));
+                continue;
+            }
+        };
+        failed += usize::from(source.state == SourceState::Failed);
+        let detail = source.reason.clone().unwrap_or_else(|| format!("{} passages", source.passages));
+        rows.push(vec![source.name.clone(), added.to_owned(), source.state.to_string(), detail]);
+        values.push(json!({
+            "name": source.name, "id": source.id, "added": added, "state": source.state,
+            "reason": source.reason, "passages": source.passages,
+        }));
+    }
+    if output.is_json() {
+        output.json(&json!({ "sources": values }))?;
+    } else {
+        output.table(&["name", "added", "state", "detail"], &rows);
+    }
+    match failed {
+        0 => Ok(()),
+        count => Err(Failure::internal(format!("{count} of {} were not added; the others were", rows.len()))),
+    }
+}

@@ -1,0 +1,60 @@
+//! `quire ask`.
+
+use serde_json::json;
+
+use quire_ask::{Answer, Citation, Question};
+use quire_index::Filter;
+
+use super::{notebook_ids, tenant};
+use crate::cli::AskArgs;
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::output::Output;
+
+pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<(), Failure> {
+    let placement = tenant(&node.store, &args.tenant).await?.placement();
+    let notebooks = notebook_ids(&node.store, placement, &args.notebook).await?;
+    let services = node.services().await?;
+    let question =
+        Question { text: args.question.clone(), filter: Filter { notebooks, ..Filter::default() } };
+    let answer = services.asker.ask(placement, question, &mut |_| {}).await?;
+    show(output, &answer)
+}
+
+/// The answer with its citations below it.
+pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
+    if output.is_json() {
+        let citations: Vec<_> = answer.citations.iter().map(citation_json).collect();
+        return output.json(&json!({
+            "kind": answer.kind.as_str(), "text": answer.text, "note": answer.note, "model": answer.model,
+            "citations": citations,
+        }));
+    }
+    output.line(&answer.text);
+    for citation in &answer.citations {
+        output.line(format!("  [{}] {}", citation.marker, place(citation)));
+    }
+    if let Some(note) = answer.note {
+        output.note(format!("({note})"));
+    }
+    Ok(())
+}
+
+fn place(citation: &Citation) -> String {
+    let mut place = citation.source_name.clone();
+    if let Some(page) = citation.place.page {
+        place.push_str(&format!(", page {page}"));
+    }
+    if let Some(heading) = citation.place.heading_path.last() {
+        place.push_str(&format!(", {heading}"));
+    }
+    place
+}
+
+fn citation_json(citation: &Citation) -> serde_json::Value {
+    json!({
+        "marker": citation.marker, "source": citation.source, "source_name": citation.source_name,
+        "source_version": citation.source_version, "passage": citation.passage,
+        "notebook": citation.notebook, "place": citation.place, "quote": citation.quote,
+    })
+}

@@ -1,0 +1,49 @@
+//! `quire search`.
+
+use serde_json::json;
+
+use quire_index::{Filter, Mode};
+
+use super::{notebook_ids, tenant};
+use crate::cli::{SearchArgs, SearchMode};
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::output::Output;
+
+pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Result<(), Failure> {
+    let placement = tenant(&node.store, &args.tenant).await?.placement();
+    let notebooks = notebook_ids(&node.store, placement, &args.notebook).await?;
+    let services = node.services().await?;
+    let mode = match args.mode {
+        SearchMode::Hybrid => Mode::Hybrid,
+        SearchMode::Lexical => Mode::Lexical,
+        SearchMode::Dense => Mode::Dense,
+    };
+    let filter = Filter { notebooks, ..Filter::default() };
+    let hits = services.asker.search(placement, &args.query, filter, usize::from(args.limit), mode).await?;
+    if output.is_json() {
+        let hits: Vec<_> = hits
+            .iter()
+            .map(|hit| {
+                json!({
+                    "score": hit.scores.fused, "lexical_score": hit.scores.lexical, "dense_score": hit.scores.dense,
+                    "passage": hit.passage.id, "source": hit.passage.source, "source_name": hit.passage.source_name,
+                    "notebook": hit.passage.notebook, "context": hit.passage.context, "text": hit.passage.body,
+                    "place": hit.passage.place,
+                })
+            })
+            .collect();
+        return output.json(&json!({ "hits": hits }));
+    }
+    for (rank, hit) in (1..).zip(&hits) {
+        let page = hit.passage.place.page.map(|page| format!(", page {page}")).unwrap_or_default();
+        output.line(format!("{rank}. {}{page}  ({:.3})", hit.passage.source_name, hit.scores.fused));
+        for line in hit.passage.body.lines() {
+            output.line(format!("   {line}"));
+        }
+    }
+    if hits.is_empty() {
+        output.note("nothing was found");
+    }
+    Ok(())
+}

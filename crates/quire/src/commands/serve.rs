@@ -1,0 +1,81 @@
+//! `quire serve`: a service, all roles or one.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use quire_server::{App, Limits, Metrics};
+use quire_types::ErrorKind;
+
+use crate::cli::{Role, ServeArgs};
+use crate::failure::Failure;
+use crate::node::{Node, Services};
+use crate::output::Output;
+
+pub(super) async fn run(
+    args: &ServeArgs,
+    node: &Node,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let services = node.services().await?;
+    match args.role {
+        Role::All => {
+            let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
+            let worker = node.work(&services, stop.clone());
+            let served = http(listener, node, &services, output, stop).await;
+            stop.cancel();
+            finished(worker).await?;
+            served
+        }
+        Role::Api => {
+            let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
+            http(listener, node, &services, output, stop).await
+        }
+        Role::Worker => {
+            info!("running tasks");
+            finished(node.work(&services, stop.clone())).await
+        }
+    }
+}
+
+pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(
+            ErrorKind::Unavailable,
+            format!("can't listen on {address}: {error}; choose another address with --listen"),
+        )
+    })
+}
+
+/// Answers requests until told to stop.
+pub(super) async fn http(
+    listener: TcpListener,
+    node: &Node,
+    services: &Services,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
+    let limits = &node.config.limits;
+    let app = quire_server::app(App {
+        store: node.store.clone(),
+        ingest: services.ingest.clone(),
+        asker: services.asker.clone(),
+        search: services.search.clone(),
+        metrics: Arc::new(Metrics::default()),
+        limits: Limits { json_bytes: limits.json_bytes, file_bytes: limits.file_bytes },
+    });
+    if let Ok(address) = listener.local_addr() {
+        output.note(format!("serving http://{address} (documentation at http://{address}/docs); Ctrl-C stops"));
+    }
+    quire_server::serve(listener, app, stop.clone())
+        .await
+        .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("HTTP: {error}")))
+}
+
+pub(super) async fn finished(worker: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
+    worker.await.map_err(|_| Failure::internal("the worker panicked; its tasks will be taken over"))
+}

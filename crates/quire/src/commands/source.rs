@@ -1,0 +1,136 @@
+//! `quire source`.
+
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use quire_store::passages::{self, Passage};
+use quire_store::sources::{self, Source};
+use quire_store::PageRequest;
+use quire_types::SourceId;
+
+use super::{add, tenant};
+use crate::cli::SourceCommand;
+use crate::failure::Failure;
+use crate::node::Node;
+use crate::output::Output;
+
+pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -> Result<(), Failure> {
+    match command {
+        SourceCommand::List { tenant: arg, notebook } => {
+            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+            let notebook = super::notebook(&mut tx, notebook).await?;
+            let mut all = Vec::new();
+            let mut request = PageRequest { after: None, limit: PageRequest::MAX };
+            loop {
+                let page = sources::list(&mut tx, notebook.id, request).await?;
+                request.after = page.items.last().map(|source| source.id.uuid());
+                all.extend(page.items);
+                if !page.more {
+                    break;
+                }
+            }
+            tx.commit().await?;
+            show(output, &all)
+        }
+        SourceCommand::Show { tenant: arg, source } => {
+            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+            let source = sources::get(&mut tx, id(source)?).await?;
+            tx.commit().await?;
+            show(output, &[source])
+        }
+        SourceCommand::Passages { tenant: arg, source } => {
+            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+            let id = id(source)?;
+            let mut all = Vec::new();
+            let mut request = PageRequest { after: None, limit: PageRequest::MAX };
+            loop {
+                let page = passages::of_source(&mut tx, id, request).await?;
+                request.after = page.items.last().map(|passage| passage.id.uuid());
+                all.extend(page.items);
+                if !page.more {
+                    break;
+                }
+            }
+            tx.commit().await?;
+            show_passages(output, &all)
+        }
+        SourceCommand::Retry { tenant: arg, source } => {
+            let placement = tenant(&node.store, arg).await?.placement();
+            let services = node.services().await?;
+            let source = services.ingest.retry(placement, id(source)?).await?;
+            let stop = CancellationToken::new();
+            let worker = node.work(&services, stop.clone());
+            let finished = add::wait(&node.store, placement, &[source.id], output).await;
+            stop.cancel();
+            // Its tasks have ended or been given back either way.
+            drop(worker.await);
+            show(output, &finished?)
+        }
+        SourceCommand::Delete { tenant: arg, source } => {
+            let placement = tenant(&node.store, arg).await?.placement();
+            let services = node.services().await?;
+            services.ingest.delete_source(placement, id(source)?).await?;
+            output.note(format!("deleted {source}"));
+            Ok(())
+        }
+    }
+}
+
+fn id(text: &str) -> Result<SourceId, Failure> {
+    text.parse().map_err(|error| Failure::invalid(format!("{error}")))
+}
+
+fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
+    if output.is_json() {
+        let sources: Vec<_> = sources
+            .iter()
+            .map(|source| {
+                json!({
+                    "id": source.id, "notebook": source.notebook, "name": source.name,
+                    "media_type": source.media_type, "state": source.state, "reason": source.reason,
+                    "latest_version": source.latest_version, "live_version": source.live_version,
+                    "size_bytes": source.size_bytes, "passages": source.passages, "pages": source.pages,
+                    "created_at": source.created_at, "updated_at": source.updated_at,
+                })
+            })
+            .collect();
+        return output.json(&json!({ "sources": sources }));
+    }
+    let rows: Vec<Vec<String>> = sources
+        .iter()
+        .map(|source| {
+            let media = source.media_type.map(|media| media.to_string()).unwrap_or_default();
+            vec![
+                source.name.clone(),
+                media,
+                source.state.to_string(),
+                source.passages.to_string(),
+                source.id.to_string(),
+                source.reason.clone().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output.table(&["name", "type", "state", "passages", "id", "reason"], &rows);
+    Ok(())
+}
+
+fn show_passages(output: &Output, passages: &[Passage]) -> Result<(), Failure> {
+    if output.is_json() {
+        let passages: Vec<_> = passages
+            .iter()
+            .map(|passage| {
+                json!({
+                    "id": passage.id, "ordinal": passage.ordinal, "context": passage.context,
+                    "text": passage.body, "place": passage.place,
+                })
+            })
+            .collect();
+        return output.json(&json!({ "passages": passages }));
+    }
+    for passage in passages {
+        let page = passage.place.page.map(|page| format!(", page {page}")).unwrap_or_default();
+        output.line(format!("#{}{page}  {}", passage.ordinal, passage.context));
+        output.line(format!("{}\n", passage.body));
+    }
+    Ok(())
+}

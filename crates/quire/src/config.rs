@@ -1,0 +1,269 @@
+//! The configuration: a file, overridden by `QUIRE__SECTION__KEY` in the environment, overridden by
+//! flags. Every field has a default that works offline on one machine.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use quire_models::Secret;
+
+use crate::cli::Cli;
+use crate::failure::Failure;
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data: Data,
+    pub(crate) server: Server,
+    pub(crate) database: Database,
+    pub(crate) model: Model,
+    pub(crate) chat: Chat,
+    pub(crate) limits: Limits,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Data {
+    /// The data directory: objects, secrets, and the private PostgreSQL.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// The HTTP service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Server {
+    /// Where to listen. Put a proxy that speaks TLS in front before listening beyond this machine.
+    pub(crate) listen: SocketAddr,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)) }
+    }
+}
+
+/// PostgreSQL.
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Database {
+    /// A login that may create roles and schemas in an existing database. Unset: a private server in the
+    /// data directory.
+    pub(crate) url: Option<Secret>,
+    /// Logins of the roles quire_app and quire_worker. Unset: quire makes them.
+    pub(crate) app_url: Option<Secret>,
+    pub(crate) worker_url: Option<Secret>,
+    /// Connections for tenants' work.
+    pub(crate) connections: u32,
+    /// The directory of the server programs (initdb, postgres). Unset: the newest on the machine.
+    pub(crate) binaries: Option<PathBuf>,
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: None, app_url: None, worker_url: None, connections: 16, binaries: None }
+    }
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database")
+            .field("private", &self.url.is_none())
+            .field("connections", &self.connections)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The embedding model.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Model {
+    /// A directory with all-MiniLM-L6-v2. Unset: `quire/models` in the user's cache.
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// The model that writes answers. Unset: answers are quoted from the sources.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Chat {
+    /// Any OpenAI-compatible address, such as http://127.0.0.1:11434/v1.
+    pub(crate) base_url: Option<String>,
+    /// Its model.
+    pub(crate) model: Option<String>,
+    /// A file that holds the key, if the server wants one.
+    pub(crate) api_key_file: Option<PathBuf>,
+    /// Seconds until the first word.
+    pub(crate) first_token_timeout_s: u64,
+    /// Seconds between two words.
+    pub(crate) between_tokens_timeout_s: u64,
+    /// The longest answer.
+    pub(crate) max_tokens: u32,
+}
+
+impl Default for Chat {
+    fn default() -> Self {
+        Self {
+            base_url: None,
+            model: None,
+            api_key_file: None,
+            first_token_timeout_s: 20,
+            between_tokens_timeout_s: 10,
+            max_tokens: 1_000,
+        }
+    }
+}
+
+/// How much is accepted.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    /// The largest file, in bytes.
+    pub(crate) file_bytes: u64,
+    /// The largest JSON body, in bytes.
+    pub(crate) json_bytes: usize,
+    /// The longest question, in characters.
+    pub(crate) question_chars: usize,
+    /// Passages an answer is made from.
+    pub(crate) answer_passages: usize,
+    /// Memory for the search views of recently active tenants, in bytes.
+    pub(crate) search_memory_bytes: usize,
+    /// Tasks that run at once.
+    pub(crate) task_seats: usize,
+    /// Hours that deleted bytes are kept, so that a restored database still finds them. At least as long
+    /// as point-in-time recovery reaches back.
+    pub(crate) object_grace_hours: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            file_bytes: 200 << 20,
+            json_bytes: 16 << 20,
+            question_chars: 4_000,
+            answer_passages: 12,
+            search_memory_bytes: 256 << 20,
+            task_seats: 4,
+            object_grace_hours: 24,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn object_grace(&self) -> Duration {
+        Duration::from_secs(self.object_grace_hours * 3_600)
+    }
+}
+
+/// The part of the environment that decides where files are.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    /// `$XDG_CACHE_HOME`, or `.cache` in the home directory.
+    pub(crate) cache: PathBuf,
+    data: PathBuf,
+    config: Vec<PathBuf>,
+}
+
+impl Places {
+    pub(crate) fn find() -> Self {
+        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let is_root = rustix::process::geteuid().is_root();
+        let home = variable("HOME").unwrap_or_else(|| PathBuf::from(if is_root { "/root" } else { "." }));
+        let config_home = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+        Self {
+            cache: variable("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")),
+            // The server never runs as root, and no other user may enter root's home.
+            data: if is_root {
+                PathBuf::from("/var/lib/quire")
+            } else {
+                variable("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("quire")
+            },
+            config: vec![config_home.join("quire/quire.toml"), PathBuf::from("/etc/quire/quire.toml")],
+        }
+    }
+}
+
+impl Config {
+    /// Reads file and environment and applies the flags.
+    pub(crate) fn load(cli: &Cli, places: &Places) -> Result<Self, Failure> {
+        let file = cli.config.clone().or_else(|| places.config.iter().find(|path| path.is_file()).cloned());
+        let mut table = match &file {
+            Some(path) => read(path)?,
+            None => Table::new(),
+        };
+        for (name, value) in std::env::vars() {
+            if let Some(path) = name.strip_prefix("QUIRE__") {
+                set(&mut table, &name, path, &value)?;
+            }
+        }
+        let mut config: Self = table.try_into().map_err(|error| {
+            let place = file.map_or("the environment".to_owned(), |path| path.display().to_string());
+            Failure::invalid(format!("configuration in {place}: {error}"))
+        })?;
+        if cli.data.is_some() {
+            config.data.dir.clone_from(&cli.data);
+        }
+        Ok(config)
+    }
+
+    /// The data directory, absolute.
+    pub(crate) fn data_dir(&self, places: &Places) -> Result<PathBuf, Failure> {
+        let dir = self.data.dir.as_ref().unwrap_or(&places.data);
+        std::path::absolute(dir).map_err(|error| Failure::invalid(format!("data directory {}: {error}", dir.display())))
+    }
+}
+
+fn read(path: &Path) -> Result<Table, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Failure::invalid(format!("can't read the configuration {}: {error}", path.display())))?;
+    text.parse().map_err(|error| Failure::invalid(format!("configuration {}: {error}", path.display())))
+}
+
+/// `QUIRE__SECTION__KEY=value`; a value that is no TOML is a text.
+fn set(table: &mut Table, name: &str, path: &str, value: &str) -> Result<(), Failure> {
+    let path = path.to_lowercase();
+    let (section, key) =
+        path.split_once("__").ok_or_else(|| Failure::invalid(format!("{name} must look like QUIRE__SECTION__KEY")))?;
+    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
+    let section = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+    match section.as_table_mut() {
+        Some(section) => {
+            section.insert(key.to_owned(), value);
+            Ok(())
+        }
+        None => Err(Failure::invalid(format!("{name}: the configuration file has no such section"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_overrides_the_file() {
+        let mut table: Table = "[limits]\nfile_bytes = 1\ntask_seats = 2\n".parse().unwrap();
+        set(&mut table, "", "LIMITS__FILE_BYTES", "99").unwrap();
+        set(&mut table, "", "CHAT__BASE_URL", "http://127.0.0.1:1/v1").unwrap();
+        set(&mut table, "", "SERVER__LISTEN", "127.0.0.1:9").unwrap();
+        let config: Config = table.try_into().unwrap();
+        assert_eq!((config.limits.file_bytes, config.limits.task_seats), (99, 2));
+        assert_eq!(config.chat.base_url.as_deref(), Some("http://127.0.0.1:1/v1"));
+        assert_eq!(config.server.listen.port(), 9);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused() {
+        let table: Table = "[limits]\nfile_byte = 1\n".parse().unwrap();
+        assert!(Config::try_from_table(table).is_err());
+    }
+
+    impl Config {
+        fn try_from_table(table: Table) -> Result<Self, toml::de::Error> {
+            table.try_into()
+        }
+    }
+}

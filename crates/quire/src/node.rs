@@ -1,0 +1,215 @@
+//! One running quire: data directory, PostgreSQL, store, and the services on top of them.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use quire_ask::{Asker, AskerConfig};
+use quire_index::Search;
+use quire_ingest::extract::Limits;
+use quire_ingest::passages::PassageOptions;
+use quire_ingest::sandbox::Extractor;
+use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::{Ingest, IngestConfig};
+use quire_models::{Chat, ChatConfig, Embedder, Secret};
+use quire_postgres::{Options, Server};
+use quire_queue::{Worker, WorkerOptions};
+use quire_store::{Database, Objects, Store, StoreConfig};
+use quire_types::ErrorKind;
+
+use crate::cli::Cli;
+use crate::config::{Config, Places};
+use crate::failure::Failure;
+
+/// Rows and bytes, with the server they are in.
+pub(crate) struct Node {
+    pub(crate) config: Config,
+    pub(crate) places: Places,
+    pub(crate) data: PathBuf,
+    pub(crate) store: Store,
+    postgres: Option<Private>,
+}
+
+/// The private server and the task that keeps it alive.
+struct Private {
+    stop: CancellationToken,
+    keeper: JoinHandle<Server>,
+}
+
+/// Everything that works on content.
+pub(crate) struct Services {
+    pub(crate) asker: Asker,
+    pub(crate) search: Search,
+    pub(crate) ingest: Ingest,
+    bell: Arc<Notify>,
+}
+
+impl Node {
+    /// Prepares the data directory, starts or joins PostgreSQL, and connects.
+    pub(crate) async fn open(cli: &Cli) -> Result<Self, Failure> {
+        let places = Places::find();
+        let config = Config::load(cli, &places)?;
+        let data = config.data_dir(&places)?;
+        prepare(&data)?;
+        let objects = Objects::directory(&data.join("objects"))?;
+        let (database, server) = database(&config, &data).await?;
+        let connected = Store::connect(StoreConfig {
+            database,
+            objects,
+            connections: config.database.connections,
+            migrations: &[quire_queue::MIGRATIONS],
+        })
+        .await;
+        let store = match connected {
+            Ok(store) => store,
+            Err(error) => {
+                if let Some(server) = server {
+                    server.close().await?;
+                }
+                return Err(error.into());
+            }
+        };
+        let postgres = server.map(|server| {
+            let stop = CancellationToken::new();
+            let stopped = stop.clone();
+            let keeper = tokio::spawn(async move {
+                server.supervise(stopped.cancelled()).await;
+                server
+            });
+            Private { stop, keeper }
+        });
+        Ok(Self { config, places, data, store, postgres })
+    }
+
+    /// Loads the model and builds what works on content.
+    pub(crate) async fn services(&self) -> Result<Services, Failure> {
+        let model = quire_models::find_model(self.config.model.dir.as_deref(), &self.places.cache)?;
+        let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
+            .await
+            .map_err(|_| Failure::internal("loading the model was interrupted"))??;
+        let chat = chat(&self.config)?;
+        let program = std::env::current_exe()
+            .map_err(|error| Failure::internal(format!("can't find my own program file: {error}")))?;
+        let limits = &self.config.limits;
+        let bell = Arc::new(Notify::new());
+        let search = Search::new(self.store.clone(), limits.search_memory_bytes);
+        let ingest = Ingest::new(IngestConfig {
+            store: self.store.clone(),
+            embedder: embedder.clone(),
+            extractor: Extractor::new(program)
+                .with_limits(Limits { max_input_bytes: limits.file_bytes, ..Limits::default() }),
+            passages: PassageOptions::default(),
+            bell: bell.clone(),
+            file_bytes: limits.file_bytes,
+            object_grace: limits.object_grace(),
+        });
+        let asker = Asker::new(AskerConfig {
+            search: search.clone(),
+            embedder,
+            chat,
+            question_chars: limits.question_chars,
+            passages: limits.answer_passages,
+        });
+        Ok(Services { asker, search, ingest, bell })
+    }
+
+    /// Runs tasks until told to stop.
+    pub(crate) fn work(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
+        let options = WorkerOptions { seats: self.config.limits.task_seats.max(1), ..WorkerOptions::default() };
+        let worker = Worker::new(self.store.clone(), services.ingest.clone(), services.bell.clone(), options)
+            .with::<ReadSource>()
+            .with::<PurgeObjects>();
+        tokio::spawn(worker.run(stop))
+    }
+
+    /// Closes connections and leaves the private server, which stops when nobody else uses it.
+    pub(crate) async fn close(self) -> Result<(), Failure> {
+        self.store.close().await;
+        if let Some(private) = self.postgres {
+            private.stop.cancel();
+            let server = private.keeper.await.map_err(|_| Failure::internal("the keeper of PostgreSQL panicked"))?;
+            server.close().await?;
+        }
+        Ok(())
+    }
+}
+
+fn prepare(data: &Path) -> Result<(), Failure> {
+    // Content is below `objects` and `postgres`, which nobody else may read; the directory itself must
+    // let the server's user through when quire runs as root.
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    let create = |path: &Path, mode: u32| {
+        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|error| {
+            Failure::new(
+                ErrorKind::Unavailable,
+                format!("can't create {}: {error}; choose another place with --data", path.display()),
+            )
+        })
+    };
+    create(data, mode)?;
+    create(&data.join("objects"), 0o700)?;
+    create(&data.join("secrets"), 0o700)
+}
+
+async fn database(config: &Config, data: &Path) -> Result<(Database, Option<Server>), Failure> {
+    if let Some(url) = &config.database.url {
+        let password = role_password(data)?;
+        let expose = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let app = expose(&config.database.app_url);
+        let worker = expose(&config.database.worker_url);
+        return Ok((Database::remote(url.expose(), app.as_deref(), worker.as_deref(), &password)?, None));
+    }
+    let options = Options { binaries: config.database.binaries.clone(), ..Options::new(data.join("postgres")) };
+    let server = Server::open(options).await?;
+    let database = Database::private(&server.socket_dir(), server.port(), server.admin_user(), "quire");
+    Ok((database, Some(server)))
+}
+
+/// The password of quire's own roles on a server that wants one; made once, readable by this user only.
+fn role_password(data: &Path) -> Result<String, Failure> {
+    let path = data.join("secrets/database-roles");
+    let failed = |error: std::io::Error| Failure::internal(format!("{}: {error}", path.display()));
+    if let Ok(password) = fs::read_to_string(&path) {
+        return Ok(password.trim().to_owned());
+    }
+    let mut random = [0_u8; 24];
+    fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(failed)?;
+    let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    file.write_all(password.as_bytes()).map_err(failed)?;
+    file.sync_all().map_err(failed)?;
+    Ok(password)
+}
+
+fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
+    let chat = &config.chat;
+    let (base_url, model) = match (&chat.base_url, &chat.model) {
+        (None, None) => return Ok(None),
+        (Some(base_url), Some(model)) => (base_url.clone(), model.clone()),
+        _ => return Err(Failure::invalid("set both chat.base_url and chat.model, or neither")),
+    };
+    let api_key = match &chat.api_key_file {
+        Some(path) => {
+            let key = fs::read_to_string(path)
+                .map_err(|error| Failure::invalid(format!("chat.api_key_file {}: {error}", path.display())))?;
+            Some(Secret::new(key.trim()))
+        }
+        None => None,
+    };
+    Ok(Some(Chat::new(ChatConfig {
+        base_url,
+        api_key,
+        model,
+        connect_timeout: Duration::from_secs(5),
+        first_token_timeout: Duration::from_secs(chat.first_token_timeout_s),
+        between_tokens_timeout: Duration::from_secs(chat.between_tokens_timeout_s),
+        max_tokens: chat.max_tokens,
+    })?))
+}
