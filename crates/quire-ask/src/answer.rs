@@ -133,7 +133,10 @@ pub enum Event {
 
 impl Event {
     pub(crate) fn source(rank: u32, hit: &Hit) -> Self {
-        Self::Source { rank, hit: Box::new(hit.clone()) }
+        Self::Source {
+            rank,
+            hit: Box::new(hit.clone()),
+        }
     }
 }
 
@@ -149,7 +152,11 @@ impl Citation {
             source_version: passage.source_version,
             source_name: passage.source_name.clone(),
             notebook: passage.notebook,
-            place: Place { char_start: start + chars.start, char_end: start + chars.end, ..passage.place.clone() },
+            place: Place {
+                char_start: start + chars.start,
+                char_end: start + chars.end,
+                ..passage.place.clone()
+            },
             quote: quote.to_owned(),
         }
     }

@@ -85,7 +85,13 @@ impl Asker {
     ) -> Result<Vec<Hit>, Error> {
         let text = self.check(text)?;
         let vector = self.config.embedder.embed_query(&text).await?;
-        let query = Query { text, vector, filter, limit, mode };
+        let query = Query {
+            text,
+            vector,
+            filter,
+            limit,
+            mode,
+        };
         Ok(self.config.search.search(placement, query).await?)
     }
 
@@ -108,7 +114,8 @@ impl Asker {
                 }
             }
         }
-        let mut answer = extractive::answer(question, vector, hits, &self.config.embedder, emit).await?;
+        let mut answer =
+            extractive::answer(question, vector, hits, &self.config.embedder, emit).await?;
         answer.note = note.or(answer.note);
         Ok(answer)
     }
@@ -117,7 +124,9 @@ impl Asker {
         let text = question.trim();
         let chars = text.chars().count();
         if chars == 0 {
-            return Err(Error::Question("the question is empty: ask something about the sources".to_owned()));
+            return Err(Error::Question(
+                "the question is empty: ask something about the sources".to_owned(),
+            ));
         }
         if chars > self.config.question_chars {
             return Err(Error::Question(format!(

@@ -53,7 +53,13 @@ pub(crate) async fn answer(
             Ok(ChatEvent::Delta(text)) => {
                 rest.push_str(&text);
                 // A refusal is a protocol word, not text for the reader: hold back until it is excluded.
-                if writer.is_empty() && REFUSAL.starts_with(rest.trim().get(..REFUSAL.len().min(rest.trim().len())).unwrap_or("\0")) {
+                if writer.is_empty()
+                    && REFUSAL.starts_with(
+                        rest.trim()
+                            .get(..REFUSAL.len().min(rest.trim().len()))
+                            .unwrap_or("\0"),
+                    )
+                {
                     continue;
                 }
                 while let Some(end) = sentence_end(&rest) {
@@ -61,7 +67,11 @@ pub(crate) async fn answer(
                     writer.write(&sentence, emit);
                 }
             }
-            Ok(ChatEvent::Usage { input_tokens, output_tokens, cached_tokens }) => {
+            Ok(ChatEvent::Usage {
+                input_tokens,
+                output_tokens,
+                cached_tokens,
+            }) => {
                 let usage = &mut writer.answer.usage;
                 (usage.input_tokens, usage.output_tokens, usage.cached_tokens) =
                     (input_tokens, output_tokens, cached_tokens);
@@ -94,11 +104,20 @@ fn messages(question: &str, hits: &[Hit]) -> [ChatMessage; 2] {
     let mut passages = String::new();
     for (number, hit) in (1..).zip(hits) {
         let passage = &hit.passage;
-        passages.push_str(&format!("[{number}] {} ({})\n{}\n\n", passage.source_name, passage.context, passage.body));
+        passages.push_str(&format!(
+            "[{number}] {} ({})\n{}\n\n",
+            passage.source_name, passage.context, passage.body
+        ));
     }
     [
-        ChatMessage { role: ChatRole::System, content: INSTRUCTIONS.to_owned() },
-        ChatMessage { role: ChatRole::User, content: format!("Passages:\n\n{passages}Question: {question}") },
+        ChatMessage {
+            role: ChatRole::System,
+            content: INSTRUCTIONS.to_owned(),
+        },
+        ChatMessage {
+            role: ChatRole::User,
+            content: format!("Passages:\n\n{passages}Question: {question}"),
+        },
     ]
 }
 
@@ -115,7 +134,9 @@ fn sentence_end(text: &str) -> Option<usize> {
                     let after = text[end..].trim_start_matches(' ');
                     let spaces = text.len() - end - after.len();
                     match after.strip_prefix('[').and_then(|inside| inside.find(']')) {
-                        Some(close) if after[1..=close].bytes().all(|byte| byte.is_ascii_digit()) => {
+                        Some(close)
+                            if after[1..=close].bytes().all(|byte| byte.is_ascii_digit()) =>
+                        {
                             end += spaces + close + 2;
                         }
                         // A marker may still be on its way.
@@ -148,9 +169,16 @@ impl<'a> Writer<'a> {
             citations: Vec::new(),
             claims: Vec::new(),
             model: Some(model.to_owned()),
-            usage: Usage { passages: u32::try_from(hits.len()).unwrap_or(u32::MAX), ..Usage::default() },
+            usage: Usage {
+                passages: u32::try_from(hits.len()).unwrap_or(u32::MAX),
+                ..Usage::default()
+            },
         };
-        Self { hits, answer, chars: 0 }
+        Self {
+            hits,
+            answer,
+            chars: 0,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -163,19 +191,31 @@ impl<'a> Writer<'a> {
         let is_statement = said.chars().any(char::is_alphanumeric);
         let support = self.support(&said, &markers);
         let text = match support {
-            Support::Uncited if is_statement && !said.trim_end().ends_with(':') => mark_uncited(&text),
+            Support::Uncited if is_statement && !said.trim_end().ends_with(':') => {
+                mark_uncited(&text)
+            }
             _ => text,
         };
         let char_start = self.chars;
         self.chars += u32::try_from(text.chars().count()).unwrap_or(u32::MAX);
         self.answer.text.push_str(&text);
         if is_statement {
-            let char_end = char_start + u32::try_from(text.trim_end().chars().count()).unwrap_or(u32::MAX);
-            self.answer.claims.push(Claim { char_start, char_end, markers: markers.clone(), support });
+            let char_end =
+                char_start + u32::try_from(text.trim_end().chars().count()).unwrap_or(u32::MAX);
+            self.answer.claims.push(Claim {
+                char_start,
+                char_end,
+                markers: markers.clone(),
+                support,
+            });
         }
         emit(Event::Delta(text));
         for marker in markers {
-            let is_new = self.answer.citations.iter().all(|citation| citation.marker != marker);
+            let is_new = self
+                .answer
+                .citations
+                .iter()
+                .all(|citation| citation.marker != marker);
             if let Some(hit) = self.hits.get(marker as usize - 1).filter(|_| is_new) {
                 let length = u32::try_from(hit.passage.body.chars().count()).unwrap_or(u32::MAX);
                 let citation = Citation::of(hit, marker, &hit.passage.body, 0..length);
@@ -193,7 +233,9 @@ impl<'a> Writer<'a> {
         while let Some(open) = rest.find('[') {
             kept.push_str(&rest[..open]);
             let inside = &rest[open + 1..];
-            let number = inside.find(']').and_then(|close| Some((inside[..close].parse::<u32>().ok()?, close)));
+            let number = inside
+                .find(']')
+                .and_then(|close| Some((inside[..close].parse::<u32>().ok()?, close)));
             match number {
                 Some((number, close)) => {
                     if (1..=self.hits.len()).contains(&(number as usize)) {
@@ -270,7 +312,11 @@ mod tests {
             ("Done. [1", None),
             ("A line\nmore", Some("A line\n")),
         ] {
-            assert_eq!(sentence_end(text).map(|end| &text[..end]), expected, "{text}");
+            assert_eq!(
+                sentence_end(text).map(|end| &text[..end]),
+                expected,
+                "{text}"
+            );
         }
     }
 }

@@ -36,7 +36,10 @@ impl Candidate<'_> {
 /// Every sentence of the hits, best first by [`Candidate::lexical_score`].
 pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'a>> {
     let weights = Weights::new(question, hits);
-    let best = hits.iter().map(|hit| hit.scores.fused).fold(f32::EPSILON, f32::max);
+    let best = hits
+        .iter()
+        .map(|hit| hit.scores.fused)
+        .fold(f32::EPSILON, f32::max);
     let word = QuestionWord::of(question);
     let mut all = Vec::new();
     for hit in hits {
@@ -47,7 +50,9 @@ pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'
             let coverage = weights.coverage(|term| own.contains(term));
             // A term that only stands elsewhere in the passage counts half: it may belong to something else.
             let near = weights.coverage(|term| own.contains(term) || around.contains(term));
-            let far = weights.coverage(|term| own.contains(term) || around.contains(term) || body.contains(term));
+            let far = weights.coverage(|term| {
+                own.contains(term) || around.contains(term) || body.contains(term)
+            });
             all.push(Candidate {
                 hit,
                 coverage,
@@ -79,13 +84,17 @@ impl Weights {
         let mut frequency: HashMap<String, f32> = HashMap::new();
         for hit in hits {
             let distinct: HashSet<String> =
-                terms(&format!("{} {}", surroundings(hit), hit.passage.body)).into_iter().collect();
+                terms(&format!("{} {}", surroundings(hit), hit.passage.body))
+                    .into_iter()
+                    .collect();
             for term in distinct {
                 *frequency.entry(term).or_default() += 1.0;
             }
         }
         let count = hits.len() as f32;
-        let names: HashSet<String> = proper_names(question).flat_map(|name| terms(&name)).collect();
+        let names: HashSet<String> = proper_names(question)
+            .flat_map(|name| terms(&name))
+            .collect();
         let mut seen = HashSet::new();
         let weighted: Vec<(String, f32)> = terms(question)
             .into_iter()
@@ -94,29 +103,44 @@ impl Weights {
                 let found_in = frequency.get(&term).copied().unwrap_or(0.0);
                 let rarity = (1.0 + (count + 0.5) / (found_in + 0.5)).ln();
                 // A name or a number that nothing mentions means that the question is about something else.
-                let weight = if names.contains(&term) { rarity * 1.5 } else { rarity };
+                let weight = if names.contains(&term) {
+                    rarity * 1.5
+                } else {
+                    rarity
+                };
                 (term, weight)
             })
             .collect();
         let total = weighted.iter().map(|(_, weight)| weight).sum();
-        Self { terms: weighted, total }
+        Self {
+            terms: weighted,
+            total,
+        }
     }
 
     fn coverage(&self, holds: impl Fn(&str) -> bool) -> f32 {
         if self.total <= 0.0 {
             return 0.0;
         }
-        let held: f32 = self.terms.iter().filter(|(term, _)| holds(term)).map(|(_, weight)| weight).sum();
+        let held: f32 = self
+            .terms
+            .iter()
+            .filter(|(term, _)| holds(term))
+            .map(|(_, weight)| weight)
+            .sum();
         held / self.total
     }
 }
 
 /// Words of the question that look like names or numbers: capitals after the first word, digits.
 fn proper_names(question: &str) -> impl Iterator<Item = String> {
-    question.split_whitespace().enumerate().filter_map(|(position, word)| {
-        let is_name = position > 0 && word.chars().next().is_some_and(char::is_uppercase);
-        (is_name || word.chars().any(|c| c.is_ascii_digit())).then(|| word.to_owned())
-    })
+    question
+        .split_whitespace()
+        .enumerate()
+        .filter_map(|(position, word)| {
+            let is_name = position > 0 && word.chars().next().is_some_and(char::is_uppercase);
+            (is_name || word.chars().any(|c| c.is_ascii_digit())).then(|| word.to_owned())
+        })
 }
 
 /// What the question word asks for.
@@ -132,9 +156,26 @@ impl QuestionWord {
     fn of(question: &str) -> Self {
         let lower = question.to_lowercase();
         let has = |phrases: &[&str]| phrases.iter().any(|phrase| lower.contains(phrase));
-        if has(&["how much", "how many", "what percent", "amount", "cost", "price", "total", "how long", "rate"]) {
+        if has(&[
+            "how much",
+            "how many",
+            "what percent",
+            "amount",
+            "cost",
+            "price",
+            "total",
+            "how long",
+            "rate",
+        ]) {
             Self::Amount
-        } else if has(&["when ", "what date", "which day", "deadline", "what time", "due"]) {
+        } else if has(&[
+            "when ",
+            "what date",
+            "which day",
+            "deadline",
+            "what time",
+            "due",
+        ]) {
             Self::Time
         } else if has(&["who ", "whom", "whose", "contact"]) {
             Self::Person
@@ -147,13 +188,25 @@ impl QuestionWord {
         match self {
             Self::Time => {
                 const MONTHS: [&str; 12] = [
-                    "january", "february", "march", "april", "may ", "june", "july", "august", "september",
-                    "october", "november", "december",
+                    "january",
+                    "february",
+                    "march",
+                    "april",
+                    "may ",
+                    "june",
+                    "july",
+                    "august",
+                    "september",
+                    "october",
+                    "november",
+                    "december",
                 ];
                 let lower = sentence.to_lowercase();
                 MONTHS.iter().any(|month| lower.contains(month))
                     || (lower.contains(|c: char| c.is_ascii_digit())
-                        && ["day", "week", "month", "year", ":", "-", "/"].iter().any(|unit| lower.contains(unit)))
+                        && ["day", "week", "month", "year", ":", "-", "/"]
+                            .iter()
+                            .any(|unit| lower.contains(unit)))
             }
             Self::Amount => sentence.contains(|c: char| c.is_ascii_digit()),
             Self::Person => sentence

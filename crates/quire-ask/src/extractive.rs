@@ -3,10 +3,10 @@
 use quire_index::Hit;
 use quire_models::Embedder;
 
+use crate::Error;
 use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
 use crate::evidence::{Candidate, candidates};
 use crate::render::inert;
-use crate::Error;
 
 /// Sentences whose meaning is compared with the question.
 const COMPARED: usize = 12;
@@ -32,7 +32,10 @@ pub(crate) async fn answer(
     let mut candidates = candidates(question, hits);
     candidates.truncate(COMPARED);
     let scored = compare(vector, candidates, embedder).await?;
-    let usage = Usage { passages: u32::try_from(hits.len()).unwrap_or(u32::MAX), ..Usage::default() };
+    let usage = Usage {
+        passages: u32::try_from(hits.len()).unwrap_or(u32::MAX),
+        ..Usage::default()
+    };
     let chosen = choose(scored);
     if chosen.is_empty() {
         emit(Event::Delta(UNANSWERED.to_owned()));
@@ -53,8 +56,12 @@ pub(crate) async fn answer(
         let separator = if marker > 1 { " " } else { "" };
         let piece = format!("{separator}{} [{marker}]", inert(candidate.sentence.text));
         answer.text.push_str(&piece);
-        let citation =
-            Citation::of(candidate.hit, marker, candidate.sentence.text, candidate.sentence.chars.clone());
+        let citation = Citation::of(
+            candidate.hit,
+            marker,
+            candidate.sentence.text,
+            candidate.sentence.chars.clone(),
+        );
         answer.claims.push(Claim {
             char_start,
             char_end: length(&answer.text),
@@ -95,7 +102,10 @@ async fn compare<'a>(
     candidates: Vec<Candidate<'a>>,
     embedder: &Embedder,
 ) -> Result<Vec<Scored<'a>>, Error> {
-    let texts: Vec<String> = candidates.iter().map(|candidate| candidate.sentence.text.to_owned()).collect();
+    let texts: Vec<String> = candidates
+        .iter()
+        .map(|candidate| candidate.sentence.text.to_owned())
+        .collect();
     let vectors = embedder.embed_queries(texts).await?;
     let mut scored: Vec<Scored<'a>> = candidates
         .into_iter()
@@ -112,14 +122,18 @@ async fn compare<'a>(
 
 /// The best sentences that say different things; none when even the best says too little.
 fn choose(scored: Vec<Scored<'_>>) -> Vec<Candidate<'_>> {
-    let Some(best) = scored.first() else { return Vec::new() };
+    let Some(best) = scored.first() else {
+        return Vec::new();
+    };
     if best.score < LEAST_SCORE || best.candidate.wide_coverage < LEAST_COVERAGE {
         return Vec::new();
     }
     let floor = best.score * NEAR_BEST;
     let mut chosen: Vec<Candidate<'_>> = Vec::new();
     for Scored { candidate, score } in scored {
-        let is_new = chosen.iter().all(|other| !says_the_same(other.sentence.text, candidate.sentence.text));
+        let is_new = chosen
+            .iter()
+            .all(|other| !says_the_same(other.sentence.text, candidate.sentence.text));
         if score >= floor && is_new && chosen.len() < MOST {
             chosen.push(candidate);
         }

@@ -19,7 +19,8 @@ fn strip_tags(text: &str) -> String {
         kept.push_str(&rest[..open]);
         rest = &rest[open..];
         let inside = &rest[1..];
-        let starts_tag = inside.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'));
+        let starts_tag =
+            inside.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?'));
         match inside.find('>') {
             Some(close) if starts_tag => {
                 let body = &inside[..close];
@@ -50,7 +51,12 @@ fn strip_markdown_links(text: &str) -> String {
     let mut rest = text;
     while let Some(open) = rest.find('[') {
         let is_image = rest[..open].ends_with('!');
-        kept.push_str(rest[..open].strip_suffix('!').filter(|_| is_image).unwrap_or(&rest[..open]));
+        kept.push_str(
+            rest[..open]
+                .strip_suffix('!')
+                .filter(|_| is_image)
+                .unwrap_or(&rest[..open]),
+        );
         rest = &rest[open + 1..];
         let Some((words, after)) = matched(rest, '[', ']') else {
             kept.push_str(if is_image { "!\\[" } else { "\\[" });
@@ -118,7 +124,10 @@ fn defuse_addresses(text: &str) -> String {
         let address = match lower.find("://") {
             Some(at) => Some(at + 3),
             None if lower.contains("www.") => Some(0),
-            None if ["javascript:", "data:", "vbscript:", "mailto:"].iter().any(|scheme| lower.contains(scheme)) => {
+            None if ["javascript:", "data:", "vbscript:", "mailto:"]
+                .iter()
+                .any(|scheme| lower.contains(scheme)) =>
+            {
                 lower.find(':').map(|at| at + 1)
             }
             None => None,
@@ -144,16 +153,31 @@ mod tests {
     #[test]
     fn nothing_loads_and_nothing_leads_away() {
         for (given, expected) in [
-            ("Plain text [1], and more [12].", "Plain text [1], and more [12]."),
+            (
+                "Plain text [1], and more [12].",
+                "Plain text [1], and more [12].",
+            ),
             ("2 < 3 and 4 > 1", "2 < 3 and 4 > 1"),
             ("![x](https://evil.example/a.png?q=secret) after", " after"),
-            ("see [the plan](https://evil.example/p) now", "see the plan now"),
-            ("see [the plan][ref] now\n[ref]: https://evil.example", "see the plan now\n"),
+            (
+                "see [the plan](https://evil.example/p) now",
+                "see the plan now",
+            ),
+            (
+                "see [the plan][ref] now\n[ref]: https://evil.example",
+                "see the plan now\n",
+            ),
             ("<https://evil.example/x>", "`evil.example/x`"),
-            ("go to https://evil.example/x now", "go to `evil.example/x` now"),
+            (
+                "go to https://evil.example/x now",
+                "go to `evil.example/x` now",
+            ),
             ("go to www.evil.example now", "go to `www.evil.example` now"),
             ("<img src=x onerror=alert(1)>hello<script>", "hello"),
-            ("<img src=\"https://evil.example\"", "&lt;img src=\"https://evil.example\""),
+            (
+                "<img src=\"https://evil.example\"",
+                "&lt;img src=\"https://evil.example\"",
+            ),
             ("[![a](http://b)](http://c)", ""),
             ("[1](https://evil.example)", "1"),
         ] {
@@ -168,11 +192,22 @@ mod tests {
 
     #[test]
     fn making_inert_twice_changes_nothing_dangerous() {
-        for text in ["[[a](b)](c)", "![[x]](y)", "[a]([b](c))", "<<b>script>", "ht<b>tps://evil.example</b>"] {
+        for text in [
+            "[[a](b)](c)",
+            "![[x]](y)",
+            "[a]([b](c))",
+            "<<b>script>",
+            "ht<b>tps://evil.example</b>",
+        ] {
             let once = inert(text);
             let twice = inert(&once);
             for result in [&once, &twice] {
-                assert!(!result.contains("](") && !result.contains("://") && !result.contains("<script"), "{text} → {result}");
+                assert!(
+                    !result.contains("](")
+                        && !result.contains("://")
+                        && !result.contains("<script"),
+                    "{text} → {result}"
+                );
             }
         }
     }

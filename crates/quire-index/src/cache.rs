@@ -31,7 +31,10 @@ struct Entry {
 
 impl Cache {
     pub(crate) fn new(budget_bytes: usize) -> Self {
-        Self { budget_bytes, state: Mutex::default() }
+        Self {
+            budget_bytes,
+            state: Mutex::default(),
+        }
     }
 
     /// The slot of a tenant, by placement: a re-created tenant has another one.
@@ -52,12 +55,20 @@ impl Cache {
     /// on until its last reader is done.
     pub(crate) fn resized(&self, placement: Placement, bytes: usize) {
         let mut state = self.lock();
-        let Some(entry) = state.entries.get_mut(&placement) else { return };
+        let Some(entry) = state.entries.get_mut(&placement) else {
+            return;
+        };
         let before = std::mem::replace(&mut entry.bytes, bytes);
         state.bytes = state.bytes - before + bytes;
         while state.bytes > self.budget_bytes && state.entries.len() > 1 {
-            let oldest = state.entries.iter().filter(|(key, _)| **key != placement).min_by_key(|(_, entry)| entry.used);
-            let Some(oldest) = oldest.map(|(key, _)| *key) else { return };
+            let oldest = state
+                .entries
+                .iter()
+                .filter(|(key, _)| **key != placement)
+                .min_by_key(|(_, entry)| entry.used);
+            let Some(oldest) = oldest.map(|(key, _)| *key) else {
+                return;
+            };
             if let Some(entry) = state.entries.remove(&oldest) {
                 state.bytes -= entry.bytes;
             }
@@ -71,6 +82,8 @@ impl Cache {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.state
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 }

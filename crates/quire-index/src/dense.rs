@@ -35,7 +35,9 @@ impl Matrix {
 
     /// The dot product of each row with `query`, in order.
     pub(crate) fn dots<'a>(&'a self, query: &'a [f32]) -> impl Iterator<Item = f32> + 'a {
-        self.values.chunks_exact(self.dimension.max(1)).map(move |row| dot(row, query))
+        self.values
+            .chunks_exact(self.dimension.max(1))
+            .map(move |row| dot(row, query))
     }
 }
 

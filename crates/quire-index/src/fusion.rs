@@ -49,7 +49,14 @@ pub(crate) fn fuse(
                         + (1.0 - DENSE_WEIGHT) * lexical_scale.normalise(lexical.unwrap_or(0.0))
                 }
             };
-            (*row, Scores { fused, lexical, dense: *cosine })
+            (
+                *row,
+                Scores {
+                    fused,
+                    lexical,
+                    dense: *cosine,
+                },
+            )
         })
         .collect();
     // Rows are in order of insertion, so equal scores have a stable order.
@@ -66,15 +73,25 @@ struct Scale {
 
 impl Scale {
     fn of(scores: impl Iterator<Item = f32>) -> Self {
-        scores.fold(Self { low: f32::MAX, high: f32::MIN }, |scale, score| Self {
-            low: scale.low.min(score),
-            high: scale.high.max(score),
-        })
+        scores.fold(
+            Self {
+                low: f32::MAX,
+                high: f32::MIN,
+            },
+            |scale, score| Self {
+                low: scale.low.min(score),
+                high: scale.high.max(score),
+            },
+        )
     }
 
     fn normalise(&self, score: f32) -> f32 {
         let range = self.high - self.low;
-        if range > f32::EPSILON { (score - self.low) / range } else { 0.0 }
+        if range > f32::EPSILON {
+            (score - self.low) / range
+        } else {
+            0.0
+        }
     }
 }
 
@@ -86,7 +103,10 @@ mod tests {
         let cosines = [0.9, 0.8, 0.1, 0.2];
         let dense = [(0, 0.9), (1, 0.8)];
         let lexical = [(2, 12.0), (1, 11.0)];
-        fuse(mode, &lexical, &dense, |row| cosines[row], 10).into_iter().map(|(row, _)| row).collect()
+        fuse(mode, &lexical, &dense, |row| cosines[row], 10)
+            .into_iter()
+            .map(|(row, _)| row)
+            .collect()
     }
 
     #[test]

@@ -39,15 +39,26 @@ impl Lexical {
         let indexing = TextFieldIndexing::default()
             .set_tokenizer(ANALYZER)
             .set_index_option(IndexRecordOption::WithFreqs);
-        let text = schema.add_text_field("text", TextOptions::default().set_indexing_options(indexing));
+        let text = schema.add_text_field(
+            "text",
+            TextOptions::default().set_indexing_options(indexing),
+        );
         let index = Index::create_in_ram(schema.build());
         index.tokenizers().register(ANALYZER, analyzer());
         let searcher = searcher(&index)?;
-        Ok(Self { index, row, text, searcher })
+        Ok(Self {
+            index,
+            row,
+            text,
+            searcher,
+        })
     }
 
     /// The index with more rows; `self` goes on seeing what it saw.
-    pub(crate) fn with_rows<'a>(&self, rows: impl Iterator<Item = (u64, &'a str, &'a str)>) -> Result<Self, Error> {
+    pub(crate) fn with_rows<'a>(
+        &self,
+        rows: impl Iterator<Item = (u64, &'a str, &'a str)>,
+    ) -> Result<Self, Error> {
         let mut writer: IndexWriter = self.index.writer_with_num_threads(1, WRITER_BYTES)?;
         writer.set_merge_policy(Box::new(NoMergePolicy));
         for (row, context, body) in rows {
@@ -63,11 +74,19 @@ impl Lexical {
             writer.merge(&segments).wait()?;
         }
         writer.wait_merging_threads()?;
-        Ok(Self { searcher: searcher(&self.index)?, ..self.clone() })
+        Ok(Self {
+            searcher: searcher(&self.index)?,
+            ..self.clone()
+        })
     }
 
     /// The best rows that hold any word of `text` and that the mask lets through, best first.
-    pub(crate) fn search(&self, text: &str, mask: Option<Arc<[bool]>>, limit: usize) -> Result<Vec<(usize, f32)>, Error> {
+    pub(crate) fn search(
+        &self,
+        text: &str,
+        mask: Option<Arc<[bool]>>,
+        limit: usize,
+    ) -> Result<Vec<(usize, f32)>, Error> {
         let terms = self.terms(text);
         if terms.is_empty() || limit == 0 {
             return Ok(Vec::new());
@@ -77,8 +96,11 @@ impl Lexical {
         let found = match mask {
             None => self.searcher.search(&query, &best)?,
             Some(mask) => {
-                let passes = move |row: u64| usize::try_from(row).is_ok_and(|row| mask.get(row) == Some(&true));
-                self.searcher.search(&query, &FilterCollector::new(ROW.to_owned(), passes, best))?
+                let passes = move |row: u64| {
+                    usize::try_from(row).is_ok_and(|row| mask.get(row) == Some(&true))
+                };
+                self.searcher
+                    .search(&query, &FilterCollector::new(ROW.to_owned(), passes, best))?
             }
         };
         let columns = self
@@ -108,7 +130,10 @@ impl Lexical {
             .iter()
             .map(|term| -> (Occur, Box<dyn Query>) {
                 let term = Term::from_field_text(self.text, term);
-                (Occur::Should, Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)))
+                (
+                    Occur::Should,
+                    Box::new(TermQuery::new(term, IndexRecordOption::WithFreqs)),
+                )
             })
             .collect()
     }
@@ -134,12 +159,18 @@ fn analyzer() -> TextAnalyzer {
         .filter(RemoveLongFilter::limit(100))
         .filter(LowerCaser);
     match StopWordFilter::new(Language::English) {
-        Some(stop_words) => words.filter(stop_words).filter(Stemmer::new(Language::English)).build(),
+        Some(stop_words) => words
+            .filter(stop_words)
+            .filter(Stemmer::new(Language::English))
+            .build(),
         None => words.filter(Stemmer::new(Language::English)).build(),
     }
 }
 
 fn searcher(index: &Index) -> Result<Searcher, Error> {
-    let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
+    let reader = index
+        .reader_builder()
+        .reload_policy(ReloadPolicy::Manual)
+        .try_into()?;
     Ok(reader.searcher())
 }

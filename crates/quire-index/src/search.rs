@@ -25,7 +25,10 @@ pub struct Search {
 impl Search {
     /// A search that keeps at most `memory_bytes` of views, and always the one in use.
     pub fn new(store: Store, memory_bytes: usize) -> Self {
-        Self { store, cache: Arc::new(Cache::new(memory_bytes)) }
+        Self {
+            store,
+            cache: Arc::new(Cache::new(memory_bytes)),
+        }
     }
 
     /// The best passages for a question, best first. Sees everything that was committed before the
@@ -40,11 +43,18 @@ impl Search {
         let mut tx = self.store.tenant(placement).await?;
         let found = passages::by_ids(&mut tx, &ids).await?;
         tx.commit().await?;
-        let mut found: HashMap<PassageId, passages::Passage> =
-            found.into_iter().map(|passage| (passage.id, passage)).collect();
+        let mut found: HashMap<PassageId, passages::Passage> = found
+            .into_iter()
+            .map(|passage| (passage.id, passage))
+            .collect();
         Ok(ranked
             .into_iter()
-            .filter_map(|(id, scores)| Some(Hit { passage: found.remove(&id)?, scores }))
+            .filter_map(|(id, scores)| {
+                Some(Hit {
+                    passage: found.remove(&id)?,
+                    scores,
+                })
+            })
             .collect())
     }
 
@@ -63,14 +73,16 @@ impl Search {
             return Ok(view.clone());
         }
         let (base, changes, added) = match held.take() {
-            Some(view) if !view.needs_rebuild() => match corpus::changes(&mut tx, view.version(), version).await? {
-                Some(changes) => {
-                    let sources = added_sources(&changes);
-                    let added = read(&mut tx, Some(&sources)).await?;
-                    (Some(view), changes, added)
+            Some(view) if !view.needs_rebuild() => {
+                match corpus::changes(&mut tx, view.version(), version).await? {
+                    Some(changes) => {
+                        let sources = added_sources(&changes);
+                        let added = read(&mut tx, Some(&sources)).await?;
+                        (Some(view), changes, added)
+                    }
+                    None => (None, Vec::new(), read(&mut tx, None).await?),
                 }
-                None => (None, Vec::new(), read(&mut tx, None).await?),
-            },
+            }
             _ => (None, Vec::new(), read(&mut tx, None).await?),
         };
         tx.commit().await?;
@@ -117,5 +129,7 @@ async fn read(tx: &mut TenantTx, only: Option<&[SourceId]>) -> Result<Vec<Indexe
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| Error::Interrupted)?
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Interrupted)?
 }

@@ -78,7 +78,12 @@ impl View {
     }
 
     /// The view after `changes`, whose added passages are `added`.
-    pub(crate) fn advance(&self, version: i64, changes: &[Entry], added: &[Indexed]) -> Result<Self, Error> {
+    pub(crate) fn advance(
+        &self,
+        version: i64,
+        changes: &[Entry],
+        added: &[Indexed],
+    ) -> Result<Self, Error> {
         let mut dead = self.dead.clone();
         let removed: HashSet<(SourceId, i32)> = changes
             .iter()
@@ -94,8 +99,14 @@ impl View {
         let first = dead.len();
         let mut run = Run::default();
         for passage in added {
-            if let Err(expected) = self.check_dimension(&passage.embedding).and_then(|()| run.vectors.push(&passage.embedding)) {
-                return Err(Error::Dimension { expected, found: passage.embedding.len() });
+            if let Err(expected) = self
+                .check_dimension(&passage.embedding)
+                .and_then(|()| run.vectors.push(&passage.embedding))
+            {
+                return Err(Error::Dimension {
+                    expected,
+                    found: passage.embedding.len(),
+                });
             }
             run.rows.push(Row {
                 id: passage.id,
@@ -110,7 +121,10 @@ impl View {
             self.lexical.clone()
         } else {
             let numbered = (first as u64..).zip(added);
-            self.lexical.with_rows(numbered.map(|(row, passage)| (row, passage.context.as_str(), passage.body.as_str())))?
+            self.lexical.with_rows(
+                numbered
+                    .map(|(row, passage)| (row, passage.context.as_str(), passage.body.as_str())),
+            )?
         };
         dead.resize(first + added.len(), false);
         let mut runs = self.runs.clone();
@@ -120,7 +134,10 @@ impl View {
         if runs.len() > MAX_RUNS {
             runs = vec![Arc::new(joined(&runs))];
         }
-        let text_bytes: usize = added.iter().map(|passage| passage.body.len() + passage.context.len()).sum();
+        let text_bytes: usize = added
+            .iter()
+            .map(|passage| passage.body.len() + passage.context.len())
+            .sum();
         Ok(Self {
             version,
             runs,
@@ -134,14 +151,21 @@ impl View {
     /// The best passages for a question.
     pub(crate) fn search(&self, query: &Query) -> Result<Vec<(PassageId, crate::Scores)>, Error> {
         self.check_dimension(&query.vector)
-            .map_err(|expected| Error::Dimension { expected, found: query.vector.len() })?;
+            .map_err(|expected| Error::Dimension {
+                expected,
+                found: query.vector.len(),
+            })?;
         let mask = self.mask(&query.filter);
         let candidates = CANDIDATES.max(query.limit);
         let lexical = match query.mode {
             Mode::Dense => Vec::new(),
             _ => self.lexical.search(&query.text, mask.clone(), candidates)?,
         };
-        let cosines: Vec<f32> = self.runs.iter().flat_map(|run| run.vectors.dots(&query.vector)).collect();
+        let cosines: Vec<f32> = self
+            .runs
+            .iter()
+            .flat_map(|run| run.vectors.dots(&query.vector))
+            .collect();
         let dense = match query.mode {
             Mode::Lexical => Vec::new(),
             _ => best(&cosines, mask.as_deref(), candidates),
@@ -180,15 +204,28 @@ impl View {
         if is_open && self.dead_rows == 0 {
             return None;
         }
-        Some(self.rows().zip(&self.dead).map(|(row, dead)| !dead && passes(row, filter)).collect())
+        Some(
+            self.rows()
+                .zip(&self.dead)
+                .map(|(row, dead)| !dead && passes(row, filter))
+                .collect(),
+        )
     }
 }
 
 fn passes(row: &Row, filter: &Filter) -> bool {
-    filter.notebooks.as_ref().is_none_or(|notebooks| notebooks.contains(&row.notebook))
-        && filter.media_types.as_ref().is_none_or(|types| types.contains(&row.media_type))
+    filter
+        .notebooks
+        .as_ref()
+        .is_none_or(|notebooks| notebooks.contains(&row.notebook))
+        && filter
+            .media_types
+            .as_ref()
+            .is_none_or(|types| types.contains(&row.media_type))
         && filter.added_from.is_none_or(|from| row.added_at >= from)
-        && filter.added_before.is_none_or(|before| row.added_at < before)
+        && filter
+            .added_before
+            .is_none_or(|before| row.added_at < before)
 }
 
 fn joined(runs: &[Arc<Run>]) -> Run {

@@ -42,7 +42,10 @@ pub struct StreamError {
 
 impl From<std::io::Error> for StreamError {
     fn from(error: std::io::Error) -> Self {
-        Self { kind: ErrorKind::Invalid, message: format!("reading stopped: {error}") }
+        Self {
+            kind: ErrorKind::Invalid,
+            message: format!("reading stopped: {error}"),
+        }
     }
 }
 

@@ -12,10 +12,10 @@ use quire_store::sources::{self, Added, NewContent, Source};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_types::{NotebookId, SourceId};
 
-use crate::{Error, StreamError};
 use crate::passages::PassageOptions;
 use crate::sandbox::Extractor;
 use crate::tasks::{PurgeObjects, ReadSource};
+use crate::{Error, StreamError};
 
 /// What ingest is built from.
 pub struct IngestConfig {
@@ -44,7 +44,9 @@ pub struct Ingest {
 impl Ingest {
     /// Ingest with these parts.
     pub fn new(config: IngestConfig) -> Self {
-        Self { config: Arc::new(config) }
+        Self {
+            config: Arc::new(config),
+        }
     }
 
     /// Adds content under a name. Returns when it is durable and queued, not when it can be found.
@@ -125,10 +127,16 @@ impl Ingest {
         Ok(tx.commit().await?)
     }
 
-    pub(crate) async fn purge(&self, tx: &mut TenantTx, objects: &[ObjectKey]) -> Result<(), Error> {
+    pub(crate) async fn purge(
+        &self,
+        tx: &mut TenantTx,
+        objects: &[ObjectKey],
+    ) -> Result<(), Error> {
         // One task of bounded size each, so that a large notebook does not make one long task.
         for part in objects.chunks(500) {
-            let task = PurgeObjects { objects: part.to_vec() };
+            let task = PurgeObjects {
+                objects: part.to_vec(),
+            };
             quire_queue::enqueue_after(tx, &task, self.config.object_grace).await?;
         }
         Ok(())
@@ -140,10 +148,14 @@ fn clean_name(name: &str) -> Result<String, Error> {
     let name = name.replace('\\', "/");
     let name = name.trim_start_matches("./").trim_matches('/').trim();
     if name.is_empty() || name.chars().count() > 500 {
-        return Err(Error::Name("a source's name has 1 to 500 characters".to_owned()));
+        return Err(Error::Name(
+            "a source's name has 1 to 500 characters".to_owned(),
+        ));
     }
     if name.chars().any(char::is_control) {
-        return Err(Error::Name("a source's name can't hold control characters".to_owned()));
+        return Err(Error::Name(
+            "a source's name can't hold control characters".to_owned(),
+        ));
     }
     Ok(name.to_owned())
 }

@@ -11,7 +11,10 @@ use quire_store::{Placement, Store, tenants};
 use quire_types::{ErrorKind, Kind};
 
 /// Where the task's tenant lives now; none when the tenant is gone and so is the work.
-async fn placement(store: &Store, attempt: &Attempt) -> Result<Option<Placement>, quire_store::Error> {
+async fn placement(
+    store: &Store,
+    attempt: &Attempt,
+) -> Result<Option<Placement>, quire_store::Error> {
     let mut tx = store.system().await?;
     let tenant = tenants::get(&mut tx, attempt.tenant).await;
     tx.commit().await?;

@@ -128,10 +128,16 @@ impl Chat {
         }
         // Fails when another crate was first with the same provider, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = builder
-            .build()
-            .map_err(|error| Error::ChatConfig(format!("can't build the client of the chat server: {error}")))?;
-        Ok(Self { client, url, config })
+        let client = builder.build().map_err(|error| {
+            Error::ChatConfig(format!(
+                "can't build the client of the chat server: {error}"
+            ))
+        })?;
+        Ok(Self {
+            client,
+            url,
+            config,
+        })
     }
 
     /// The configured model name.
@@ -174,7 +180,10 @@ impl Chat {
     async fn refusal(&self, mut response: Response, deadline: Instant) -> Error {
         let status = response.status().as_u16();
         let retry_after = retry_after(response.headers());
-        let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok().map(str::to_owned));
+        let location = response
+            .headers()
+            .get(LOCATION)
+            .and_then(|value| value.to_str().ok().map(str::to_owned));
         let mut body = Vec::new();
         // A body that breaks off or never ends still has its status.
         while let Ok(Ok(Some(bytes))) = timeout_at(deadline, response.chunk()).await {
@@ -185,7 +194,8 @@ impl Chat {
         }
         Error::ChatRefused {
             status: Some(status),
-            message: location.unwrap_or_else(|| wire::error_message(&body, self.config.api_key.as_ref())),
+            message: location
+                .unwrap_or_else(|| wire::error_message(&body, self.config.api_key.as_ref())),
             retry_after,
         }
     }
@@ -202,7 +212,10 @@ impl Error {
 
 fn completions_url(base_url: &str) -> Result<Url, Error> {
     let refuse = |why: &str| Err(Error::ChatConfig(format!("chat `base_url` {why}")));
-    let Ok(url) = Url::parse(&format!("{}/chat/completions", base_url.trim().trim_end_matches('/'))) else {
+    let Ok(url) = Url::parse(&format!(
+        "{}/chat/completions",
+        base_url.trim().trim_end_matches('/')
+    )) else {
         return refuse("is not an address; it looks like http://127.0.0.1:11434/v1");
     };
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
@@ -220,8 +233,13 @@ fn completions_url(base_url: &str) -> Result<Url, Error> {
 fn headers(api_key: Option<&Secret>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     if let Some(key) = api_key {
-        let mut value = HeaderValue::try_from(format!("Bearer {}", key.expose()))
-            .map_err(|_| Error::ChatConfig("chat `api_key` holds characters that no key has, such as a line end".to_owned()))?;
+        let mut value =
+            HeaderValue::try_from(format!("Bearer {}", key.expose())).map_err(|_| {
+                Error::ChatConfig(
+                    "chat `api_key` holds characters that no key has, such as a line end"
+                        .to_owned(),
+                )
+            })?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
@@ -230,20 +248,31 @@ fn headers(api_key: Option<&Secret>) -> Result<HeaderMap, Error> {
 
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 /// Seconds or milliseconds; a date is ignored because no known chat server sends one.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
-    let seconds = number("retry-after-ms").map(|ms| ms / 1000.0).or_else(|| number(RETRY_AFTER.as_str()))?;
+    let seconds = number("retry-after-ms")
+        .map(|ms| ms / 1000.0)
+        .or_else(|| number(RETRY_AFTER.as_str()))?;
     Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// A web page instead of an answer: the sign-in form of a proxy, or the server's own front page.
 fn html(response: &Response) -> Option<String> {
-    let content_type = response.headers().get(reqwest::header::CONTENT_TYPE)?.to_str().ok()?;
-    content_type.starts_with("text/html").then(|| "a web page".to_owned())
+    let content_type = response
+        .headers()
+        .get(reqwest::header::CONTENT_TYPE)?
+        .to_str()
+        .ok()?;
+    content_type
+        .starts_with("text/html")
+        .then(|| "a web page".to_owned())
 }
 
 #[cfg(test)]

@@ -36,7 +36,9 @@ pub struct Embedder {
 
 impl std::fmt::Debug for Embedder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Embedder").field("name", &self.name()).finish_non_exhaustive()
+        f.debug_struct("Embedder")
+            .field("name", &self.name())
+            .finish_non_exhaustive()
     }
 }
 
@@ -55,13 +57,11 @@ impl Embedder {
     }
 
     /// The model's name, stored beside the vectors it made.
-    #[expect(clippy::unused_self, reason = "a remote embedder will have to look it up")]
     pub fn name(&self) -> &'static str {
         find::NAME
     }
 
     /// Components of a vector.
-    #[expect(clippy::unused_self, reason = "a remote embedder will have to look it up")]
     pub fn dimension(&self) -> usize {
         minilm::DIMENSION
     }
@@ -73,7 +73,6 @@ impl Embedder {
     }
 
     /// The tokens of a text that the model can see.
-    #[expect(clippy::unused_self, reason = "a remote embedder will have to look it up")]
     pub fn max_tokens(&self) -> usize {
         tokens::MAX_TEXT_TOKENS
     }
@@ -106,7 +105,10 @@ impl Embedder {
         let (model, tokens) = (self.model.clone(), self.tokens.clone());
         self.queries
             .run(move || {
-                let sequences = texts.iter().map(|text| tokens.encode(text)).collect::<Result<Vec<_>, _>>()?;
+                let sequences = texts
+                    .iter()
+                    .map(|text| tokens.encode(text))
+                    .collect::<Result<Vec<_>, _>>()?;
                 model.forward(&sequences)
             })
             .await?

@@ -114,8 +114,12 @@ impl Error {
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::ModelMissing { .. } | Self::ModelMismatch { .. } | Self::ModelRead { .. } => ErrorKind::Unavailable,
-            Self::Tokenize(_) | Self::Compute(_) | Self::Abandoned | Self::Threads(_) => ErrorKind::Internal,
+            Self::ModelMissing { .. } | Self::ModelMismatch { .. } | Self::ModelRead { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Tokenize(_) | Self::Compute(_) | Self::Abandoned | Self::Threads(_) => {
+                ErrorKind::Internal
+            }
             Self::ChatConfig(_) => ErrorKind::Invalid,
             Self::ChatRefused { status, .. } => refusal_kind(*status),
             Self::ChatTimeout { .. } => ErrorKind::Timeout,
@@ -140,9 +144,13 @@ fn refusal_kind(status: Option<u16>) -> ErrorKind {
 
 fn status_text(status: Option<u16>) -> String {
     match status {
-        Some(401 | 403) => "the key is wrong or may not use this model; check `api_key`: ".to_owned(),
+        Some(401 | 403) => {
+            "the key is wrong or may not use this model; check `api_key`: ".to_owned()
+        }
         Some(404) => "unknown model or address; check `model` and `base_url`: ".to_owned(),
-        Some(status @ 300..=399) => format!("HTTP {status} leads elsewhere; set `base_url` to the final address: "),
+        Some(status @ 300..=399) => {
+            format!("HTTP {status} leads elsewhere; set `base_url` to the final address: ")
+        }
         Some(status) => format!("HTTP {status}: "),
         None => String::new(),
     }

@@ -1,4 +1,10 @@
 //! The embedder with its real model, which `make model` fetches. Without it these tests fail.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::path::PathBuf;
 
@@ -8,7 +14,9 @@ use quire_types::{ErrorKind, Kind};
 fn model_dir() -> PathBuf {
     let cache_home = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
-        .unwrap_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"));
+        .unwrap_or_else(|| {
+            PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")
+        });
     find_model(None, &cache_home).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -23,7 +31,11 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 #[track_caller]
 fn check_same(a: &[f32], b: &[f32], tolerance: f32) {
     assert_eq!(a.len(), b.len());
-    let off = a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let off = a
+        .iter()
+        .zip(b)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
     assert!(off <= tolerance, "off by {off}");
 }
 
@@ -33,13 +45,30 @@ fn check_same(a: &[f32], b: &[f32], tolerance: f32) {
 async fn vectors_are_those_of_the_published_model() {
     let embedder = embedder();
     for (text, expected) in [
-        ("This is an example sentence", [0.06766, 0.0635, 0.04871, 0.0793, 0.03745, 0.00265, 0.03937, -0.0071]),
+        (
+            "This is an example sentence",
+            [
+                0.06766, 0.0635, 0.04871, 0.0793, 0.03745, 0.00265, 0.03937, -0.0071,
+            ],
+        ),
         (
             "Zürich's invoice №42 — due on 3 March; ask Anna!",
-            [-0.04276, 0.12144, 0.05674, -0.0015, -0.00805, -0.01825, -0.01675, 0.06459],
+            [
+                -0.04276, 0.12144, 0.05674, -0.0015, -0.00805, -0.01825, -0.01675, 0.06459,
+            ],
         ),
-        ("", [-0.11884, 0.0483, -0.00255, -0.01101, 0.05195, 0.01029, 0.11543, 0.0007]),
-        (&"word ".repeat(400), [-0.00812, -0.09559, -0.03867, 0.04966, -0.04379, 0.02372, -0.01814, -0.02021]),
+        (
+            "",
+            [
+                -0.11884, 0.0483, -0.00255, -0.01101, 0.05195, 0.01029, 0.11543, 0.0007,
+            ],
+        ),
+        (
+            &"word ".repeat(400),
+            [
+                -0.00812, -0.09559, -0.03867, 0.04966, -0.04379, 0.02372, -0.01814, -0.02021,
+            ],
+        ),
     ] {
         let vector = embedder.embed_query(text).await.unwrap();
         assert_eq!(vector.len(), embedder.dimension());
@@ -69,7 +98,10 @@ async fn meaning_is_nearer_than_words() {
         "The vendor has one month to ship the products.",
         "The bakery sells bread within thirty metres of the station.",
     ];
-    let vectors = embedder().embed(texts.map(str::to_owned).to_vec()).await.unwrap();
+    let vectors = embedder()
+        .embed(texts.map(str::to_owned).to_vec())
+        .await
+        .unwrap();
     let (paraphrase, unrelated) = (dot(&vectors[0], &vectors[1]), dot(&vectors[0], &vectors[2]));
     assert!(paraphrase > unrelated + 0.2, "{paraphrase} and {unrelated}");
 }
@@ -89,9 +121,15 @@ async fn a_question_overtakes_documents() {
     });
     tokio::task::yield_now().await;
     for _ in 0..3 {
-        embedder.embed_query("who approved the budget?").await.unwrap();
+        embedder
+            .embed_query("who approved the budget?")
+            .await
+            .unwrap();
     }
-    assert!(!import.is_finished(), "three questions took longer than 40 documents");
+    assert!(
+        !import.is_finished(),
+        "three questions took longer than 40 documents"
+    );
     assert_eq!(import.await.unwrap().unwrap().len(), 40);
 }
 
@@ -111,10 +149,18 @@ fn a_missing_model_says_what_to_do() {
     let error = find_model(None, empty.path()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let text = error.to_string();
-    for needle in ["quire/models/all-MiniLM-L6-v2/config.json", "make model", "model.dir", "model.safetensors"] {
+    for needle in [
+        "quire/models/all-MiniLM-L6-v2/config.json",
+        "make model",
+        "model.dir",
+        "model.safetensors",
+    ] {
         assert!(text.contains(needle), "{text}");
     }
-    assert!(matches!(Embedder::load(empty.path()), Err(Error::ModelMissing { .. })));
+    assert!(matches!(
+        Embedder::load(empty.path()),
+        Err(Error::ModelMissing { .. })
+    ));
 }
 
 #[test]
@@ -129,14 +175,27 @@ fn a_different_model_is_refused() {
     let mut bytes = std::fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     std::fs::write(&weights, bytes).unwrap();
-    for error in [check_model(copy.path()).unwrap_err(), Embedder::load(copy.path()).unwrap_err()] {
+    for error in [
+        check_model(copy.path()).unwrap_err(),
+        Embedder::load(copy.path()).unwrap_err(),
+    ] {
         let text = error.to_string();
-        assert!(text.contains("model.safetensors") && text.contains("53aa51172d14") && text.contains("make model"), "{text}");
+        assert!(
+            text.contains("model.safetensors")
+                && text.contains("53aa51172d14")
+                && text.contains("make model"),
+            "{text}"
+        );
     }
 
     let config = copy.path().join("config.json");
-    let text = std::fs::read_to_string(&config).unwrap().replace("\"num_hidden_layers\": 6", "\"num_hidden_layers\": 12");
+    let text = std::fs::read_to_string(&config)
+        .unwrap()
+        .replace("\"num_hidden_layers\": 6", "\"num_hidden_layers\": 12");
     std::fs::write(&config, text).unwrap();
     let error = Embedder::load(copy.path()).unwrap_err();
-    assert!(matches!(&error, Error::ModelMismatch { file, .. } if *file == config), "{error}");
+    assert!(
+        matches!(&error, Error::ModelMismatch { file, .. } if *file == config),
+        "{error}"
+    );
 }

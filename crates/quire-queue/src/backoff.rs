@@ -13,11 +13,15 @@ const CAP: Duration = Duration::from_secs(600);
 /// A wait between zero and twice the ceiling of the attempt before. `attempt` counts from 1.
 pub(crate) fn delay(attempt: i32, rng: &mut impl rand::Rng) -> Duration {
     let ceiling = ceiling(attempt);
-    Duration::from_millis(rng.random_range(0..=u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX)))
+    Duration::from_millis(
+        rng.random_range(0..=u64::try_from(ceiling.as_millis()).unwrap_or(u64::MAX)),
+    )
 }
 
 fn ceiling(attempt: i32) -> Duration {
-    let doublings = u32::try_from(attempt.saturating_sub(1)).unwrap_or(0).min(16);
+    let doublings = u32::try_from(attempt.saturating_sub(1))
+        .unwrap_or(0)
+        .min(16);
     (BASE * 2_u32.pow(doublings)).min(CAP)
 }
 
@@ -27,7 +31,9 @@ mod tests {
 
     #[test]
     fn the_ceiling_doubles_up_to_the_cap() {
-        let seconds: Vec<u64> = [-1, 0, 1, 2, 3, 9, 10, 1_000].map(|attempt| ceiling(attempt).as_secs()).into();
+        let seconds: Vec<u64> = [-1, 0, 1, 2, 3, 9, 10, 1_000]
+            .map(|attempt| ceiling(attempt).as_secs())
+            .into();
         assert_eq!(seconds, [2, 2, 2, 4, 8, 512, 600, 600]);
     }
 

@@ -17,7 +17,11 @@ pub async fn enqueue<T: Task>(tx: &mut TenantTx, task: &T) -> Result<TaskId, Err
 }
 
 /// Adds a task that does not start before `delay` has passed.
-pub async fn enqueue_after<T: Task>(tx: &mut TenantTx, task: &T, delay: Duration) -> Result<TaskId, Error> {
+pub async fn enqueue_after<T: Task>(
+    tx: &mut TenantTx,
+    task: &T,
+    delay: Duration,
+) -> Result<TaskId, Error> {
     let id = TaskId::generate();
     sqlx::query(
         "insert into queue.tasks (tenant_id, id, kind, payload, priority, max_attempts, run_at)
@@ -58,15 +62,16 @@ pub(crate) async fn claim(
     lease: Duration,
 ) -> Result<Vec<Claimed>, Error> {
     let claimed = sqlx::query_as(
-        "with due as (
-             (select tenant_id, id from queue.tasks
-              where state = 'running' and lease_until < now() and kind = any($1)
-              order by lease_until limit $2 for update skip locked)
-             union all
-             (select tenant_id, id from queue.tasks
-              where state = 'ready' and run_at <= now() and kind = any($1)
-              order by priority, run_at limit $2 for update skip locked)
-             limit $2
+        "with expired as (
+             select tenant_id, id from queue.tasks
+             where state = 'running' and lease_until < now() and kind = any($1)
+             order by lease_until limit $2 for update skip locked
+         ), ready as (
+             select tenant_id, id from queue.tasks
+             where state = 'ready' and run_at <= now() and kind = any($1)
+             order by priority, run_at limit $2 for update skip locked
+         ), due as (
+             (table expired) union all (table ready) limit $2
          )
          update queue.tasks t
          set state = 'running', attempts = t.attempts + 1, lease_token = gen_random_uuid(),
@@ -84,7 +89,11 @@ pub(crate) async fn claim(
 }
 
 /// Extends the leases of running tasks. Returns the tokens that are still good.
-pub(crate) async fn extend(tx: &mut SystemTx, tokens: &[Uuid], lease: Duration) -> Result<Vec<Uuid>, Error> {
+pub(crate) async fn extend(
+    tx: &mut SystemTx,
+    tokens: &[Uuid],
+    lease: Duration,
+) -> Result<Vec<Uuid>, Error> {
     let good = sqlx::query_scalar(
         "update queue.tasks set lease_until = now() + make_interval(secs => $2)
          where lease_token = any($1) and state = 'running' returning lease_token",
@@ -100,14 +109,23 @@ pub(crate) async fn extend(tx: &mut SystemTx, tokens: &[Uuid], lease: Duration) 
 #[derive(Debug)]
 pub(crate) enum Outcome<'a> {
     Done,
-    Again { failure: &'a Failure, after: Duration },
-    Dead { failure: &'a Failure },
+    Again {
+        failure: &'a Failure,
+        after: Duration,
+    },
+    Dead {
+        failure: &'a Failure,
+    },
     /// Given back unfinished; the attempt does not count.
     Returned,
 }
 
 /// Records an outcome. False when the lease was lost: somebody else has the task now.
-pub(crate) async fn settle(tx: &mut SystemTx, task: &Claimed, outcome: &Outcome<'_>) -> Result<bool, Error> {
+pub(crate) async fn settle(
+    tx: &mut SystemTx,
+    task: &Claimed,
+    outcome: &Outcome<'_>,
+) -> Result<bool, Error> {
     let connection: &mut PgConnection = tx.connection();
     let query = match outcome {
         Outcome::Done => sqlx::query(
@@ -130,13 +148,17 @@ pub(crate) async fn settle(tx: &mut SystemTx, task: &Claimed, outcome: &Outcome<
              where tenant_id = $1 and id = $2 and lease_token = $3 and state = 'running'",
         ),
     };
-    let query = query.bind(task.tenant_id).bind(task.id).bind(task.lease_token);
+    let query = query
+        .bind(task.tenant_id)
+        .bind(task.id)
+        .bind(task.lease_token);
     let query = match outcome {
         Outcome::Done | Outcome::Returned => query,
         Outcome::Dead { failure } => query.bind(failure.kind.as_str()).bind(&failure.message),
-        Outcome::Again { failure, after } => {
-            query.bind(failure.kind.as_str()).bind(&failure.message).bind(after.as_secs_f64())
-        }
+        Outcome::Again { failure, after } => query
+            .bind(failure.kind.as_str())
+            .bind(&failure.message)
+            .bind(after.as_secs_f64()),
     };
     Ok(query.execute(connection).await?.rows_affected() == 1)
 }

@@ -44,7 +44,12 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     async fn run(&self, context: &Self::Context, attempt: &Attempt) -> Result<(), Failure>;
 
     /// Called once when there will be no further attempt, so that whoever waits can be told.
-    async fn gave_up(&self, context: &Self::Context, attempt: &Attempt, failure: &Failure) -> Result<(), Failure>;
+    async fn gave_up(
+        &self,
+        context: &Self::Context,
+        attempt: &Attempt,
+        failure: &Failure,
+    ) -> Result<(), Failure>;
 }
 
 /// One attempt at a task.
@@ -73,7 +78,10 @@ pub struct Failure {
 impl Failure {
     /// A failure of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     /// The failure that an error amounts to.

@@ -42,7 +42,8 @@ impl Default for WorkerOptions {
     }
 }
 
-type Handler<C> = Arc<dyn Fn(C, Arc<Claimed>, Step) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
+type Handler<C> =
+    Arc<dyn Fn(C, Arc<Claimed>, Step) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
 /// Which method of the task is called.
 #[derive(Clone)]
@@ -63,7 +64,13 @@ pub struct Worker<C> {
 impl<C: Clone + Send + Sync + 'static> Worker<C> {
     /// A worker without kinds. Ring `bell` after a transaction that enqueued has committed.
     pub fn new(store: Store, context: C, bell: Arc<Notify>, options: WorkerOptions) -> Self {
-        Self { store, context, options, handlers: HashMap::new(), wake: bell }
+        Self {
+            store,
+            context,
+            options,
+            handlers: HashMap::new(),
+            wake: bell,
+        }
     }
 
     /// Adds a kind of task.
@@ -72,7 +79,10 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         let handler: Handler<C> = Arc::new(|context, claimed, step| {
             async move {
                 let task: T = serde_json::from_value(claimed.payload.clone()).map_err(|error| {
-                    Failure::new(ErrorKind::Invalid, format!("the payload can't be read: {error}"))
+                    Failure::new(
+                        ErrorKind::Invalid,
+                        format!("the payload can't be read: {error}"),
+                    )
                 })?;
                 let attempt = attempt(&claimed);
                 match step {
@@ -88,7 +98,11 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
 
     /// Works until told to stop, then lets running tasks finish or gives them back.
     pub async fn run(self, stop: CancellationToken) {
-        let kinds: Vec<String> = self.handlers.keys().map(|kind| (*kind).to_owned()).collect();
+        let kinds: Vec<String> = self
+            .handlers
+            .keys()
+            .map(|kind| (*kind).to_owned())
+            .collect();
         let mut running: JoinSet<Uuid> = JoinSet::new();
         let mut leases: HashMap<Uuid, (Arc<Claimed>, CancellationToken)> = HashMap::new();
         let mut heartbeat = tokio::time::interval(self.options.lease / 3);
@@ -158,7 +172,11 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     }
 
     /// One attempt from start to recorded outcome. Owns everything it needs, so it can be spawned.
-    fn attempt(&self, task: Arc<Claimed>, lost: CancellationToken) -> impl Future<Output = Uuid> + use<C> {
+    fn attempt(
+        &self,
+        task: Arc<Claimed>,
+        lost: CancellationToken,
+    ) -> impl Future<Output = Uuid> + use<C> {
         let store = self.store.clone();
         let context = self.context.clone();
         let handler = self.handlers.get(task.kind.as_str()).cloned();
@@ -237,10 +255,14 @@ async fn perform<C: Clone>(
             text.unwrap_or_else(|| "the process ended each time this was tried".to_owned()),
         ));
     }
-    let run = std::panic::AssertUnwindSafe(handler(context.clone(), task.clone(), Step::Run)).catch_unwind();
+    let run = std::panic::AssertUnwindSafe(handler(context.clone(), task.clone(), Step::Run))
+        .catch_unwind();
     match tokio::time::timeout(timeout, run).await {
         Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Failure::new(ErrorKind::Internal, "the task panicked; the log has the place")),
+        Ok(Err(_)) => Err(Failure::new(
+            ErrorKind::Internal,
+            "the task panicked; the log has the place",
+        )),
         Err(_) => Err(Failure::new(
             ErrorKind::Timeout,
             format!("one attempt took longer than {} s", timeout.as_secs()),
@@ -265,7 +287,15 @@ async fn record<C: Clone>(
             task.id = %task.id, task.kind = %task.kind, attempt = task.attempts, error = %failure,
             retry_after_ms = after.as_millis(), "a task failed and is tried again"
         );
-        settle(store, task, &Outcome::Again { failure: &failure, after }).await;
+        settle(
+            store,
+            task,
+            &Outcome::Again {
+                failure: &failure,
+                after,
+            },
+        )
+        .await;
         return;
     }
     warn!(

@@ -20,13 +20,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        Json::<T>::from_request(request, state).await.map(|Json(value)| Self(value)).map_err(|rejection| {
-            let kind = match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
-                _ => ErrorKind::Invalid,
-            };
-            ApiError::new(kind, rejection.body_text().to_lowercase_first())
-        })
+        Json::<T>::from_request(request, state)
+            .await
+            .map(|Json(value)| Self(value))
+            .map_err(|rejection| {
+                let kind = match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+                    _ => ErrorKind::Invalid,
+                };
+                ApiError::new(kind, rejection.body_text().to_lowercase_first())
+            })
     }
 }
 
@@ -36,7 +39,9 @@ pub(crate) async fn path<T: DeserializeOwned + Send, S: Send + Sync>(
     state: &S,
     what: &str,
 ) -> Result<T, ApiError> {
-    let Path(value) = Path::<T>::from_request_parts(parts, state).await.map_err(|_| ApiError::not_found(what))?;
+    let Path(value) = Path::<T>::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::not_found(what))?;
     Ok(value)
 }
 
@@ -74,9 +79,15 @@ impl<S: Send + Sync, I: std::str::FromStr + Into<uuid::Uuid>> FromRequestParts<S
             .transpose()?;
         let limit = params.limit.unwrap_or(PageRequest::first().limit);
         if !(1..=PageRequest::MAX).contains(&limit) {
-            return Err(ApiError::invalid(format!("limit must be between 1 and {}", PageRequest::MAX)));
+            return Err(ApiError::invalid(format!(
+                "limit must be between 1 and {}",
+                PageRequest::MAX
+            )));
         }
-        Ok(Self { request: PageRequest { after, limit }, id: std::marker::PhantomData })
+        Ok(Self {
+            request: PageRequest { after, limit },
+            id: std::marker::PhantomData,
+        })
     }
 }
 
@@ -93,7 +104,10 @@ pub(crate) struct ListOut<T> {
 impl<T> ListOut<T> {
     pub(crate) fn of<R>(page: Page<R>, id: impl Fn(&R) -> String, out: impl Fn(R) -> T) -> Self {
         let next_cursor = page.items.last().filter(|_| page.more).map(id);
-        Self { items: page.items.into_iter().map(out).collect(), next_cursor }
+        Self {
+            items: page.items.into_iter().map(out).collect(),
+            next_cursor,
+        }
     }
 }
 
@@ -109,6 +123,9 @@ trait LowercaseFirst {
 impl LowercaseFirst for String {
     fn to_lowercase_first(&self) -> String {
         let mut chars = self.chars();
-        chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+        chars
+            .next()
+            .map(|first| first.to_lowercase().chain(chars).collect())
+            .unwrap_or_default()
     }
 }

@@ -67,9 +67,10 @@ impl Reader {
 
     fn must_write(&self) -> ApiResult<()> {
         match self.key.role {
-            KeyRole::ReadOnly => {
-                Err(ApiError::new(ErrorKind::Forbidden, "a read-only key can't change anything"))
-            }
+            KeyRole::ReadOnly => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "a read-only key can't change anything",
+            )),
             KeyRole::Tenant | KeyRole::Notebook => Ok(()),
         }
     }
@@ -105,9 +106,10 @@ impl FromRequestParts<App> for Admin {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         match owner(parts, app).await? {
             KeyOwner::Admin(_) => Ok(Self),
-            KeyOwner::Tenant(..) => {
-                Err(ApiError::new(ErrorKind::Forbidden, "this needs the operator's key, not a tenant's"))
-            }
+            KeyOwner::Tenant(..) => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "this needs the operator's key, not a tenant's",
+            )),
         }
     }
 }
@@ -127,9 +129,10 @@ impl FromRequestParts<App> for Reader {
         };
         match tenant.state {
             TenantState::Active => Ok(Self { tenant, key }),
-            TenantState::Suspended | TenantState::Closing => {
-                Err(ApiError::new(ErrorKind::Forbidden, format!("the tenant is {}", tenant.state)))
-            }
+            TenantState::Suspended | TenantState::Closing => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                format!("the tenant is {}", tenant.state),
+            )),
         }
     }
 }
@@ -142,9 +145,10 @@ impl FromRequestParts<App> for Writer {
         caller.must_write()?;
         match caller.key.role {
             KeyRole::Tenant => Ok(Self(caller)),
-            KeyRole::Notebook | KeyRole::ReadOnly => {
-                Err(ApiError::new(ErrorKind::Forbidden, "this needs a key for the whole tenant"))
-            }
+            KeyRole::Notebook | KeyRole::ReadOnly => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "this needs a key for the whole tenant",
+            )),
         }
     }
 }
@@ -166,7 +170,8 @@ impl FromRequestParts<App> for WriteNotebook {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        let ReadNotebook { caller, notebook } = ReadNotebook::from_request_parts(parts, app).await?;
+        let ReadNotebook { caller, notebook } =
+            ReadNotebook::from_request_parts(parts, app).await?;
         caller.must_write()?;
         Ok(Self { caller, notebook })
     }

@@ -15,7 +15,8 @@ use quire_types::ErrorKind;
 use crate::problem::{advice, status, title};
 use crate::state::App;
 
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
 
 const STYLE: &str = "body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1f24;background:#fff}\
 h1,h2,h3{line-height:1.25}h2{margin-top:2.5rem;border-bottom:1px solid #d0d7de}\
@@ -30,18 +31,30 @@ pub(crate) fn router(document: &OpenApi) -> Router<App> {
     let problems = problems();
     let text = serde_json::to_string_pretty(&json).unwrap_or_default();
     Router::new()
-        .route("/openapi.json", get(|| async move { ([(header::CONTENT_TYPE, "application/json")], text) }))
+        .route(
+            "/openapi.json",
+            get(|| async move { ([(header::CONTENT_TYPE, "application/json")], text) }),
+        )
         .route("/docs", get(|| async move { html(page) }))
         .route("/docs/problems", get(|| async move { html(problems) }))
 }
 
 fn html(page: String) -> impl IntoResponse {
-    ([(header::CONTENT_SECURITY_POLICY, POLICY), (header::REFERRER_POLICY, "no-referrer")], Html(page))
+    (
+        [
+            (header::CONTENT_SECURITY_POLICY, POLICY),
+            (header::REFERRER_POLICY, "no-referrer"),
+        ],
+        Html(page),
+    )
 }
 
 /// Text for HTML.
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 fn head(title: &str) -> String {
@@ -72,7 +85,10 @@ fn page(document: &Value) -> String {
         );
         for (path, methods) in document["paths"].as_object().into_iter().flatten() {
             for (method, operation) in methods.as_object().into_iter().flatten() {
-                if operation["tags"].as_array().is_some_and(|tags| tags.iter().any(|tag| tag == name)) {
+                if operation["tags"]
+                    .as_array()
+                    .is_some_and(|tags| tags.iter().any(|tag| tag == name))
+                {
                     describe(&mut page, document, path, method, operation);
                 }
             }
@@ -92,14 +108,25 @@ fn describe(page: &mut String, document: &Value, path: &str, method: &str, opera
         text("description"),
         escape(&curl(document, path, method, operation)),
     );
-    let statuses: Vec<&str> =
-        operation["responses"].as_object().into_iter().flatten().map(|(status, _)| status.as_str()).collect();
-    let _ = write!(page, "<p>Answers: {}</p></div>", escape(&statuses.join(", ")));
+    let statuses: Vec<&str> = operation["responses"]
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(status, _)| status.as_str())
+        .collect();
+    let _ = write!(
+        page,
+        "<p>Answers: {}</p></div>",
+        escape(&statuses.join(", "))
+    );
 }
 
 /// The operation as a command that can be pasted, with example values from the schema.
 fn curl(document: &Value, path: &str, method: &str, operation: &Value) -> String {
-    let mut command = format!("curl -X {} http://127.0.0.1:7700{path}", method.to_uppercase());
+    let mut command = format!(
+        "curl -X {} http://127.0.0.1:7700{path}",
+        method.to_uppercase()
+    );
     if operation.get("security").is_some() {
         command.push_str(" \\\n  -H \"Authorization: Bearer $QUIRE_KEY\"");
     }
@@ -119,19 +146,42 @@ fn curl(document: &Value, path: &str, method: &str, operation: &Value) -> String
 
 /// Required fields with their examples.
 fn example(document: &Value, schema: &Value, depth: u8) -> Value {
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        return if depth < 4 { example(document, &document["components"]["schemas"][name], depth + 1) } else { Value::Null };
+    if let Some(name) = schema["$ref"]
+        .as_str()
+        .and_then(|reference| reference.rsplit('/').next())
+    {
+        return if depth < 4 {
+            example(
+                document,
+                &document["components"]["schemas"][name],
+                depth + 1,
+            )
+        } else {
+            Value::Null
+        };
     }
     if let Some(parts) = schema["allOf"].as_array() {
-        let fields = parts.iter().filter_map(|part| example(document, part, depth + 1).as_object().cloned());
+        let fields = parts
+            .iter()
+            .filter_map(|part| example(document, part, depth + 1).as_object().cloned());
         return Value::Object(fields.flatten().collect());
     }
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let fields = schema["properties"].as_object().into_iter().flatten();
-    let shown = fields.filter(|(name, _)| required.contains(&name.as_str())).map(|(name, field)| {
-        let value = field.get("example").cloned().unwrap_or_else(|| Value::from("…"));
-        (name.clone(), value)
-    });
+    let shown = fields
+        .filter(|(name, _)| required.contains(&name.as_str()))
+        .map(|(name, field)| {
+            let value = field
+                .get("example")
+                .cloned()
+                .unwrap_or_else(|| Value::from("…"));
+            (name.clone(), value)
+        });
     Value::Object(shown.collect())
 }
 

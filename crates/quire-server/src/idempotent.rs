@@ -27,9 +27,17 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, body: &impl Serialize) -> ApiResult<Self> {
-        let body = serde_json::to_value(body)
-            .map_err(|error| ApiError::new(ErrorKind::Internal, format!("a body can't be written: {error}")))?;
-        Ok(Self { status, body, stored: None })
+        let body = serde_json::to_value(body).map_err(|error| {
+            ApiError::new(
+                ErrorKind::Internal,
+                format!("a body can't be written: {error}"),
+            )
+        })?;
+        Ok(Self {
+            status,
+            body,
+            stored: None,
+        })
     }
 
     /// Repetitions don't get `field`: it is a secret that is shown once and kept nowhere.
@@ -76,13 +84,17 @@ pub(crate) async fn once(
             ));
         }
         Claim::OtherRequest => {
-            return Err(ApiError::invalid("this Idempotency-Key was used for another request: choose a new one")
-                .with_status(StatusCode::UNPROCESSABLE_ENTITY));
+            return Err(ApiError::invalid(
+                "this Idempotency-Key was used for another request: choose a new one",
+            )
+            .with_status(StatusCode::UNPROCESSABLE_ENTITY));
         }
         Claim::Done { status, body } => {
             let status = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
             let mut response = (status, Json(body)).into_response();
-            response.headers_mut().insert("idempotency-replayed", HeaderValue::from_static("true"));
+            response
+                .headers_mut()
+                .insert("idempotency-replayed", HeaderValue::from_static("true"));
             return Ok(response);
         }
     }

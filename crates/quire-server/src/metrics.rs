@@ -57,14 +57,20 @@ impl Default for Metrics {
         let mut registry = Registry::with_prefix("quire");
         let requests = Family::<RequestLabels, Counter>::default();
         let durations = Family::<RouteLabels, Histogram>::new_with_constructor(|| {
-            Histogram::new([0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0])
+            Histogram::new([
+                0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+            ])
         });
         let answers = Family::<AnswerLabels, Counter>::default();
         let tasks = Family::<KindLabels, Gauge>::default();
         let views = Gauge::default();
         let view_bytes = Gauge::default();
         let build = Family::<BuildLabels, Gauge>::default();
-        build.get_or_create(&BuildLabels { version: env!("CARGO_PKG_VERSION").to_owned() }).set(1);
+        build
+            .get_or_create(&BuildLabels {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+            })
+            .set(1);
 
         registry.register("http_requests", "Requests answered", requests.clone());
         registry.register_with_unit(
@@ -75,10 +81,27 @@ impl Default for Metrics {
         );
         registry.register("answers", "Questions answered", answers.clone());
         registry.register("queue_tasks", "Tasks by kind and state", tasks.clone());
-        registry.register("search_views", "Tenants whose corpus is in memory", views.clone());
-        registry.register_with_unit("search_view", "Memory of these corpora", Unit::Bytes, view_bytes.clone());
+        registry.register(
+            "search_views",
+            "Tenants whose corpus is in memory",
+            views.clone(),
+        );
+        registry.register_with_unit(
+            "search_view",
+            "Memory of these corpora",
+            Unit::Bytes,
+            view_bytes.clone(),
+        );
         registry.register("build_info", "The running version", build);
-        Self { registry, requests, durations, answers, tasks, views, view_bytes }
+        Self {
+            registry,
+            requests,
+            durations,
+            answers,
+            tasks,
+            views,
+            view_bytes,
+        }
     }
 }
 
@@ -87,29 +110,45 @@ impl Metrics {
         // A method is the caller's text; only known ones become a label.
         let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].contains(&method);
         let labels = RequestLabels {
-            method: if known { method.to_owned() } else { "other".to_owned() },
+            method: if known {
+                method.to_owned()
+            } else {
+                "other".to_owned()
+            },
             route: route.to_owned(),
             status: status.as_u16(),
         };
         self.requests.get_or_create(&labels).inc();
-        self.durations.get_or_create(&RouteLabels { route: route.to_owned() }).observe(elapsed.as_secs_f64());
+        self.durations
+            .get_or_create(&RouteLabels {
+                route: route.to_owned(),
+            })
+            .observe(elapsed.as_secs_f64());
     }
 
     pub(crate) fn answered(&self, kind: &str) {
-        self.answers.get_or_create(&AnswerLabels { kind: kind.to_owned() }).inc();
+        self.answers
+            .get_or_create(&AnswerLabels {
+                kind: kind.to_owned(),
+            })
+            .inc();
     }
 
     pub(crate) fn queue(&self, depths: &[Depth]) {
         self.tasks.clear();
         for depth in depths {
-            let labels = KindLabels { kind: depth.kind.clone(), state: depth.state.clone() };
+            let labels = KindLabels {
+                kind: depth.kind.clone(),
+                state: depth.state.clone(),
+            };
             self.tasks.get_or_create(&labels).set(depth.tasks);
         }
     }
 
     pub(crate) fn search(&self, (views, bytes): (usize, usize)) {
         self.views.set(i64::try_from(views).unwrap_or(i64::MAX));
-        self.view_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+        self.view_bytes
+            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0).

@@ -25,7 +25,11 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
     let id = given_id(&request).unwrap_or_else(|| RequestId::generate().to_string());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", MatchedPath::as_str).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str)
+        .to_owned();
     let span = info_span!("request", request.id = %id);
 
     let mut response = next.run(request).instrument(span.clone()).await;
@@ -36,11 +40,17 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
     if let Ok(id) = HeaderValue::from_str(&id) {
         headers.insert(REQUEST_ID, id);
     }
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
 
     let elapsed = start.elapsed();
-    app.metrics.request(method.as_str(), &route, response.status(), elapsed);
+    app.metrics
+        .request(method.as_str(), &route, response.status(), elapsed);
     let _in_span = span.enter();
     // The route, not the path: ids and names of tenants stay out of the log.
     info!(
@@ -52,7 +62,10 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
 
 fn given_id(request: &Request) -> Option<String> {
     let id = request.headers().get(&REQUEST_ID)?.to_str().ok()?;
-    let is_word = |id: &str| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let is_word = |id: &str| {
+        id.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    };
     ((1..=64).contains(&id.len()) && is_word(id)).then(|| id.to_owned())
 }
 
@@ -62,9 +75,10 @@ fn with_body(response: Response, error: &ApiError, path: &str, id: &str) -> Resp
     parts.headers.remove(header::CONTENT_TYPE);
     let body = Json(error.problem(path, id)).into_response();
     let mut whole = (parts, body.into_body()).into_response();
-    whole
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    whole.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/problem+json"),
+    );
     whole
 }
 

@@ -23,7 +23,11 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 
 impl ApiError {
     pub(crate) fn new(kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), status: None }
+        Self {
+            kind,
+            detail: detail.into(),
+            status: None,
+        }
     }
 
     pub(crate) fn invalid(detail: impl Into<String>) -> Self {
@@ -36,7 +40,10 @@ impl ApiError {
 
     /// For the few cases where a standard asks for another status than that of the kind.
     pub(crate) fn with_status(self, status: StatusCode) -> Self {
-        Self { status: Some(status), ..self }
+        Self {
+            status: Some(status),
+            ..self
+        }
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {
@@ -80,10 +87,14 @@ impl IntoResponse for ApiError {
         let mut response = self.status().into_response();
         match self.kind {
             ErrorKind::Unauthenticated => {
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                response
+                    .headers_mut()
+                    .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
             ErrorKind::Unavailable | ErrorKind::RateLimited => {
-                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+                response
+                    .headers_mut()
+                    .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
             }
             _ => {}
         }
@@ -161,13 +172,17 @@ pub(crate) const fn advice(kind: ErrorKind) -> &'static str {
             "Send a key as Authorization: Bearer qk_…; a revoked, mistyped and unknown key look the same."
         }
         ErrorKind::Forbidden => "Use a key with a wider role.",
-        ErrorKind::NotFound => "Check the id. What belongs to somebody else answers exactly like what does not exist.",
+        ErrorKind::NotFound => {
+            "Check the id. What belongs to somebody else answers exactly like what does not exist."
+        }
         ErrorKind::Conflict => "Read the present state, then decide.",
         ErrorKind::TooLarge => "Send less, or split it.",
         ErrorKind::Quota => "Wait for the next period, or change the plan.",
         ErrorKind::RateLimited => "Wait as long as Retry-After says.",
         ErrorKind::Internal => "A defect of quire: report it with the request id.",
-        ErrorKind::Unavailable => "Repeat it after Retry-After; writes with an Idempotency-Key are safe to repeat.",
+        ErrorKind::Unavailable => {
+            "Repeat it after Retry-After; writes with an Idempotency-Key are safe to repeat."
+        }
         ErrorKind::Timeout => "Repeat it, or ask for less.",
     }
 }

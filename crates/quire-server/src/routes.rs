@@ -28,7 +28,10 @@ pub fn app(app: App) -> Router {
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(CatchPanicLayer::custom(middleware::panicked))
-        .layer(axum::middleware::from_fn_with_state(app.clone(), middleware::around))
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            middleware::around,
+        ))
         .with_state(app)
 }
 
@@ -40,11 +43,15 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 
 fn all(app: &App) -> OpenApiRouter<App> {
     // A request with several files is bounded by the size of one; the rest of a form is small.
-    let upload_bytes = usize::try_from(app.limits.file_bytes).unwrap_or(usize::MAX).saturating_add(1 << 20);
+    let upload_bytes = usize::try_from(app.limits.file_bytes)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1 << 20);
     let uploads = OpenApiRouter::new()
         .routes(routes!(sources::list, sources::add))
         .layer(DefaultBodyLimit::max(upload_bytes));
-    documented_without_uploads().merge(uploads).layer(DefaultBodyLimit::max(app.limits.json_bytes))
+    documented_without_uploads()
+        .merge(uploads)
+        .layer(DefaultBodyLimit::max(app.limits.json_bytes))
 }
 
 fn documented() -> OpenApiRouter<App> {
@@ -63,7 +70,11 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(notebooks::list, notebooks::create))
-        .routes(routes!(notebooks::get, notebooks::rename, notebooks::delete))
+        .routes(routes!(
+            notebooks::get,
+            notebooks::rename,
+            notebooks::delete
+        ))
         .routes(routes!(sources::get, sources::delete))
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
@@ -101,7 +112,10 @@ impl Modify for Security {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let bearer = |description: &str| {
             SecurityScheme::Http(
-                HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(description)).build(),
+                HttpBuilder::new()
+                    .scheme(HttpAuthScheme::Bearer)
+                    .description(Some(description))
+                    .build(),
             )
         };
         let components = openapi.components.get_or_insert_default();

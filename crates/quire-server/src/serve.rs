@@ -12,9 +12,14 @@ use tracing::warn;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Serves until told to stop, then lets running requests finish.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+) -> io::Result<()> {
     let graceful = stop.clone();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move { graceful.cancelled().await });
+    let server = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { graceful.cancelled().await });
     let server = std::pin::pin!(server.into_future());
     let overdue = async {
         stop.cancelled().await;

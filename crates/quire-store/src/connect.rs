@@ -9,7 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::tx::Isolation;
-use crate::{Error, MigrationSet, Objects, Placement, RoleReport, SystemTx, TenantTx, migrate, roles};
+use crate::{
+    Error, MigrationSet, Objects, Placement, RoleReport, SystemTx, TenantTx, migrate, roles,
+};
 
 /// A PostgreSQL database and the logins that quire uses on it.
 #[derive(Clone)]
@@ -26,7 +28,10 @@ pub struct Database {
 impl Database {
     /// A private server on a unix socket that only this user can reach; roles need no password there.
     pub fn private(socket_dir: &Path, port: u16, admin_user: &str, name: &str) -> Self {
-        let base = PgConnectOptions::new_without_pgpass().socket(socket_dir).port(port).database(name);
+        let base = PgConnectOptions::new_without_pgpass()
+            .socket(socket_dir)
+            .port(port)
+            .database(name);
         Self {
             admin: base.clone().username(admin_user),
             app: base.clone().username(roles::APP),
@@ -45,23 +50,36 @@ impl Database {
         role_password: &str,
     ) -> Result<Self, Error> {
         let parse = |name: &str, url: &str| {
-            PgConnectOptions::from_str(url)
-                .map_err(|error| Error::Invalid(format!("{name} is not a PostgreSQL address: {error}")))
+            PgConnectOptions::from_str(url).map_err(|error| {
+                Error::Invalid(format!("{name} is not a PostgreSQL address: {error}"))
+            })
         };
         let admin = parse("database.url", url)?;
         let own = |role: &str| admin.clone().username(role).password(role_password);
         let (app, worker, role_password) = match (app_url, worker_url) {
-            (Some(app), Some(worker)) => {
-                (parse("database.app_url", app)?, parse("database.worker_url", worker)?, None)
-            }
-            (None, None) => (own(roles::APP), own(roles::WORKER), Some(role_password.to_owned())),
+            (Some(app), Some(worker)) => (
+                parse("database.app_url", app)?,
+                parse("database.worker_url", worker)?,
+                None,
+            ),
+            (None, None) => (
+                own(roles::APP),
+                own(roles::WORKER),
+                Some(role_password.to_owned()),
+            ),
             _ => {
                 return Err(Error::Invalid(
                     "set both database.app_url and database.worker_url, or neither".to_owned(),
                 ));
             }
         };
-        Ok(Self { admin, app, worker, role_password, create: false })
+        Ok(Self {
+            admin,
+            app,
+            worker,
+            role_password,
+            create: false,
+        })
     }
 }
 
@@ -110,7 +128,12 @@ impl Store {
         let app = pool(&database.app, config.connections).await?;
         let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
         let report = roles::check(&app, &worker).await?;
-        Ok(Self { app, worker, objects: config.objects, report })
+        Ok(Self {
+            app,
+            worker,
+            objects: config.objects,
+            report,
+        })
     }
 
     /// Begins a transaction that sees one tenant.
@@ -141,7 +164,9 @@ impl Store {
     /// Every way in which the schema lets one tenant reach another's rows; none is what it should be.
     pub async fn isolation_gaps(&self) -> Result<Vec<IsolationGap>, Error> {
         let mut tx = self.system().await?;
-        let gaps = sqlx::query_as(include_str!("isolation.sql")).fetch_all(tx.connection()).await?;
+        let gaps = sqlx::query_as(include_str!("isolation.sql"))
+            .fetch_all(tx.connection())
+            .await?;
         tx.commit().await?;
         Ok(gaps)
     }
@@ -165,7 +190,10 @@ impl Store {
         if placement.shard == 0 {
             Ok(&self.app)
         } else {
-            Err(Error::Invalid(format!("shard {} is not part of this installation", placement.shard)))
+            Err(Error::Invalid(format!(
+                "shard {} is not part of this installation",
+                placement.shard
+            )))
         }
     }
 }
@@ -173,13 +201,16 @@ impl Store {
 async fn create_database(admin: &PgConnectOptions) -> Result<(), Error> {
     let name = admin.get_database().unwrap_or("quire").to_owned();
     let mut connection = PgConnection::connect_with(&admin.clone().database("postgres")).await?;
-    let exists: bool = sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
-        .bind(&name)
-        .fetch_one(&mut connection)
-        .await?;
+    let exists: bool =
+        sqlx::query_scalar("select exists (select from pg_database where datname = $1)")
+            .bind(&name)
+            .fetch_one(&mut connection)
+            .await?;
     if !exists {
         let statement = format!("create database \"{}\"", name.replace('"', ""));
-        sqlx::query(AssertSqlSafe(statement)).execute(&mut connection).await?;
+        sqlx::query(AssertSqlSafe(statement))
+            .execute(&mut connection)
+            .await?;
     }
     connection.close().await?;
     Ok(())
@@ -187,7 +218,9 @@ async fn create_database(admin: &PgConnectOptions) -> Result<(), Error> {
 
 async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Error> {
     // The last net for a client that vanished inside a transaction; nothing of quire idles that long.
-    let options = options.clone().options([("idle_in_transaction_session_timeout", "60s")]);
+    let options = options
+        .clone()
+        .options([("idle_in_transaction_session_timeout", "60s")]);
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))

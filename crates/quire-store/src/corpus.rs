@@ -51,7 +51,11 @@ pub async fn version(tx: &mut TenantTx) -> Result<i64, Error> {
 }
 
 /// The changes after `since`, in order; none when they are no longer all kept.
-pub async fn changes(tx: &mut TenantTx, since: i64, current: i64) -> Result<Option<Vec<Entry>>, Error> {
+pub async fn changes(
+    tx: &mut TenantTx,
+    since: i64,
+    current: i64,
+) -> Result<Option<Vec<Entry>>, Error> {
     if current - since > KEPT_VERSIONS {
         return Ok(None);
     }
@@ -66,7 +70,11 @@ pub async fn changes(tx: &mut TenantTx, since: i64, current: i64) -> Result<Opti
     .fetch_all(tx.connection())
     .await?;
     let entry = |(change, source, source_version): (String, Uuid, i32)| Entry {
-        change: if change == "added" { Change::Added } else { Change::Removed },
+        change: if change == "added" {
+            Change::Added
+        } else {
+            Change::Removed
+        },
         source: source.into(),
         source_version,
     };
@@ -91,8 +99,10 @@ pub(crate) async fn record(
     .bind(tx.tenant_id())
     .fetch_one(tx.connection())
     .await?;
-    let (sources, source_versions): (Vec<Uuid>, Vec<i32>) =
-        versions.iter().map(|(source, version)| (source.uuid(), *version)).unzip();
+    let (sources, source_versions): (Vec<Uuid>, Vec<i32>) = versions
+        .iter()
+        .map(|(source, version)| (source.uuid(), *version))
+        .unzip();
     sqlx::query(
         "insert into shard.corpus_changes (tenant_id, version, change, source_id, source_version)
          select $1, $2, $3, * from unnest($4::uuid[], $5::int[])",

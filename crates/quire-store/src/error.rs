@@ -69,15 +69,20 @@ impl Kind for Error {
 
 fn database_kind(error: &sqlx::Error) -> ErrorKind {
     match error {
-        sqlx::Error::Io(_) | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed | sqlx::Error::BeginFailed => {
-            ErrorKind::Unavailable
-        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::BeginFailed => ErrorKind::Unavailable,
         sqlx::Error::PoolTimedOut => ErrorKind::Unavailable,
         sqlx::Error::Database(database) => match database.code().as_deref() {
             // Classes of PostgreSQL's appendix A: 08 connection, 25006 read-only (a demoted primary),
             // 40 serialisation or deadlock, 53 out of resources, 55P03 lock, 57 shutdown or cancel.
             Some("25006" | "55P03") => ErrorKind::Unavailable,
-            Some(code) if ["08", "40", "53", "57"].iter().any(|class| code.starts_with(class)) => {
+            Some(code)
+                if ["08", "40", "53", "57"]
+                    .iter()
+                    .any(|class| code.starts_with(class)) =>
+            {
                 ErrorKind::Unavailable
             }
             _ => ErrorKind::Internal,

@@ -73,7 +73,11 @@ pub async fn claim(tx: &mut TenantTx, key: &str, fingerprint: &[u8]) -> Result<C
     .await?;
     Ok(match row {
         Some(row) if row.fingerprint != fingerprint => Claim::OtherRequest,
-        Some(Row { status: Some(status), body, .. }) => Claim::Done {
+        Some(Row {
+            status: Some(status),
+            body,
+            ..
+        }) => Claim::Done {
             status: status.unsigned_abs(),
             body: body.unwrap_or_default(),
         },
@@ -82,7 +86,12 @@ pub async fn claim(tx: &mut TenantTx, key: &str, fingerprint: &[u8]) -> Result<C
 }
 
 /// Keeps the answer for repetitions.
-pub async fn finish(tx: &mut TenantTx, key: &str, status: u16, body: &serde_json::Value) -> Result<(), Error> {
+pub async fn finish(
+    tx: &mut TenantTx,
+    key: &str,
+    status: u16,
+    body: &serde_json::Value,
+) -> Result<(), Error> {
     sqlx::query("update shard.idempotency_keys set status = $3, body = $4 where tenant_id = $1 and key = $2")
         .bind(tx.tenant_id())
         .bind(key)
@@ -95,10 +104,12 @@ pub async fn finish(tx: &mut TenantTx, key: &str, status: u16, body: &serde_json
 
 /// Frees a key whose work failed.
 pub async fn release(tx: &mut TenantTx, key: &str) -> Result<(), Error> {
-    sqlx::query("delete from shard.idempotency_keys where tenant_id = $1 and key = $2 and status is null")
-        .bind(tx.tenant_id())
-        .bind(key)
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(
+        "delete from shard.idempotency_keys where tenant_id = $1 and key = $2 and status is null",
+    )
+    .bind(tx.tenant_id())
+    .bind(key)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }

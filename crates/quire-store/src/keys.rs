@@ -38,10 +38,11 @@ impl KeyText {
     pub fn parse(text: &str) -> Option<(KeyId, Self)> {
         let (id, secret) = text.strip_prefix("qk_")?.split_once('_')?;
         let id = Uuid::try_parse(id).ok().filter(|_| id.len() == 32)?;
-        let well_formed =
-            secret.len() == SECRET_CHARS + CHECKSUM_CHARS && secret.bytes().all(|byte| ALPHABET.contains(&byte));
+        let well_formed = secret.len() == SECRET_CHARS + CHECKSUM_CHARS
+            && secret.bytes().all(|byte| ALPHABET.contains(&byte));
         let (body, sum) = text.split_at_checked(text.len().checked_sub(CHECKSUM_CHARS)?)?;
-        (well_formed && checksum(body) == sum).then(|| (KeyId::from_uuid(id), Self(text.to_owned())))
+        (well_formed && checksum(body) == sum)
+            .then(|| (KeyId::from_uuid(id), Self(text.to_owned())))
     }
 
     /// The text itself, for the one time it is shown.
@@ -97,8 +98,12 @@ impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for ApiKey {
         Ok(Self {
             id: row.try_get::<Uuid, _>("id")?.into(),
             tenant: row.try_get::<Uuid, _>("tenant_id")?.into(),
-            role: role.parse().map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
-            notebook: row.try_get::<Option<Uuid>, _>("notebook_id")?.map(Into::into),
+            role: role
+                .parse()
+                .map_err(|error| sqlx::Error::Decode(Box::new(error)))?,
+            notebook: row
+                .try_get::<Option<Uuid>, _>("notebook_id")?
+                .map(Into::into),
             name: row.try_get("name")?,
             created_at: row.try_get("created_at")?,
             revoked_at: row.try_get("revoked_at")?,
@@ -228,12 +233,19 @@ mod tests {
             bytes[position] = if bytes[position] == b'a' { b'b' } else { b'a' };
             let typo = String::from_utf8(bytes).unwrap();
             assert_eq!(KeyText::parse(&typo), None, "{typo} was accepted");
-            assert_eq!(KeyText::parse(&text[..position]), None, "a cut key was accepted");
+            assert_eq!(
+                KeyText::parse(&text[..position]),
+                None,
+                "a cut key was accepted"
+            );
         }
     }
 
     #[test]
     fn a_key_does_not_print_itself() {
-        assert_eq!(format!("{:?}", KeyText::generate(KeyId::generate())), "[key]");
+        assert_eq!(
+            format!("{:?}", KeyText::generate(KeyId::generate())),
+            "[key]"
+        );
     }
 }

@@ -6,8 +6,8 @@
 //! connection. Rows have one module per resource; the functions in it take the transaction first, so
 //! a caller decides what commits together. Knows no HTTP, no model and no search.
 
-pub mod corpus;
 mod connect;
+pub mod corpus;
 mod error;
 pub mod idempotency;
 pub mod keys;

@@ -16,12 +16,18 @@ pub struct MigrationSet {
 
 const DIRECTORY: MigrationSet = MigrationSet {
     schema: "directory",
-    steps: &[("directory", include_str!("../migrations/directory/0001_directory.sql"))],
+    steps: &[(
+        "directory",
+        include_str!("../migrations/directory/0001_directory.sql"),
+    )],
 };
 
 const SHARD: MigrationSet = MigrationSet {
     schema: "shard",
-    steps: &[("notebooks", include_str!("../migrations/shard/0001_notebooks.sql"))],
+    steps: &[(
+        "notebooks",
+        include_str!("../migrations/shard/0001_notebooks.sql"),
+    )],
 };
 
 pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Result<(), Error> {
@@ -31,8 +37,12 @@ pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Resu
             set.schema,
             roles::OWNER
         );
-        sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut *admin).await?;
-        sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles::OWNER))).execute(&mut *admin).await?;
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut *admin)
+            .await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles::OWNER)))
+            .execute(&mut *admin)
+            .await?;
         let result = migrator(set).run_direct(None, &mut *admin, false).await;
         sqlx::raw_sql("reset role").execute(&mut *admin).await?;
         result?;
@@ -42,7 +52,13 @@ pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Resu
 
 fn migrator(set: &MigrationSet) -> Migrator {
     let steps = (1..).zip(set.steps).map(|(version, (name, sql))| {
-        Migration::new(version, (*name).into(), MigrationType::Simple, sql.into_sql_str(), false)
+        Migration::new(
+            version,
+            (*name).into(),
+            MigrationType::Simple,
+            sql.into_sql_str(),
+            false,
+        )
     });
     let mut migrator = Migrator::with_migrations(steps.collect());
     migrator.dangerous_set_table_name(format!("{}.migrations", set.schema));

@@ -23,13 +23,15 @@ pub struct Notebook {
 
 /// Creates an empty notebook.
 pub async fn create(tx: &mut TenantTx, name: &str) -> Result<Notebook, Error> {
-    sqlx::query_as("insert into shard.notebooks (tenant_id, id, name) values ($1, $2, $3) returning *")
-        .bind(tx.tenant_id())
-        .bind(NotebookId::generate().uuid())
-        .bind(name)
-        .fetch_one(tx.connection())
-        .await
-        .map_err(|error| name_error(error, name))
+    sqlx::query_as(
+        "insert into shard.notebooks (tenant_id, id, name) values ($1, $2, $3) returning *",
+    )
+    .bind(tx.tenant_id())
+    .bind(NotebookId::generate().uuid())
+    .bind(name)
+    .fetch_one(tx.connection())
+    .await
+    .map_err(|error| name_error(error, name))
 }
 
 /// One notebook.
@@ -110,7 +112,9 @@ const NOT_FOUND: Error = Error::NotFound { what: "notebook" };
 
 fn name_error(error: sqlx::Error, name: &str) -> Error {
     match Error::constraint(&error) {
-        Some("notebooks_name_key") => Error::Conflict(format!("a notebook named '{name}' exists already")),
+        Some("notebooks_name_key") => {
+            Error::Conflict(format!("a notebook named '{name}' exists already"))
+        }
         Some("notebooks_name_check") => Error::Invalid("a name has 1 to 200 characters".to_owned()),
         _ => error.into(),
     }

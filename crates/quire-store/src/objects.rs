@@ -25,7 +25,11 @@ pub struct ObjectKey(String);
 impl ObjectKey {
     /// A new name for the bytes of a source.
     pub fn original(placement: Placement) -> Self {
-        Self(format!("{}originals/{}", prefix(placement), Uuid::now_v7().simple()))
+        Self(format!(
+            "{}originals/{}",
+            prefix(placement),
+            Uuid::now_v7().simple()
+        ))
     }
 
     /// A name read back from a row or a task; refused when it lies outside the tenant.
@@ -75,10 +79,17 @@ impl Objects {
     /// Objects as files below a directory. Every write reaches the disk before it counts.
     pub fn directory(root: &FilePath) -> Result<Self, Error> {
         std::fs::create_dir_all(root).map_err(|source| {
-            Error::Invalid(format!("can't create the object directory {}: {source}", root.display()))
+            Error::Invalid(format!(
+                "can't create the object directory {}: {source}",
+                root.display()
+            ))
         })?;
-        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store) })
+        let store = LocalFileSystem::new_with_prefix(root)?
+            .with_fsync(true)
+            .with_automatic_cleanup(true);
+        Ok(Self {
+            store: Arc::new(store),
+        })
     }
 
     /// Stores a stream of bytes under a new name, hashing on the way. Stops, and leaves nothing
@@ -90,7 +101,11 @@ impl Objects {
         limit_bytes: u64,
     ) -> Result<Upload, UploadError<E>> {
         let key = ObjectKey::original(placement);
-        let upload = self.store.put_multipart(&key.path()).await.map_err(store_error)?;
+        let upload = self
+            .store
+            .put_multipart(&key.path())
+            .await
+            .map_err(store_error)?;
         let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut hash = Sha256::new();
         let mut size_bytes = 0_u64;
@@ -116,7 +131,11 @@ impl Objects {
             return Err(error);
         }
         writer.finish().await.map_err(store_error)?;
-        Ok(Upload { key, content_hash: hash.finalize().to_vec(), size_bytes })
+        Ok(Upload {
+            key,
+            content_hash: hash.finalize().to_vec(),
+            size_bytes,
+        })
     }
 
     /// All bytes of an object.
@@ -125,7 +144,10 @@ impl Objects {
     }
 
     /// The bytes of an object as they come.
-    pub async fn stream(&self, key: &ObjectKey) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+    pub async fn stream(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
         let object = self.store.get(&key.path()).await?;
         Ok(object.into_stream().map_err(Error::from).boxed())
     }
@@ -141,9 +163,16 @@ impl Objects {
     /// Every object of a tenant, for checks and tests.
     pub async fn list(&self, placement: Placement) -> Result<Vec<ObjectKey>, Error> {
         let prefix = Path::from(prefix(placement));
-        let names: Vec<Path> =
-            self.store.list(Some(&prefix)).map_ok(|object| object.location).try_collect().await?;
-        Ok(names.into_iter().map(|name| ObjectKey(name.to_string())).collect())
+        let names: Vec<Path> = self
+            .store
+            .list(Some(&prefix))
+            .map_ok(|object| object.location)
+            .try_collect()
+            .await?;
+        Ok(names
+            .into_iter()
+            .map(|name| ObjectKey(name.to_string()))
+            .collect())
     }
 }
 
@@ -159,8 +188,11 @@ pub enum UploadError<E> {
 }
 
 fn store_error<E>(error: object_store::Error) -> UploadError<E> {
-    let full = std::iter::successors(Some(&error as &(dyn std::error::Error + 'static)), |error| error.source())
-        .filter_map(|error| error.downcast_ref::<std::io::Error>())
-        .any(|error| error.kind() == std::io::ErrorKind::StorageFull);
+    let full = std::iter::successors(
+        Some(&error as &(dyn std::error::Error + 'static)),
+        |error| error.source(),
+    )
+    .filter_map(|error| error.downcast_ref::<std::io::Error>())
+    .any(|error| error.kind() == std::io::ErrorKind::StorageFull);
     UploadError::Store(if full { Error::DiskFull } else { error.into() })
 }

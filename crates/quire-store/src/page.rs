@@ -17,7 +17,10 @@ impl PageRequest {
 
     /// The first page of the usual size.
     pub const fn first() -> Self {
-        Self { after: None, limit: 50 }
+        Self {
+            after: None,
+            limit: 50,
+        }
     }
 
     pub(crate) fn sql_after(self) -> Uuid {

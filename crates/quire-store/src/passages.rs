@@ -97,18 +97,38 @@ async fn insert(
     passages: &[NewPassage],
 ) -> Result<(), Error> {
     // Bounded statements keep the memory of both sides bounded for a source of any length.
-    for (first, part) in (0_i32..).step_by(INSERT_ROWS).zip(passages.chunks(INSERT_ROWS)) {
+    for (first, part) in (0_i32..)
+        .step_by(INSERT_ROWS)
+        .zip(passages.chunks(INSERT_ROWS))
+    {
         let ids: Vec<Uuid> = part.iter().map(|_| PassageId::generate().uuid()).collect();
         let ordinals: Vec<i32> = (first..).take(part.len()).collect();
-        let contexts: Vec<&str> = part.iter().map(|passage| passage.context.as_str()).collect();
+        let contexts: Vec<&str> = part
+            .iter()
+            .map(|passage| passage.context.as_str())
+            .collect();
         let bodies: Vec<&str> = part.iter().map(|passage| passage.body.as_str()).collect();
-        let pages: Vec<Option<i32>> = part.iter().map(|passage| passage.place.page.map(signed)).collect();
+        let pages: Vec<Option<i32>> = part
+            .iter()
+            .map(|passage| passage.place.page.map(signed))
+            .collect();
         // A two-dimensional array must be rectangular, so headings travel as JSON.
-        let headings: Vec<sqlx::types::Json<&[String]>> =
-            part.iter().map(|passage| sqlx::types::Json(passage.place.heading_path.as_slice())).collect();
-        let starts: Vec<i32> = part.iter().map(|passage| signed(passage.place.char_start)).collect();
-        let ends: Vec<i32> = part.iter().map(|passage| signed(passage.place.char_end)).collect();
-        let embeddings: Vec<Vec<u8>> = part.iter().map(|passage| to_bytes(&passage.embedding)).collect();
+        let headings: Vec<sqlx::types::Json<&[String]>> = part
+            .iter()
+            .map(|passage| sqlx::types::Json(passage.place.heading_path.as_slice()))
+            .collect();
+        let starts: Vec<i32> = part
+            .iter()
+            .map(|passage| signed(passage.place.char_start))
+            .collect();
+        let ends: Vec<i32> = part
+            .iter()
+            .map(|passage| signed(passage.place.char_end))
+            .collect();
+        let embeddings: Vec<Vec<u8>> = part
+            .iter()
+            .map(|passage| to_bytes(&passage.embedding))
+            .collect();
         sqlx::query(
             "insert into shard.passages
                  (tenant_id, id, notebook_id, source_id, version, ordinal, context, body, page,
@@ -145,11 +165,19 @@ fn signed(value: u32) -> i32 {
 }
 
 fn to_bytes(vector: &[f32]) -> Vec<u8> {
-    vector.iter().flat_map(|value| value.to_le_bytes()).collect()
+    vector
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect()
 }
 
 fn from_bytes(bytes: &[u8]) -> Vec<f32> {
-    bytes.as_chunks().0.iter().map(|chunk| f32::from_le_bytes(*chunk)).collect()
+    bytes
+        .as_chunks()
+        .0
+        .iter()
+        .map(|chunk| f32::from_le_bytes(*chunk))
+        .collect()
 }
 
 /// A passage as the search index needs it.
@@ -183,7 +211,8 @@ pub async fn indexed(
     after: Option<PassageId>,
     limit: i64,
 ) -> Result<Vec<Indexed>, Error> {
-    let only: Option<Vec<Uuid>> = only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
+    let only: Option<Vec<Uuid>> =
+        only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
     let rows = sqlx::query(
         "select p.id, p.notebook_id, p.source_id, p.version, p.context, p.body, p.embedding,
                 s.media_type, v.created_at
@@ -257,7 +286,9 @@ impl sqlx::FromRow<'_, PgRow> for Passage {
             context: row.try_get("context")?,
             body: row.try_get("body")?,
             place: Place {
-                page: row.try_get::<Option<i32>, _>("page")?.map(i32::unsigned_abs),
+                page: row
+                    .try_get::<Option<i32>, _>("page")?
+                    .map(i32::unsigned_abs),
                 heading_path: row.try_get("heading_path")?,
                 char_start: unsigned("char_start")?,
                 char_end: unsigned("char_end")?,
@@ -282,7 +313,11 @@ pub async fn by_ids(tx: &mut TenantTx, ids: &[PassageId]) -> Result<Vec<Passage>
 }
 
 /// The passages of a source that search sees, in reading order.
-pub async fn of_source(tx: &mut TenantTx, source: SourceId, page: PageRequest) -> Result<Page<Passage>, Error> {
+pub async fn of_source(
+    tx: &mut TenantTx,
+    source: SourceId,
+    page: PageRequest,
+) -> Result<Page<Passage>, Error> {
     sources::get(tx, source).await?;
     let rows = sqlx::query_as(
         "select p.*, s.name as source_name from shard.passages p

@@ -68,7 +68,9 @@ pub(crate) async fn ensure(admin: &mut PgConnection, password: Option<&str>) -> 
 }
 
 async fn run(admin: &mut PgConnection, statement: String) -> Result<(), Error> {
-    sqlx::raw_sql(AssertSqlSafe(statement)).execute(admin).await?;
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(admin)
+        .await?;
     Ok(())
 }
 
@@ -85,7 +87,11 @@ struct Role {
 pub(crate) async fn check(app: &PgPool, worker: &PgPool) -> Result<RoleReport, Error> {
     let app = check_one(app).await?;
     let worker = check_one(worker).await?;
-    Ok(RoleReport { server_version: app.server_version, app: app.name, worker: worker.name })
+    Ok(RoleReport {
+        server_version: app.server_version,
+        app: app.name,
+        worker: worker.name,
+    })
 }
 
 async fn check_one(pool: &PgPool) -> Result<Role, Error> {

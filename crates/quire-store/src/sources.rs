@@ -48,7 +48,10 @@ impl sqlx::FromRow<'_, PgRow> for Source {
             id: row.try_get::<Uuid, _>("id")?.into(),
             notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
             name: row.try_get("name")?,
-            media_type: row.try_get::<Option<String>, _>("media_type")?.map(decode).transpose()?,
+            media_type: row
+                .try_get::<Option<String>, _>("media_type")?
+                .map(decode)
+                .transpose()?,
             state: decode(row.try_get("state")?)?,
             reason: row.try_get("reason")?,
             latest_version: row.try_get("latest_version")?,
@@ -107,7 +110,11 @@ impl Added {
 /// Adds content to a notebook under a name. The same content twice is one source; other content under
 /// a known name is a new version. Content whose reading failed counts as new, so adding it again
 /// tries again.
-pub async fn add(tx: &mut TenantTx, notebook: NotebookId, content: &NewContent<'_>) -> Result<Added, Error> {
+pub async fn add(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    content: &NewContent<'_>,
+) -> Result<Added, Error> {
     notebooks::lock(tx, notebook).await?;
     let named: Option<Source> = sqlx::query_as(
         "select * from shard.sources where tenant_id = $1 and notebook_id = $2 and name = $3",
@@ -167,14 +174,20 @@ pub async fn add(tx: &mut TenantTx, notebook: NotebookId, content: &NewContent<'
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
-        Some("sources_name_check") => Error::Invalid("a source's name has 1 to 500 characters".to_owned()),
+        Some("sources_name_check") => {
+            Error::Invalid("a source's name has 1 to 500 characters".to_owned())
+        }
         _ => error.into(),
     })?;
     insert_version(tx, &source, content).await?;
     Ok(Added::Created(source))
 }
 
-async fn insert_version(tx: &mut TenantTx, source: &Source, content: &NewContent<'_>) -> Result<(), Error> {
+async fn insert_version(
+    tx: &mut TenantTx,
+    source: &Source,
+    content: &NewContent<'_>,
+) -> Result<(), Error> {
     sqlx::query(
         "insert into shard.source_versions (tenant_id, source_id, version, content_hash, object_key, size_bytes)
          values ($1, $2, $3, $4, $5, $6)",
@@ -203,16 +216,22 @@ pub async fn get(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
 /// The given sources, in order of creation; those that are gone are left out.
 pub async fn by_ids(tx: &mut TenantTx, ids: &[SourceId]) -> Result<Vec<Source>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    let found = sqlx::query_as("select * from shard.sources where tenant_id = $1 and id = any($2) order by id")
-        .bind(tx.tenant_id())
-        .bind(ids)
-        .fetch_all(tx.connection())
-        .await?;
+    let found = sqlx::query_as(
+        "select * from shard.sources where tenant_id = $1 and id = any($2) order by id",
+    )
+    .bind(tx.tenant_id())
+    .bind(ids)
+    .fetch_all(tx.connection())
+    .await?;
     Ok(found)
 }
 
 /// Sources of a notebook in order of creation.
-pub async fn list(tx: &mut TenantTx, notebook: NotebookId, page: PageRequest) -> Result<Page<Source>, Error> {
+pub async fn list(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    page: PageRequest,
+) -> Result<Page<Source>, Error> {
     let rows = sqlx::query_as(
         "select * from shard.sources
          where tenant_id = $1 and notebook_id = $2 and id > $3 order by id limit $4",
@@ -227,7 +246,10 @@ pub async fn list(tx: &mut TenantTx, notebook: NotebookId, page: PageRequest) ->
 }
 
 /// How many sources of a notebook are in each state.
-pub async fn counts(tx: &mut TenantTx, notebook: NotebookId) -> Result<Vec<(SourceState, i64)>, Error> {
+pub async fn counts(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+) -> Result<Vec<(SourceState, i64)>, Error> {
     let rows: Vec<(String, i64)> = sqlx::query_as(
         "select state, count(*) from shard.sources
          where tenant_id = $1 and notebook_id = $2 group by state order by state",
@@ -236,7 +258,9 @@ pub async fn counts(tx: &mut TenantTx, notebook: NotebookId) -> Result<Vec<(Sour
     .bind(notebook.uuid())
     .fetch_all(tx.connection())
     .await?;
-    rows.into_iter().map(|(state, count)| Ok((decode(state)?, count))).collect()
+    rows.into_iter()
+        .map(|(state, count)| Ok((decode(state)?, count)))
+        .collect()
 }
 
 /// Where the bytes of a version are.
@@ -327,7 +351,9 @@ pub(crate) async fn object_keys(
     .bind(source.map(SourceId::uuid))
     .fetch_all(tx.connection())
     .await?;
-    keys.iter().map(|key| ObjectKey::stored(tx.placement(), key)).collect()
+    keys.iter()
+        .map(|key| ObjectKey::stored(tx.placement(), key))
+        .collect()
 }
 
 /// The versions that search sees, of a notebook or of one source in it. Locks the rows, so that no
@@ -347,7 +373,10 @@ pub(crate) async fn live_versions(
     .bind(source.map(SourceId::uuid))
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().filter_map(|(id, version)| Some((id.into(), version?))).collect())
+    Ok(rows
+        .into_iter()
+        .filter_map(|(id, version)| Some((id.into(), version?)))
+        .collect())
 }
 
 const NOT_FOUND: Error = Error::NotFound { what: "source" };

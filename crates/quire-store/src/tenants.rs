@@ -34,7 +34,11 @@ pub struct Tenant {
 impl Tenant {
     /// Where its rows and objects are.
     pub fn placement(&self) -> Placement {
-        Placement { tenant: self.id, incarnation: self.incarnation, shard: self.shard }
+        Placement {
+            tenant: self.id,
+            incarnation: self.incarnation,
+            shard: self.shard,
+        }
     }
 }
 
@@ -52,7 +56,9 @@ pub async fn create(tx: &mut SystemTx, slug: &str, name: &str) -> Result<Tenant,
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
-        Some("tenants_slug_key") => Error::Conflict(format!("a tenant named '{slug}' exists already")),
+        Some("tenants_slug_key") => {
+            Error::Conflict(format!("a tenant named '{slug}' exists already"))
+        }
         Some("tenants_slug_form") => Error::Invalid(format!(
             "'{slug}' can't be a tenant's short name: use 1 to 64 of a-z, 0-9 and inner hyphens"
         )),
@@ -90,7 +96,11 @@ pub async fn list(tx: &mut SystemTx, page: PageRequest) -> Result<Page<Tenant>, 
 }
 
 /// Suspends a tenant or lets it work again.
-pub async fn set_state(tx: &mut SystemTx, id: TenantId, state: TenantState) -> Result<Tenant, Error> {
+pub async fn set_state(
+    tx: &mut SystemTx,
+    id: TenantId,
+    state: TenantState,
+) -> Result<Tenant, Error> {
     sqlx::query_as("update directory.tenants set state = $2 where id = $1 returning *")
         .bind(id.uuid())
         .bind(state.as_str())

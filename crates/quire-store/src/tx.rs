@@ -29,7 +29,11 @@ pub struct TenantTx {
 }
 
 impl TenantTx {
-    pub(crate) async fn begin(pool: &PgPool, placement: Placement, isolation: Isolation) -> Result<Self, Error> {
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        placement: Placement,
+        isolation: Isolation,
+    ) -> Result<Self, Error> {
         // Two statements in one simple-query message cost one round trip. The tenant is a typed UUID,
         // so formatting it into the text can't carry anything else.
         let statement = format!(

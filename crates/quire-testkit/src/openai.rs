@@ -157,35 +157,56 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+async fn handle(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let request = Received {
         method: method.to_string(),
         path: uri.to_string(),
         headers,
         body: serde_json::from_slice(&body).unwrap_or(Value::Null),
     };
-    let wants_usage = request.body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
+    let wants_usage =
+        request.body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
     let right_address = method == Method::POST && uri.path() == "/v1/chat/completions";
     lock(&shared.received).push(request);
     if !right_address {
-        return (StatusCode::NOT_FOUND, "the chat double knows only POST /v1/chat/completions").into_response();
+        return (
+            StatusCode::NOT_FOUND,
+            "the chat double knows only POST /v1/chat/completions",
+        )
+            .into_response();
     }
     let script = lock(&shared.scripts).pop_front();
     match script {
         Some(script) => play(script, wants_usage, shared.running.clone()).await,
-        None => error(StatusCode::INTERNAL_SERVER_ERROR, "the chat double has no script left"),
+        None => error(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "the chat double has no script left",
+        ),
     }
 }
 
 async fn play(script: Script, wants_usage: bool, running: watch::Receiver<()>) -> Response {
     match script {
         Script::Answer(text) => events(answer(&text, wants_usage), Ending::Close),
-        Script::Status { code, body, retry_after } => status(code, body, retry_after),
+        Script::Status {
+            code,
+            body,
+            retry_after,
+        } => status(code, body, retry_after),
         Script::CutAfter(words) => events(some_words(words), Ending::Break),
         Script::EndAfter(words) => events(some_words(words), Ending::Close),
         Script::HangBefore => {
             until_dropped(running).await;
-            error(StatusCode::SERVICE_UNAVAILABLE, "the chat double was dropped")
+            error(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the chat double was dropped",
+            )
         }
         Script::HangAfter(words) => events(some_words(words), Ending::Hang(running)),
         Script::Malformed => {
@@ -201,7 +222,10 @@ async fn play(script: Script, wants_usage: bool, running: watch::Receiver<()>) -
         Script::NotStreaming(text) => axum::Json(whole_answer(&text)).into_response(),
         Script::ErrorBody200 => axum::Json(error_object("the model is loading")).into_response(),
         Script::Endless => endless(),
-        Script::Raw { content_type, pieces } => raw(content_type, pieces),
+        Script::Raw {
+            content_type,
+            pieces,
+        } => raw(content_type, pieces),
     }
 }
 
@@ -240,7 +264,10 @@ fn events(chunks: Vec<String>, ending: Ending) -> Response {
 }
 
 fn endless() -> Response {
-    let words = event(&chunk(json!({"content": "x".repeat(64 * 1024)}), Value::Null));
+    let words = event(&chunk(
+        json!({"content": "x".repeat(64 * 1024)}),
+        Value::Null,
+    ));
     let stream = stream::repeat(Bytes::from(words)).then(in_its_own_write);
     body("text/event-stream", Body::from_stream(stream))
 }
@@ -280,8 +307,15 @@ async fn until_dropped(mut running: watch::Receiver<()>) {
 
 fn answer(text: &str, wants_usage: bool) -> Vec<String> {
     let words: Vec<&str> = text.split_inclusive(' ').collect();
-    let mut chunks = vec![event(&chunk(json!({"role": "assistant", "content": ""}), Value::Null))];
-    chunks.extend(words.iter().map(|word| event(&chunk(json!({"content": word}), Value::Null))));
+    let mut chunks = vec![event(&chunk(
+        json!({"role": "assistant", "content": ""}),
+        Value::Null,
+    ))];
+    chunks.extend(
+        words
+            .iter()
+            .map(|word| event(&chunk(json!({"content": word}), Value::Null))),
+    );
     chunks.push(event(&chunk(json!({}), json!("stop"))));
     if wants_usage {
         let mut last = chunk(json!({}), Value::Null);
@@ -295,7 +329,12 @@ fn answer(text: &str, wants_usage: bool) -> Vec<String> {
 
 fn some_words(count: usize) -> Vec<String> {
     (1..=count)
-        .map(|number| event(&chunk(json!({"content": format!("word{number} ")}), Value::Null)))
+        .map(|number| {
+            event(&chunk(
+                json!({"content": format!("word{number} ")}),
+                Value::Null,
+            ))
+        })
         .collect()
 }
 

@@ -136,7 +136,8 @@ mod tests {
         let id = NotebookId::generate();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(
-            serde_json::from_str::<NotebookId>(&serde_json::to_string(&id).unwrap_or_default()).ok(),
+            serde_json::from_str::<NotebookId>(&serde_json::to_string(&id).unwrap_or_default())
+                .ok(),
             Some(id)
         );
     }

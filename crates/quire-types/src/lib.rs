@@ -9,10 +9,10 @@ mod source;
 
 pub use clock::{Clock, FixedClock, SystemClock};
 pub use error::{ErrorKind, Kind};
-pub use id::{
-    BadId, KeyId, NotebookId, PassageId, RequestId, SourceId, TaskId, TenantId,
+pub use id::{BadId, KeyId, NotebookId, PassageId, RequestId, SourceId, TaskId, TenantId};
+pub use source::{
+    ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName,
 };
-pub use source::{ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName};
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.
 pub type Timestamp = chrono::DateTime<chrono::Utc>;

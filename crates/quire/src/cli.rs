@@ -51,10 +51,14 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Key(KeyCommand),
     /// Add files, folders or standard input to a notebook.
-    #[command(after_help = "Examples:\n  quire add --tenant acme --notebook files ~/contracts plan.pdf\n  pdftotext plan.pdf - | quire add --tenant acme --notebook files --name plan.txt -")]
+    #[command(
+        after_help = "Examples:\n  quire add --tenant acme --notebook files ~/contracts plan.pdf\n  pdftotext plan.pdf - | quire add --tenant acme --notebook files --name plan.txt -"
+    )]
     Add(AddArgs),
     /// Ask a question and get a cited answer.
-    #[command(after_help = "Examples:\n  quire ask --tenant acme 'When does the warranty end?'\n  quire ask --tenant acme --notebook contracts --notebook letters --json 'Who signed?'")]
+    #[command(
+        after_help = "Examples:\n  quire ask --tenant acme 'When does the warranty end?'\n  quire ask --tenant acme --notebook contracts --notebook letters --json 'Who signed?'"
+    )]
     Ask(AskArgs),
     /// Find passages.
     Search(SearchArgs),

@@ -47,7 +47,12 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     result.and(closed)
 }
 
-async fn dispatch(command: &Command, node: &Node, output: &Output, stop: &CancellationToken) -> Result<(), Failure> {
+async fn dispatch(
+    command: &Command,
+    node: &Node,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     match command {
         // These stop in their own order.
         Command::Up(args) => return Box::pin(up::run(args, node, output, stop)).await,
@@ -63,10 +68,16 @@ async fn dispatch(command: &Command, node: &Node, output: &Output, stop: &Cancel
             Command::Ask(args) => ask::run(args, node, output).await,
             Command::Search(args) => search::run(args, node, output).await,
             Command::Source(command) => source::run(command, node, output).await,
-            Command::Up(_) | Command::Serve(_) | Command::Doctor | Command::Openapi | Command::Parse { .. } => Ok(()),
+            Command::Up(_)
+            | Command::Serve(_)
+            | Command::Doctor
+            | Command::Openapi
+            | Command::Parse { .. } => Ok(()),
         }
     };
-    until(stop, Box::pin(work)).await.unwrap_or_else(|| Err(interrupted()))
+    until(stop, Box::pin(work))
+        .await
+        .unwrap_or_else(|| Err(interrupted()))
 }
 
 /// The result of `work`, or none when it was told to stop first.
@@ -83,7 +94,8 @@ fn interrupted() -> Failure {
 
 /// Cancelled by the first SIGINT or SIGTERM; the second ends the process at once.
 fn stop_on_signal() -> Result<CancellationToken, Failure> {
-    let failed = |error: std::io::Error| Failure::internal(format!("can't listen for signals: {error}"));
+    let failed =
+        |error: std::io::Error| Failure::internal(format!("can't listen for signals: {error}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let stop = CancellationToken::new();
@@ -108,10 +120,20 @@ async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
     let mut tx = store.system().await?;
     let tenant = match &arg.tenant {
         Some(slug) => tenants::by_slug(&mut tx, slug).await.map_err(|_| {
-            Failure::new(ErrorKind::NotFound, format!("there is no tenant '{slug}': see `quire tenant list`"))
+            Failure::new(
+                ErrorKind::NotFound,
+                format!("there is no tenant '{slug}': see `quire tenant list`"),
+            )
         })?,
         None => {
-            let page = tenants::list(&mut tx, PageRequest { after: None, limit: 2 }).await?;
+            let page = tenants::list(
+                &mut tx,
+                PageRequest {
+                    after: None,
+                    limit: 2,
+                },
+            )
+            .await?;
             match <[Tenant; 1]>::try_from(page.items) {
                 Ok([only]) => only,
                 Err(several) if several.is_empty() => {
@@ -121,7 +143,9 @@ async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
                     ));
                 }
                 Err(_) => {
-                    return Err(Failure::invalid("there are several tenants: name one with --tenant <slug>"));
+                    return Err(Failure::invalid(
+                        "there are several tenants: name one with --tenant <slug>",
+                    ));
                 }
             }
         }
@@ -129,7 +153,10 @@ async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
     tx.commit().await?;
     match tenant.state {
         TenantState::Active => Ok(tenant),
-        state => Err(Failure::new(ErrorKind::Forbidden, format!("tenant '{}' is {state}", tenant.slug))),
+        state => Err(Failure::new(
+            ErrorKind::Forbidden,
+            format!("tenant '{}' is {state}", tenant.slug),
+        )),
     }
 }
 

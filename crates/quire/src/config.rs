@@ -43,7 +43,9 @@ pub(crate) struct Server {
 
 impl Default for Server {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)) }
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+        }
     }
 }
 
@@ -65,7 +67,13 @@ pub(crate) struct Database {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: None, app_url: None, worker_url: None, connections: 16, binaries: None }
+        Self {
+            url: None,
+            app_url: None,
+            worker_url: None,
+            connections: 16,
+            binaries: None,
+        }
     }
 }
 
@@ -169,9 +177,14 @@ pub(crate) struct Places {
 
 impl Places {
     pub(crate) fn find() -> Self {
-        let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let variable = |name: &str| {
+            std::env::var_os(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
         let is_root = rustix::process::geteuid().is_root();
-        let home = variable("HOME").unwrap_or_else(|| PathBuf::from(if is_root { "/root" } else { "." }));
+        let home =
+            variable("HOME").unwrap_or_else(|| PathBuf::from(if is_root { "/root" } else { "." }));
         let config_home = variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
         Self {
             cache: variable("XDG_CACHE_HOME").unwrap_or_else(|| home.join(".cache")),
@@ -179,9 +192,14 @@ impl Places {
             data: if is_root {
                 PathBuf::from("/var/lib/quire")
             } else {
-                variable("XDG_DATA_HOME").unwrap_or_else(|| home.join(".local/share")).join("quire")
+                variable("XDG_DATA_HOME")
+                    .unwrap_or_else(|| home.join(".local/share"))
+                    .join("quire")
             },
-            config: vec![config_home.join("quire/quire.toml"), PathBuf::from("/etc/quire/quire.toml")],
+            config: vec![
+                config_home.join("quire/quire.toml"),
+                PathBuf::from("/etc/quire/quire.toml"),
+            ],
         }
     }
 }
@@ -189,7 +207,10 @@ impl Places {
 impl Config {
     /// Reads file and environment and applies the flags.
     pub(crate) fn load(cli: &Cli, places: &Places) -> Result<Self, Failure> {
-        let file = cli.config.clone().or_else(|| places.config.iter().find(|path| path.is_file()).cloned());
+        let file = cli
+            .config
+            .clone()
+            .or_else(|| places.config.iter().find(|path| path.is_file()).cloned());
         let mut table = match &file {
             Some(path) => read(path)?,
             None => Table::new(),
@@ -200,7 +221,9 @@ impl Config {
             }
         }
         let mut config: Self = table.try_into().map_err(|error| {
-            let place = file.map_or("the environment".to_owned(), |path| path.display().to_string());
+            let place = file.map_or("the environment".to_owned(), |path| {
+                path.display().to_string()
+            });
             Failure::invalid(format!("configuration in {place}: {error}"))
         })?;
         if cli.data.is_some() {
@@ -212,30 +235,44 @@ impl Config {
     /// The data directory, absolute.
     pub(crate) fn data_dir(&self, places: &Places) -> Result<PathBuf, Failure> {
         let dir = self.data.dir.as_ref().unwrap_or(&places.data);
-        std::path::absolute(dir).map_err(|error| Failure::invalid(format!("data directory {}: {error}", dir.display())))
+        std::path::absolute(dir)
+            .map_err(|error| Failure::invalid(format!("data directory {}: {error}", dir.display())))
     }
 }
 
 fn read(path: &Path) -> Result<Table, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::invalid(format!("can't read the configuration {}: {error}", path.display())))?;
-    text.parse().map_err(|error| Failure::invalid(format!("configuration {}: {error}", path.display())))
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::invalid(format!(
+            "can't read the configuration {}: {error}",
+            path.display()
+        ))
+    })?;
+    text.parse()
+        .map_err(|error| Failure::invalid(format!("configuration {}: {error}", path.display())))
 }
 
 /// `QUIRE__SECTION__KEY=value`; a value that is no TOML is a text.
 fn set(table: &mut Table, name: &str, path: &str, value: &str) -> Result<(), Failure> {
     let path = path.to_lowercase();
-    let (section, key) =
-        path.split_once("__").ok_or_else(|| Failure::invalid(format!("{name} must look like QUIRE__SECTION__KEY")))?;
-    let parsed = format!("value = {value}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    let (section, key) = path
+        .split_once("__")
+        .ok_or_else(|| Failure::invalid(format!("{name} must look like QUIRE__SECTION__KEY")))?;
+    let parsed = format!("value = {value}")
+        .parse::<Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"));
     let value = parsed.unwrap_or_else(|| Value::String(value.to_owned()));
-    let section = table.entry(section.to_owned()).or_insert_with(|| Value::Table(Table::new()));
+    let section = table
+        .entry(section.to_owned())
+        .or_insert_with(|| Value::Table(Table::new()));
     match section.as_table_mut() {
         Some(section) => {
             section.insert(key.to_owned(), value);
             Ok(())
         }
-        None => Err(Failure::invalid(format!("{name}: the configuration file has no such section"))),
+        None => Err(Failure::invalid(format!(
+            "{name}: the configuration file has no such section"
+        ))),
     }
 }
 
@@ -245,13 +282,21 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_the_file() {
-        let mut table: Table = "[limits]\nfile_bytes = 1\ntask_seats = 2\n".parse().unwrap();
+        let mut table: Table = "[limits]\nfile_bytes = 1\ntask_seats = 2\n"
+            .parse()
+            .unwrap();
         set(&mut table, "", "LIMITS__FILE_BYTES", "99").unwrap();
         set(&mut table, "", "CHAT__BASE_URL", "http://127.0.0.1:1/v1").unwrap();
         set(&mut table, "", "SERVER__LISTEN", "127.0.0.1:9").unwrap();
         let config: Config = table.try_into().unwrap();
-        assert_eq!((config.limits.file_bytes, config.limits.task_seats), (99, 2));
-        assert_eq!(config.chat.base_url.as_deref(), Some("http://127.0.0.1:1/v1"));
+        assert_eq!(
+            (config.limits.file_bytes, config.limits.task_seats),
+            (99, 2)
+        );
+        assert_eq!(
+            config.chat.base_url.as_deref(),
+            Some("http://127.0.0.1:1/v1")
+        );
         assert_eq!(config.server.listen.port(), 9);
     }
 

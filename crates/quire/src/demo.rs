@@ -10,7 +10,7 @@ use quire_index::Filter;
 use quire_store::sources;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{keys, notebooks};
-use quire_types::{ErrorKind, Kind, KeyRole, NotebookId, SourceId};
+use quire_types::{ErrorKind, KeyRole, Kind, NotebookId, SourceId};
 
 use crate::commands::{show_answer, wait_for};
 use crate::failure::Failure;
@@ -19,17 +19,30 @@ use crate::output::Output;
 use crate::progress::Progress;
 
 /// Short name and name; the files of a tenant are in the folder with its short name.
-const TENANTS: [(&str, &str); 2] = [("northgate", "Northgate Builders"), ("harbor", "Harbor Fit-Out")];
+const TENANTS: [(&str, &str); 2] = [
+    ("northgate", "Northgate Builders"),
+    ("harbor", "Harbor Fit-Out"),
+];
 
 const QUESTIONS: [(&str, &str); 3] = [
-    ("northgate", "How much retainage does the clinic keep back from our progress payments?"),
-    ("northgate", "What is the liquidated damages amount per day if the clinic finishes late?"),
-    ("harbor", "How much retainage does the clinic keep back from our progress payments?"),
+    (
+        "northgate",
+        "How much retainage does the clinic keep back from our progress payments?",
+    ),
+    (
+        "northgate",
+        "What is the liquidated damages amount per day if the clinic finishes late?",
+    ),
+    (
+        "harbor",
+        "How much retainage does the clinic keep back from our progress payments?",
+    ),
 ];
 
 /// Loads what is missing and asks. Safe to repeat: what is there already stays as it is.
 pub(crate) async fn run(node: &Node, services: &Services, output: &Output) -> Result<(), Failure> {
-    let files = sample_company::files().map_err(|error| Failure::internal(format!("sample company: {error}")))?;
+    let files = sample_company::files()
+        .map_err(|error| Failure::internal(format!("sample company: {error}")))?;
     let mut created = Vec::new();
     let mut tenants = BTreeMap::new();
     for (slug, name) in TENANTS {
@@ -41,14 +54,25 @@ pub(crate) async fn run(node: &Node, services: &Services, output: &Output) -> Re
         tenants.insert(slug, tenant);
     }
     for (slug, question) in QUESTIONS {
-        let Some(tenant) = tenants.get(slug) else { continue };
+        let Some(tenant) = tenants.get(slug) else {
+            continue;
+        };
         output.line(format!("\n{} asks: {question}", tenant.name));
-        let question = Question { text: question.to_owned(), filter: Filter::default() };
-        let answer = services.asker.ask(tenant.placement(), question, &mut |_| {}).await?;
+        let question = Question {
+            text: question.to_owned(),
+            filter: Filter::default(),
+        };
+        let answer = services
+            .asker
+            .ask(tenant.placement(), question, &mut |_| {})
+            .await?;
         show_answer(output, &answer)?;
     }
     output.line("");
-    if let Some(tenant) = tenants.get("northgate").filter(|_| created.contains(&"northgate")) {
+    if let Some(tenant) = tenants
+        .get("northgate")
+        .filter(|_| created.contains(&"northgate"))
+    {
         first_key(node, output, tenant).await?;
     }
     output.note("ask your own: quire ask --tenant northgate 'When was the roof inspected?'");
@@ -59,7 +83,9 @@ async fn tenant(node: &Node, slug: &str, name: &str) -> Result<(Tenant, bool), F
     let mut tx = node.store.system().await?;
     let found = match tenants::by_slug(&mut tx, slug).await {
         Ok(tenant) => (tenant, false),
-        Err(error) if error.kind() == ErrorKind::NotFound => (tenants::create(&mut tx, slug, name).await?, true),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            (tenants::create(&mut tx, slug, name).await?, true)
+        }
         Err(error) => return Err(error.into()),
     };
     tx.commit().await?;
@@ -79,7 +105,11 @@ async fn load(
     let own: Vec<(&str, &str, &[u8])> = files
         .iter()
         .filter_map(|file| {
-            let (notebook, name) = file.path.strip_prefix(&tenant.slug)?.strip_prefix('/')?.split_once('/')?;
+            let (notebook, name) = file
+                .path
+                .strip_prefix(&tenant.slug)?
+                .strip_prefix('/')?
+                .split_once('/')?;
             Some((notebook, name, file.bytes.as_slice()))
         })
         .collect();
@@ -87,18 +117,42 @@ async fn load(
     for (done, (notebook, name, bytes)) in (1..).zip(own) {
         let id = match ids.get(notebook) {
             Some(id) => *id,
-            None => *ids.entry(notebook).or_insert(self::notebook(node, tenant, notebook).await?),
+            None => *ids
+                .entry(notebook)
+                .or_insert(self::notebook(node, tenant, notebook).await?),
         };
-        let bytes = stream::once(async { Ok::<_, std::io::Error>(Bytes::copy_from_slice(bytes)) }).boxed();
-        added.push(services.ingest.add(placement, id, name, bytes).await?.source().id);
+        let bytes =
+            stream::once(async { Ok::<_, std::io::Error>(Bytes::copy_from_slice(bytes)) }).boxed();
+        added.push(
+            services
+                .ingest
+                .add(placement, id, name, bytes)
+                .await?
+                .source()
+                .id,
+        );
         progress.at(done, name);
     }
     progress.finish();
     let finished = wait_for(&node.store, placement, &added, output).await?;
-    let passages: i64 = finished.iter().map(|source| i64::from(source.passages)).sum();
-    output.note(format!("{}: {} files, {passages} passages can be found", tenant.name, finished.len()));
-    for source in finished.iter().filter(|source: &&sources::Source| source.reason.is_some()) {
-        output.note(format!("  {}: {}", source.name, source.reason.as_deref().unwrap_or_default()));
+    let passages: i64 = finished
+        .iter()
+        .map(|source| i64::from(source.passages))
+        .sum();
+    output.note(format!(
+        "{}: {} files, {passages} passages can be found",
+        tenant.name,
+        finished.len()
+    ));
+    for source in finished
+        .iter()
+        .filter(|source: &&sources::Source| source.reason.is_some())
+    {
+        output.note(format!(
+            "  {}: {}",
+            source.name,
+            source.reason.as_deref().unwrap_or_default()
+        ));
     }
     Ok(())
 }
@@ -107,7 +161,9 @@ async fn notebook(node: &Node, tenant: &Tenant, name: &str) -> Result<NotebookId
     let mut tx = node.store.tenant(tenant.placement()).await?;
     let notebook = match notebooks::by_name(&mut tx, name).await {
         Ok(notebook) => notebook,
-        Err(error) if error.kind() == ErrorKind::NotFound => notebooks::create(&mut tx, name).await?,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            notebooks::create(&mut tx, name).await?
+        }
         Err(error) => return Err(error.into()),
     };
     tx.commit().await?;
@@ -117,10 +173,14 @@ async fn notebook(node: &Node, tenant: &Tenant, name: &str) -> Result<NotebookId
 /// A key to try the HTTP API with, shown at the first start only.
 async fn first_key(node: &Node, output: &Output, tenant: &Tenant) -> Result<(), Failure> {
     let mut tx = node.store.system().await?;
-    let (_, text) = keys::create(&mut tx, tenant.id, KeyRole::Tenant, None, "demonstration").await?;
+    let (_, text) =
+        keys::create(&mut tx, tenant.id, KeyRole::Tenant, None, "demonstration").await?;
     tx.commit().await?;
     let address = node.config.server.listen;
-    output.note(format!("a key of {} (not shown again), and a first request:", tenant.name));
+    output.note(format!(
+        "a key of {} (not shown again), and a first request:",
+        tenant.name
+    ));
     output.note(format!("  export QUIRE_KEY={}", text.expose()));
     output.note(format!(
         "  curl http://{address}/v1/ask -H \"Authorization: Bearer $QUIRE_KEY\" --json '{{\"question\": \"Who is the site superintendent?\"}}'"

@@ -11,7 +11,10 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
+        Self {
+            kind,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -36,7 +39,10 @@ impl Failure {
             ErrorKind::Invalid | ErrorKind::TooLarge => 2,
             ErrorKind::NotFound => 3,
             ErrorKind::Conflict => 4,
-            ErrorKind::Unavailable | ErrorKind::Timeout | ErrorKind::RateLimited | ErrorKind::Quota => 5,
+            ErrorKind::Unavailable
+            | ErrorKind::Timeout
+            | ErrorKind::RateLimited
+            | ErrorKind::Quota => 5,
             ErrorKind::Internal | ErrorKind::Forbidden | ErrorKind::Unauthenticated => 1,
         }
     }

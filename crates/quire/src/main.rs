@@ -27,9 +27,16 @@ fn main() -> ExitCode {
     }
     let output = output::Output::new(cli.json);
     telemetry::start(&cli);
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
-        Err(error) => return output.failed(&failure::Failure::internal(format!("can't start threads: {error}"))),
+        Err(error) => {
+            return output.failed(&failure::Failure::internal(format!(
+                "can't start threads: {error}"
+            )));
+        }
     };
     match runtime.block_on(commands::run(cli, &output)) {
         Ok(()) => ExitCode::SUCCESS,

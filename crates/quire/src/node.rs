@@ -85,7 +85,13 @@ impl Node {
             });
             Private { stop, keeper }
         });
-        Ok(Self { config, places, data, store, postgres })
+        Ok(Self {
+            config,
+            places,
+            data,
+            store,
+            postgres,
+        })
     }
 
     /// Loads the model and builds what works on content.
@@ -95,16 +101,19 @@ impl Node {
             .await
             .map_err(|_| Failure::internal("loading the model was interrupted"))??;
         let chat = chat(&self.config)?;
-        let program = std::env::current_exe()
-            .map_err(|error| Failure::internal(format!("can't find my own program file: {error}")))?;
+        let program = std::env::current_exe().map_err(|error| {
+            Failure::internal(format!("can't find my own program file: {error}"))
+        })?;
         let limits = &self.config.limits;
         let bell = Arc::new(Notify::new());
         let search = Search::new(self.store.clone(), limits.search_memory_bytes);
         let ingest = Ingest::new(IngestConfig {
             store: self.store.clone(),
             embedder: embedder.clone(),
-            extractor: Extractor::new(program)
-                .with_limits(Limits { max_input_bytes: limits.file_bytes, ..Limits::default() }),
+            extractor: Extractor::new(program).with_limits(Limits {
+                max_input_bytes: limits.file_bytes,
+                ..Limits::default()
+            }),
             passages: PassageOptions::default(),
             bell: bell.clone(),
             file_bytes: limits.file_bytes,
@@ -117,15 +126,28 @@ impl Node {
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
         });
-        Ok(Services { asker, search, ingest, bell })
+        Ok(Services {
+            asker,
+            search,
+            ingest,
+            bell,
+        })
     }
 
     /// Runs tasks until told to stop.
     pub(crate) fn work(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
-        let options = WorkerOptions { seats: self.config.limits.task_seats.max(1), ..WorkerOptions::default() };
-        let worker = Worker::new(self.store.clone(), services.ingest.clone(), services.bell.clone(), options)
-            .with::<ReadSource>()
-            .with::<PurgeObjects>();
+        let options = WorkerOptions {
+            seats: self.config.limits.task_seats.max(1),
+            ..WorkerOptions::default()
+        };
+        let worker = Worker::new(
+            self.store.clone(),
+            services.ingest.clone(),
+            services.bell.clone(),
+            options,
+        )
+        .with::<ReadSource>()
+        .with::<PurgeObjects>();
         tokio::spawn(worker.run(stop))
     }
 
@@ -134,7 +156,10 @@ impl Node {
         self.store.close().await;
         if let Some(private) = self.postgres {
             private.stop.cancel();
-            let server = private.keeper.await.map_err(|_| Failure::internal("the keeper of PostgreSQL panicked"))?;
+            let server = private
+                .keeper
+                .await
+                .map_err(|_| Failure::internal("the keeper of PostgreSQL panicked"))?;
             server.close().await?;
         }
         Ok(())
@@ -144,14 +169,25 @@ impl Node {
 fn prepare(data: &Path) -> Result<(), Failure> {
     // Content is below `objects` and `postgres`, which nobody else may read; the directory itself must
     // let the server's user through when quire runs as root.
-    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    let mode = if rustix::process::geteuid().is_root() {
+        0o711
+    } else {
+        0o700
+    };
     let create = |path: &Path, mode: u32| {
-        DirBuilder::new().recursive(true).mode(mode).create(path).map_err(|error| {
-            Failure::new(
-                ErrorKind::Unavailable,
-                format!("can't create {}: {error}; choose another place with --data", path.display()),
-            )
-        })
+        DirBuilder::new()
+            .recursive(true)
+            .mode(mode)
+            .create(path)
+            .map_err(|error| {
+                Failure::new(
+                    ErrorKind::Unavailable,
+                    format!(
+                        "can't create {}: {error}; choose another place with --data",
+                        path.display()
+                    ),
+                )
+            })
     };
     create(data, mode)?;
     create(&data.join("objects"), 0o700)?;
@@ -161,14 +197,26 @@ fn prepare(data: &Path) -> Result<(), Failure> {
 async fn database(config: &Config, data: &Path) -> Result<(Database, Option<Server>), Failure> {
     if let Some(url) = &config.database.url {
         let password = role_password(data)?;
-        let expose = |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
+        let expose =
+            |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
         let app = expose(&config.database.app_url);
         let worker = expose(&config.database.worker_url);
-        return Ok((Database::remote(url.expose(), app.as_deref(), worker.as_deref(), &password)?, None));
+        return Ok((
+            Database::remote(url.expose(), app.as_deref(), worker.as_deref(), &password)?,
+            None,
+        ));
     }
-    let options = Options { binaries: config.database.binaries.clone(), ..Options::new(data.join("postgres")) };
+    let options = Options {
+        binaries: config.database.binaries.clone(),
+        ..Options::new(data.join("postgres"))
+    };
     let server = Server::open(options).await?;
-    let database = Database::private(&server.socket_dir(), server.port(), server.admin_user(), "quire");
+    let database = Database::private(
+        &server.socket_dir(),
+        server.port(),
+        server.admin_user(),
+        "quire",
+    );
     Ok((database, Some(server)))
 }
 
@@ -180,9 +228,16 @@ fn role_password(data: &Path) -> Result<String, Failure> {
         return Ok(password.trim().to_owned());
     }
     let mut random = [0_u8; 24];
-    fs::File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).map_err(failed)?;
+    fs::File::open("/dev/urandom")
+        .and_then(|mut source| source.read_exact(&mut random))
+        .map_err(failed)?;
     let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     file.write_all(password.as_bytes()).map_err(failed)?;
     file.sync_all().map_err(failed)?;
     Ok(password)
@@ -193,12 +248,17 @@ fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
     let (base_url, model) = match (&chat.base_url, &chat.model) {
         (None, None) => return Ok(None),
         (Some(base_url), Some(model)) => (base_url.clone(), model.clone()),
-        _ => return Err(Failure::invalid("set both chat.base_url and chat.model, or neither")),
+        _ => {
+            return Err(Failure::invalid(
+                "set both chat.base_url and chat.model, or neither",
+            ));
+        }
     };
     let api_key = match &chat.api_key_file {
         Some(path) => {
-            let key = fs::read_to_string(path)
-                .map_err(|error| Failure::invalid(format!("chat.api_key_file {}: {error}", path.display())))?;
+            let key = fs::read_to_string(path).map_err(|error| {
+                Failure::invalid(format!("chat.api_key_file {}: {error}", path.display()))
+            })?;
             Some(Secret::new(key.trim()))
         }
         None => None,

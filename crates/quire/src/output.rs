@@ -15,7 +15,10 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(json: bool) -> Self {
-        Self { json, interactive: io::stderr().is_terminal() }
+        Self {
+            json,
+            interactive: io::stderr().is_terminal(),
+        }
     }
 
     pub(crate) fn is_json(&self) -> bool {
@@ -35,7 +38,8 @@ impl Output {
 
     /// Data for programs.
     pub(crate) fn json(&self, value: &impl Serialize) -> Result<(), Failure> {
-        let text = serde_json::to_string_pretty(value).map_err(|error| Failure::internal(error.to_string()))?;
+        let text = serde_json::to_string_pretty(value)
+            .map_err(|error| Failure::internal(error.to_string()))?;
         self.line(text);
         Ok(())
     }
@@ -60,13 +64,19 @@ impl Output {
     pub(crate) fn table(&self, header: &[&str], rows: &[Vec<String>]) {
         let columns = header.len();
         let width = |column: usize| {
-            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            let cells = rows
+                .iter()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count());
             cells.max().unwrap_or(0).max(header[column].chars().count())
         };
         let widths: Vec<usize> = (0..columns).map(width).collect();
         let header: Vec<String> = header.iter().map(|name| name.to_uppercase()).collect();
         for row in std::iter::once(&header).chain(rows) {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            let cells = row
+                .iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}"));
             self.line(cells.collect::<Vec<_>>().join("  ").trim_end());
         }
     }

@@ -13,9 +13,15 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(output: &Output, what: &str, total: u64) -> Self {
-        let target = if output.is_interactive() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        let target = if output.is_interactive() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
         let bar = ProgressBar::with_draw_target(Some(total), target);
-        if let Ok(style) = ProgressStyle::with_template("{prefix:22} [{bar:30}] {pos}/{len}  {elapsed} {msg}") {
+        if let Ok(style) =
+            ProgressStyle::with_template("{prefix:22} [{bar:30}] {pos}/{len}  {elapsed} {msg}")
+        {
             bar.set_style(style.progress_chars("=> "));
         }
         bar.set_prefix(what.to_owned());

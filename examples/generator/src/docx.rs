@@ -1,4 +1,4 @@
-//! Word files: the five parts Word needs, stored uncompressed with one fixed date, so that the bytes
+//! Word files: the parts Word needs, stored uncompressed with one fixed date, so that the bytes
 //! depend on nothing but the text.
 
 use std::fmt::Write as _;
@@ -16,6 +16,10 @@ const TYPES: &str = include_str!("docx/content_types.xml");
 const RELATIONS: &str = include_str!("docx/relations.xml");
 const DOCUMENT_RELATIONS: &str = include_str!("docx/document_relations.xml");
 const STYLES: &str = include_str!("docx/styles.xml");
+const NUMBERING: &str = include_str!("docx/numbering.xml");
+/// A bullet is Word's own list; numbers are typed, so that each list starts at one without more ado.
+const BULLET: &str = "<w:pStyle w:val=\"ListParagraph\"/><w:numPr><w:ilvl w:val=\"0\"/><w:numId w:val=\"1\"/></w:numPr>";
+const INDENT: &str = "<w:ind w:left=\"720\" w:hanging=\"360\"/>";
 const NAMESPACE: &str = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
 /// Text width of a Letter page with one-inch margins, in twentieths of a point.
 const TEXT_WIDTH: usize = 9360;
@@ -32,6 +36,7 @@ pub fn render(document: &Document, author: &str) -> Result<Vec<u8>, Error> {
         ("docProps/core.xml", core(&document.title, author)),
         ("word/document.xml", body(document)),
         ("word/styles.xml", STYLES.to_owned()),
+        ("word/numbering.xml", NUMBERING.to_owned()),
         (
             "word/_rels/document.xml.rels",
             DOCUMENT_RELATIONS.to_owned(),
@@ -65,11 +70,15 @@ fn body(document: &Document) -> String {
                 let _ = write!(xml, "<w:p>{}</w:p>", runs(spans, false));
             }
             Block::Item(mark, spans) => {
+                let properties = if mark == "•" { BULLET } else { INDENT };
+                let number = if mark == "•" {
+                    String::new()
+                } else {
+                    format!("{mark} ")
+                };
                 let _ = write!(
                     xml,
-                    "<w:p><w:pPr><w:pStyle w:val=\"ListParagraph\"/></w:pPr><w:r><w:t>{}</w:t></w:r>\
-                     <w:r><w:tab/></w:r>{}</w:p>",
-                    escape(mark),
+                    "<w:p><w:pPr>{properties}</w:pPr><w:r><w:t xml:space=\"preserve\">{number}</w:t></w:r>{}</w:p>",
                     runs(spans, false)
                 );
             }

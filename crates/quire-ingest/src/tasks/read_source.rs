@@ -31,7 +31,10 @@ pub struct ReadSource {
 impl ReadSource {
     /// The task for the latest version of a source.
     pub fn of(source: &Source) -> Self {
-        Self { source: source.id, version: source.latest_version }
+        Self {
+            source: source.id,
+            version: source.latest_version,
+        }
     }
 
     async fn read(&self, ingest: &Ingest, placement: Placement) -> Result<(), Error> {
@@ -42,22 +45,44 @@ impl ReadSource {
         let bytes = config.store.objects().read(&object).await?;
         let extraction = config.extractor.extract(&name, bytes).await?;
         let drafts = cut(&extraction.document, &name, &config.passages);
-        if !self.move_to(ingest, placement, SourceState::Embedding, None).await? {
+        if !self
+            .move_to(ingest, placement, SourceState::Embedding, None)
+            .await?
+        {
             return Ok(());
         }
         let new = embed(ingest, drafts).await?;
-        self.publish(ingest, placement, &extraction.document, extraction.media, &new).await
+        self.publish(
+            ingest,
+            placement,
+            &extraction.document,
+            extraction.media,
+            &new,
+        )
+        .await
     }
 
     /// The name and the bytes to read; none when the work is void.
-    async fn start(&self, ingest: &Ingest, placement: Placement) -> Result<Option<(String, ObjectKey)>, Error> {
+    async fn start(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+    ) -> Result<Option<(String, ObjectKey)>, Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let source = match sources::get(&mut tx, self.source).await {
             Ok(source) => source,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        if !sources::set_state(&mut tx, self.source, self.version, SourceState::Extracting, None).await? {
+        if !sources::set_state(
+            &mut tx,
+            self.source,
+            self.version,
+            SourceState::Extracting,
+            None,
+        )
+        .await?
+        {
             return Ok(None);
         }
         let object = sources::object(&mut tx, self.source, self.version).await?;
@@ -88,8 +113,12 @@ impl ReadSource {
     ) -> Result<(), Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
-        let published = passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
-        if let Published::Searchable { replaced: Some(old) } = published {
+        let published =
+            passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
+        if let Published::Searchable {
+            replaced: Some(old),
+        } = published
+        {
             let object = sources::object(&mut tx, self.source, old).await?;
             ingest.purge(&mut tx, &[object]).await?;
         }
@@ -103,14 +132,21 @@ async fn embed(ingest: &Ingest, drafts: Vec<PassageDraft>) -> Result<Vec<NewPass
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let part: Vec<PassageDraft> = drafts.by_ref().take(EMBED_ROWS).collect();
-        let texts = part.iter().map(|draft| format!("{}\n{}", draft.context, draft.text)).collect();
+        let texts = part
+            .iter()
+            .map(|draft| format!("{}\n{}", draft.context, draft.text))
+            .collect();
         let vectors = ingest.config.embedder.embed(texts).await?;
-        new.extend(part.into_iter().zip(vectors).map(|(draft, embedding)| NewPassage {
-            context: draft.context,
-            body: draft.text,
-            place: draft.place,
-            embedding,
-        }));
+        new.extend(
+            part.into_iter()
+                .zip(vectors)
+                .map(|(draft, embedding)| NewPassage {
+                    context: draft.context,
+                    body: draft.text,
+                    place: draft.place,
+                    embedding,
+                }),
+        );
     }
     Ok(new)
 }
@@ -122,25 +158,49 @@ impl Task for ReadSource {
     type Context = Ingest;
 
     async fn run(&self, ingest: &Ingest, attempt: &Attempt) -> Result<(), Failure> {
-        let Some(placement) = placement(&ingest.config.store, attempt).await.map_err(failure)? else {
+        let Some(placement) = placement(&ingest.config.store, attempt)
+            .await
+            .map_err(failure)?
+        else {
             return Ok(());
         };
         let Err(error) = self.read(ingest, placement).await else {
             return Ok(());
         };
         if error.kind().is_transient() && attempt.number < attempt.of {
-            let reason = format!("try {} of {} failed and will be repeated: {error}", attempt.number, attempt.of);
+            let reason = format!(
+                "try {} of {} failed and will be repeated: {error}",
+                attempt.number, attempt.of
+            );
             // Only a courtesy to whoever watches; the failure itself is what counts.
-            drop(self.move_to(ingest, placement, SourceState::Queued, Some(&reason)).await);
+            drop(
+                self.move_to(ingest, placement, SourceState::Queued, Some(&reason))
+                    .await,
+            );
         }
         Err(Failure::of(&error))
     }
 
-    async fn gave_up(&self, ingest: &Ingest, attempt: &Attempt, failed: &Failure) -> Result<(), Failure> {
-        let Some(placement) = placement(&ingest.config.store, attempt).await.map_err(failure)? else {
+    async fn gave_up(
+        &self,
+        ingest: &Ingest,
+        attempt: &Attempt,
+        failed: &Failure,
+    ) -> Result<(), Failure> {
+        let Some(placement) = placement(&ingest.config.store, attempt)
+            .await
+            .map_err(failure)?
+        else {
             return Ok(());
         };
-        self.move_to(ingest, placement, SourceState::Failed, Some(&failed.message)).await.map_err(failure)?;
+        self.move_to(
+            ingest,
+            placement,
+            SourceState::Failed,
+            Some(&failed.message),
+        )
+        .await
+        .map_err(failure)?;
         Ok(())
     }
 }

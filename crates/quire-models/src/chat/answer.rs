@@ -92,7 +92,9 @@ impl Answer {
         match timeout_at(self.deadline, self.response.chunk()).await {
             Ok(Ok(Some(bytes))) => self.take(&bytes),
             Ok(Ok(None)) => self.close(),
-            Ok(Err(source)) => Err(Error::ChatCut { source: Some(source) }),
+            Ok(Err(source)) => Err(Error::ChatCut {
+                source: Some(source),
+            }),
             Err(_) if !self.started => Err(Error::first_token_timeout(&self.config)),
             Err(_) => Err(Error::ChatTimeout {
                 waited_for: "further token",

@@ -59,7 +59,10 @@ mod tests {
 
     fn parse<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
         let mut events = Events::default();
-        let mut all: Vec<String> = pieces.into_iter().flat_map(|piece| events.feed(piece)).collect();
+        let mut all: Vec<String> = pieces
+            .into_iter()
+            .flat_map(|piece| events.feed(piece))
+            .collect();
         all.extend(events.finish());
         all
     }
@@ -69,13 +72,20 @@ mod tests {
         assert_eq!(parse([bytes]), expected, "whole {text:?}");
         assert_eq!(parse(bytes.chunks(1)), expected, "byte by byte {text:?}");
         for cut in 0..=bytes.len() {
-            assert_eq!(parse([&bytes[..cut], &bytes[cut..]]), expected, "{text:?} cut at {cut}");
+            assert_eq!(
+                parse([&bytes[..cut], &bytes[cut..]]),
+                expected,
+                "{text:?} cut at {cut}"
+            );
         }
     }
 
     #[test]
     fn events_are_the_same_wherever_the_bytes_are_cut() {
-        check("data: {\"a\":1}\n\ndata: [DONE]\n\n", &["{\"a\":1}", "[DONE]"]);
+        check(
+            "data: {\"a\":1}\n\ndata: [DONE]\n\n",
+            &["{\"a\":1}", "[DONE]"],
+        );
         check("data: Zürich €\n\ndata: 🦀\n\n", &["Zürich €", "🦀"]);
     }
 
@@ -87,7 +97,10 @@ mod tests {
 
     #[test]
     fn comments_and_other_fields_are_skipped() {
-        check(": keep alive\n\nevent: message\nid: 7\nretry: 9\ndata: a\n\n: bye\n\n", &["a"]);
+        check(
+            ": keep alive\n\nevent: message\nid: 7\nretry: 9\ndata: a\n\n: bye\n\n",
+            &["a"],
+        );
         check("nonsense\n\n\n\n", &[]);
     }
 

@@ -1,13 +1,28 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use super::*;
 
 #[test]
 fn an_address_leads_to_chat_completions() {
-    for base_url in ["http://127.0.0.1:11434/v1", "http://127.0.0.1:11434/v1/", " http://127.0.0.1:11434/v1"] {
+    for base_url in [
+        "http://127.0.0.1:11434/v1",
+        "http://127.0.0.1:11434/v1/",
+        " http://127.0.0.1:11434/v1",
+    ] {
         let url = completions_url(base_url).unwrap();
         assert_eq!(url.as_str(), "http://127.0.0.1:11434/v1/chat/completions");
     }
-    for base_url in ["", "127.0.0.1:11434", "ftp://models/v1", "http://me:pw@models/v1", "http://models/v1?key=1"] {
-        assert!(completions_url(base_url).is_err(), "{base_url} was accepted");
+    for base_url in [
+        "",
+        "127.0.0.1:11434",
+        "ftp://models/v1",
+        "http://me:pw@models/v1",
+        "http://models/v1?key=1",
+    ] {
+        assert!(
+            completions_url(base_url).is_err(),
+            "{base_url} was accepted"
+        );
     }
 }
 
@@ -27,8 +42,17 @@ fn a_wait_is_seconds_or_milliseconds() {
         retry_after(&headers)
     };
     assert_eq!(check("retry-after", "7"), Some(Duration::from_secs(7)));
-    assert_eq!(check("retry-after-ms", "250"), Some(Duration::from_millis(250)));
-    for nonsense in ["-1", "soon", "NaN", "1e300", "Wed, 21 Oct 2026 07:28:00 GMT"] {
+    assert_eq!(
+        check("retry-after-ms", "250"),
+        Some(Duration::from_millis(250))
+    );
+    for nonsense in [
+        "-1",
+        "soon",
+        "NaN",
+        "1e300",
+        "Wed, 21 Oct 2026 07:28:00 GMT",
+    ] {
         assert_eq!(check("retry-after", nonsense), None, "{nonsense}");
     }
 }
@@ -42,6 +66,10 @@ fn only_this_machine_is_loopback() {
         ("http://10.0.0.1/v1", false),
         ("http://localhost.example.org/v1", false),
     ] {
-        assert_eq!(is_loopback(&completions_url(base_url).unwrap()), expected, "{base_url}");
+        assert_eq!(
+            is_loopback(&completions_url(base_url).unwrap()),
+            expected,
+            "{base_url}"
+        );
     }
 }

@@ -35,12 +35,16 @@ impl<'a> Request<'a> {
         // OpenAI renamed the limit and its newer models refuse the old name; many other servers know
         // only the old one.
         let host = url.host_str().unwrap_or_default();
-        let renamed = ["openai.com", "openai.azure.com"].iter().any(|domain| host.ends_with(domain));
+        let renamed = ["openai.com", "openai.azure.com"]
+            .iter()
+            .any(|domain| host.ends_with(domain));
         Self {
             model: &config.model,
             messages,
             stream: true,
-            stream_options: StreamOptions { include_usage: true },
+            stream_options: StreamOptions {
+                include_usage: true,
+            },
             max_tokens: (!renamed).then_some(config.max_tokens),
             max_completion_tokens: renamed.then_some(config.max_tokens),
         }
@@ -133,7 +137,10 @@ impl Usage {
         ChatEvent::Usage {
             input_tokens: self.prompt_tokens,
             output_tokens: self.completion_tokens,
-            cached_tokens: self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
+            cached_tokens: self
+                .prompt_tokens_details
+                .and_then(|details| details.cached_tokens)
+                .unwrap_or(0),
         }
     }
 }
@@ -160,7 +167,10 @@ pub(super) fn error_message(body: &[u8], api_key: Option<&Secret>) -> String {
 
 /// An error object inside a response that began as a success. Some servers put an HTTP status into it.
 fn error_inside(error: &Value, api_key: Option<&Secret>) -> Error {
-    let status = error.get("code").and_then(Value::as_u64).and_then(|code| u16::try_from(code).ok());
+    let status = error
+        .get("code")
+        .and_then(Value::as_u64)
+        .and_then(|code| u16::try_from(code).ok());
     Error::ChatRefused {
         status: status.filter(|status| (400..600).contains(status)),
         message: message_of(error, api_key),
@@ -171,7 +181,9 @@ fn error_inside(error: &Value, api_key: Option<&Secret>) -> Error {
 fn message_of(error: &Value, api_key: Option<&Secret>) -> String {
     let text = match error {
         Value::String(text) => Some(text.as_str()),
-        _ => ["message", "detail", "type"].iter().find_map(|name| error.get(name)?.as_str()),
+        _ => ["message", "detail", "type"]
+            .iter()
+            .find_map(|name| error.get(name)?.as_str()),
     };
     match text {
         Some(text) => presentable(text, api_key),

@@ -18,7 +18,13 @@ impl InplaceOp2 for AddBias {
         "add-bias"
     }
 
-    fn cpu_fwd(&self, rows: &mut CpuStorage, layout: &Layout, bias: &CpuStorage, bias_layout: &Layout) -> Result<()> {
+    fn cpu_fwd(
+        &self,
+        rows: &mut CpuStorage,
+        layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<()> {
         for_rows(rows, layout, bias, bias_layout, |value, bias| value + bias)
     }
 }
@@ -28,8 +34,16 @@ impl InplaceOp2 for AddBiasGelu {
         "add-bias-gelu"
     }
 
-    fn cpu_fwd(&self, rows: &mut CpuStorage, layout: &Layout, bias: &CpuStorage, bias_layout: &Layout) -> Result<()> {
-        for_rows(rows, layout, bias, bias_layout, |value, bias| gelu(value + bias))
+    fn cpu_fwd(
+        &self,
+        rows: &mut CpuStorage,
+        layout: &Layout,
+        bias: &CpuStorage,
+        bias_layout: &Layout,
+    ) -> Result<()> {
+        for_rows(rows, layout, bias, bias_layout, |value, bias| {
+            gelu(value + bias)
+        })
     }
 }
 
@@ -41,20 +55,28 @@ fn for_rows(
     apply: impl Fn(f32, f32) -> f32 + Sync,
 ) -> Result<()> {
     let (CpuStorage::F32(rows), CpuStorage::F32(bias)) = (rows, bias) else {
-        return Err(Error::Msg("a bias is added to 32-bit floats only".to_owned()));
+        return Err(Error::Msg(
+            "a bias is added to 32-bit floats only".to_owned(),
+        ));
     };
-    let (Some((start, end)), Some((bias_start, bias_end))) = (layout.contiguous_offsets(), bias_layout.contiguous_offsets())
-    else {
-        return Err(Error::Msg("a bias is added to contiguous rows only".to_owned()));
+    let (Some((start, end)), Some((bias_start, bias_end))) = (
+        layout.contiguous_offsets(),
+        bias_layout.contiguous_offsets(),
+    ) else {
+        return Err(Error::Msg(
+            "a bias is added to contiguous rows only".to_owned(),
+        ));
     };
     let bias = &bias[bias_start..bias_end];
-    rows[start..end].par_chunks_mut(bias.len() * ROWS).for_each(|chunk| {
-        for row in chunk.chunks_exact_mut(bias.len()) {
-            for (value, bias) in row.iter_mut().zip(bias) {
-                *value = apply(*value, *bias);
+    rows[start..end]
+        .par_chunks_mut(bias.len() * ROWS)
+        .for_each(|chunk| {
+            for row in chunk.chunks_exact_mut(bias.len()) {
+                for (value, bias) in row.iter_mut().zip(bias) {
+                    *value = apply(*value, *bias);
+                }
             }
-        }
-    });
+        });
     Ok(())
 }
 
@@ -66,12 +88,30 @@ fn gelu(x: f32) -> f32 {
 /// at most 5e-7. Without branches and calls, so that the compiler works on several values at once; the
 /// library function would take a fifth of all the time of the model.
 fn erf(x: f32) -> f32 {
-    const ABOVE: [f32; 6] = [1.975_029e-6, 2.880_157e-4, 4.002_498e-3, 5.346_392e-2, 1.962_220_8e-1, 1.128_379];
-    const BELOW: [f32; 6] = [3.748_160_1e-5, 1.216_082_3e-3, 1.544_211_7e-2, 1.164_653e-1, 5.072_284_3e-1, 1.0];
+    const ABOVE: [f32; 6] = [
+        1.975_029e-6,
+        2.880_157e-4,
+        4.002_498e-3,
+        5.346_392e-2,
+        1.962_220_8e-1,
+        std::f32::consts::FRAC_2_SQRT_PI,
+    ];
+    const BELOW: [f32; 6] = [
+        3.748_16e-5,
+        1.216_082_3e-3,
+        1.544_211_7e-2,
+        1.164_653e-1,
+        5.072_284_3e-1,
+        1.0,
+    ];
 
     let x = x.clamp(-4.0, 4.0);
     let square = x * x;
-    let polynomial = |coefficients: [f32; 6]| coefficients.iter().fold(0.0, |sum, coefficient| sum * square + coefficient);
+    let polynomial = |coefficients: [f32; 6]| {
+        coefficients
+            .iter()
+            .fold(0.0, |sum, coefficient| sum * square + coefficient)
+    };
     x * polynomial(ABOVE) / polynomial(BELOW)
 }
 

@@ -38,8 +38,16 @@ impl Lane {
     }
 
     /// Runs `work` on a thread of the lane.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-        let permit = self.permits.clone().acquire_owned().await.map_err(|_| Error::Abandoned)?;
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let permit = self
+            .permits
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| Error::Abandoned)?;
         let (sender, receiver) = oneshot::channel();
         self.pool.spawn(move || {
             let _permit = permit;
@@ -49,5 +57,45 @@ impl Lane {
             }
         });
         receiver.await.map_err(|_| Error::Abandoned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test fails by panicking"
+    )]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_costs_its_caller_the_result_and_nobody_else() {
+        let lane = Lane::start("test", 1).unwrap();
+        for _ in 0..3 {
+            let outcome = lane.run(|| panic!("broken work")).await;
+            assert!(matches!(outcome, Err::<(), _>(Error::Abandoned)));
+        }
+        assert_eq!(lane.run(|| 7).await.unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn work_of_a_caller_that_left_does_not_start() {
+        let lane = Lane::start("test", 1).unwrap();
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let (left, started) = std::sync::mpsc::channel::<()>();
+        let first = lane.run(move || wait.recv());
+        let second = lane.run(move || left.send(()));
+        futures::pin_mut!(first);
+        assert!(futures::poll!(first.as_mut()).is_pending());
+        {
+            futures::pin_mut!(second);
+            assert!(futures::poll!(second.as_mut()).is_pending());
+        }
+        release.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        lane.run(|| ()).await.unwrap();
+        assert!(started.try_recv().is_err());
     }
 }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use tokenizers::Tokenizer;
 
-use crate::find::{self, TOKENIZER};
 use crate::Error;
+use crate::find::{self, TOKENIZER};
 
 /// The model was trained on 256 tokens; two of them frame the text.
 pub(super) const MAX_TEXT_TOKENS: usize = 254;
@@ -18,19 +18,26 @@ pub(super) struct Tokens {
 
 impl Tokens {
     pub(super) fn load(dir: &Path) -> Result<Self, Error> {
-        let mut tokenizer = Tokenizer::from_bytes(find::read(dir, TOKENIZER)?).map_err(Error::Tokenize)?;
+        let mut tokenizer =
+            Tokenizer::from_bytes(find::read(dir, TOKENIZER)?).map_err(Error::Tokenize)?;
         // The file asks for 128 tokens and padding; the model takes 256 and this crate never pads.
         tokenizer.with_truncation(None).map_err(Error::Tokenize)?;
         tokenizer.with_padding(None);
         let special = |token: &str| {
-            tokenizer.token_to_id(token).ok_or_else(|| Error::ModelMismatch {
-                file: dir.join(TOKENIZER),
-                expected: format!("a vocabulary with {token}"),
-                found: "none".to_owned(),
-            })
+            tokenizer
+                .token_to_id(token)
+                .ok_or_else(|| Error::ModelMismatch {
+                    file: dir.join(TOKENIZER),
+                    expected: format!("a vocabulary with {token}"),
+                    found: "none".to_owned(),
+                })
         };
         let (first, last) = (special("[CLS]")?, special("[SEP]")?);
-        Ok(Self { tokenizer, first, last })
+        Ok(Self {
+            tokenizer,
+            first,
+            last,
+        })
     }
 
     /// Tokens that the tokenizer knows.
@@ -40,7 +47,10 @@ impl Tokens {
 
     /// The ids of `text`, framed and cut to what the model can see.
     pub(super) fn encode(&self, text: &str) -> Result<Vec<u32>, Error> {
-        let encoding = self.tokenizer.encode_fast(text, false).map_err(Error::Tokenize)?;
+        let encoding = self
+            .tokenizer
+            .encode_fast(text, false)
+            .map_err(Error::Tokenize)?;
         let kept = &encoding.get_ids()[..encoding.len().min(MAX_TEXT_TOKENS)];
         let mut ids = Vec::with_capacity(kept.len() + 2);
         ids.push(self.first);
@@ -50,6 +60,8 @@ impl Tokens {
     }
 
     pub(super) fn count(&self, text: &str) -> usize {
-        self.tokenizer.encode_fast(text, false).map_or(0, |encoding| encoding.len())
+        self.tokenizer
+            .encode_fast(text, false)
+            .map_or(0, |encoding| encoding.len())
     }
 }

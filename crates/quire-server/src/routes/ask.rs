@@ -161,8 +161,17 @@ pub(super) async fn ask(
     Body(asked): Body<AskIn>,
 ) -> ApiResult<Response> {
     let filter = asked.filter.check(&app, &caller).await?;
-    let question = Question { text: asked.question, filter };
-    answer(app, caller, question, asked.stream || wants_events(&headers)).await
+    let question = Question {
+        text: asked.question,
+        filter,
+    };
+    answer(
+        app,
+        caller,
+        question,
+        asked.stream || wants_events(&headers),
+    )
+    .await
 }
 
 /// Ask a question over one notebook; otherwise as `/v1/ask`.
@@ -176,20 +185,42 @@ pub(super) async fn ask_notebook(
     headers: HeaderMap,
     Body(asked): Body<AskNotebookIn>,
 ) -> ApiResult<Response> {
-    let filter = Filter { notebooks: Some(vec![notebook.id]), ..Filter::default() };
-    let question = Question { text: asked.question, filter };
-    answer(app, caller, question, asked.stream || wants_events(&headers)).await
+    let filter = Filter {
+        notebooks: Some(vec![notebook.id]),
+        ..Filter::default()
+    };
+    let question = Question {
+        text: asked.question,
+        filter,
+    };
+    answer(
+        app,
+        caller,
+        question,
+        asked.stream || wants_events(&headers),
+    )
+    .await
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
-    headers.get(header::ACCEPT).is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
+    headers
+        .get(header::ACCEPT)
+        .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
 }
 
-async fn answer(app: App, caller: Reader, question: Question, as_events: bool) -> ApiResult<Response> {
+async fn answer(
+    app: App,
+    caller: Reader,
+    question: Question,
+    as_events: bool,
+) -> ApiResult<Response> {
     if as_events {
         return Ok(events(app, caller, question));
     }
-    let answer = app.asker.ask(caller.placement(), question, &mut |_| {}).await?;
+    let answer = app
+        .asker
+        .ask(caller.placement(), question, &mut |_| {})
+        .await?;
     app.metrics.answered(answer.kind.as_str());
     Ok(Json(AnswerOut::of(answer)).into_response())
 }
@@ -211,13 +242,19 @@ fn events(app: App, caller: Reader, question: Question) -> Response {
     let (sender, events) = mpsc::unbounded_channel();
     let work = tokio::spawn(async move {
         let tell = |event: SseEvent| drop(sender.send(event));
-        let answer = app.asker.ask(caller.placement(), question, &mut |event| tell(sse(event))).await;
+        let answer = app
+            .asker
+            .ask(caller.placement(), question, &mut |event| tell(sse(event)))
+            .await;
         match answer {
             Ok(answer) => {
                 app.metrics.answered(answer.kind.as_str());
                 tell(named("done", &AnswerOut::of(answer)));
             }
-            Err(error) => tell(named("error", &ApiError::from(error).problem("/v1/ask", ""))),
+            Err(error) => tell(named(
+                "error",
+                &ApiError::from(error).problem("/v1/ask", ""),
+            )),
         }
     });
     let listening = Listening { events, work };
@@ -225,10 +262,14 @@ fn events(app: App, caller: Reader, question: Question) -> Response {
         let event = listening.events.recv().await?;
         Some((Ok::<_, Infallible>(event), listening))
     });
-    let keep_alive = KeepAlive::new().interval(Duration::from_secs(15)).text("still here");
+    let keep_alive = KeepAlive::new()
+        .interval(Duration::from_secs(15))
+        .text("still here");
     let mut response = Sse::new(stream).keep_alive(keep_alive).into_response();
     // A buffering proxy would turn a stream into one late answer.
-    response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
+    response
+        .headers_mut()
+        .insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
 }
 
@@ -248,5 +289,7 @@ fn sse(event: Event) -> SseEvent {
 
 fn named(name: &str, data: &impl Serialize) -> SseEvent {
     let event = SseEvent::default().event(name);
-    event.json_data(data).unwrap_or_else(|_| SseEvent::default().event("error").data("{}"))
+    event
+        .json_data(data)
+        .unwrap_or_else(|_| SseEvent::default().event("error").data("{}"))
 }

@@ -21,7 +21,9 @@ pub(super) struct HealthOut {
 
 impl HealthOut {
     fn ok() -> Json<Self> {
-        Json(Self { status: "ok".to_owned() })
+        Json(Self {
+            status: "ok".to_owned(),
+        })
     }
 }
 
@@ -47,9 +49,17 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     app.metrics.queue(&quire_queue::depths(&mut tx).await?);
     tx.commit().await?;
     app.metrics.search(app.search.usage());
-    let text = app
-        .metrics
-        .text()
-        .map_err(|error| ApiError::new(ErrorKind::Internal, format!("the metrics can't be written: {error}")))?;
-    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+    let text = app.metrics.text().map_err(|error| {
+        ApiError::new(
+            ErrorKind::Internal,
+            format!("the metrics can't be written: {error}"),
+        )
+    })?;
+    Ok((
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        text,
+    ))
 }

@@ -57,7 +57,10 @@ pub(super) struct NewKeyOut {
 
 impl NewKeyOut {
     pub(super) fn of(key: ApiKey, text: &KeyText) -> Self {
-        Self { key: KeyOut::of(key), secret: text.expose().to_owned() }
+        Self {
+            key: KeyOut::of(key),
+            secret: text.expose().to_owned(),
+        }
     }
 }
 
@@ -86,16 +89,20 @@ impl KeyIn {
         };
         match (role, notebook) {
             (KeyRole::Notebook, None) => Err(ApiError::invalid("a notebook key needs a notebook")),
-            (KeyRole::Tenant, Some(_)) => {
-                Err(ApiError::invalid("a tenant key reaches every notebook: leave notebook out, or use role notebook"))
-            }
+            (KeyRole::Tenant, Some(_)) => Err(ApiError::invalid(
+                "a tenant key reaches every notebook: leave notebook out, or use role notebook",
+            )),
             _ => Ok((role, notebook)),
         }
     }
 }
 
 /// A key for a notebook that does not exist would be of no use, and a foreign one must not be told apart.
-pub(super) async fn check_notebook(app: &App, placement: Placement, notebook: Option<NotebookId>) -> ApiResult<()> {
+pub(super) async fn check_notebook(
+    app: &App,
+    placement: Placement,
+    notebook: Option<NotebookId>,
+) -> ApiResult<()> {
     if let Some(notebook) = notebook {
         let mut tx = app.store.tenant(placement).await?;
         notebooks::get(&mut tx, notebook).await?;
@@ -107,11 +114,17 @@ pub(super) async fn check_notebook(app: &App, placement: Placement, notebook: Op
 /// List the tenant's keys.
 #[utoipa::path(get, path = "/v1/keys", tag = "keys", security(("tenant_key" = [])),
     responses((status = 200, body = ListOut<KeyOut>), (status = 401, body = Problem), (status = 403, body = Problem)))]
-pub(super) async fn list(Writer(caller): Writer, State(app): State<App>) -> ApiResult<Json<ListOut<KeyOut>>> {
+pub(super) async fn list(
+    Writer(caller): Writer,
+    State(app): State<App>,
+) -> ApiResult<Json<ListOut<KeyOut>>> {
     let mut tx = app.store.system().await?;
     let keys = rows::list(&mut tx, caller.tenant.id).await?;
     tx.commit().await?;
-    Ok(Json(ListOut { items: keys.into_iter().map(KeyOut::of).collect(), next_cursor: None }))
+    Ok(Json(ListOut {
+        items: keys.into_iter().map(KeyOut::of).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Make a key. The key is shown in this answer and never again, not even for the same Idempotency-Key.
@@ -126,13 +139,20 @@ pub(super) async fn create(
 ) -> ApiResult<Response> {
     let (role, notebook) = new.role_and_notebook()?;
     let request = serde_json::to_vec(&new).unwrap_or_default();
-    once(&app, caller.placement(), &headers, &[b"POST /v1/keys", &request], async {
-        check_notebook(&app, caller.placement(), notebook).await?;
-        let mut tx = app.store.system().await?;
-        let (key, text) = rows::create(&mut tx, caller.tenant.id, role, notebook, &new.name).await?;
-        tx.commit().await?;
-        Ok(Reply::new(StatusCode::CREATED, &NewKeyOut::of(key, &text))?.shown_once("secret"))
-    })
+    once(
+        &app,
+        caller.placement(),
+        &headers,
+        &[b"POST /v1/keys", &request],
+        async {
+            check_notebook(&app, caller.placement(), notebook).await?;
+            let mut tx = app.store.system().await?;
+            let (key, text) =
+                rows::create(&mut tx, caller.tenant.id, role, notebook, &new.name).await?;
+            tx.commit().await?;
+            Ok(Reply::new(StatusCode::CREATED, &NewKeyOut::of(key, &text))?.shown_once("secret"))
+        },
+    )
     .await
 }
 

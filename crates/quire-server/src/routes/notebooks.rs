@@ -68,11 +68,18 @@ pub(super) async fn list(
 ) -> ApiResult<Json<ListOut<NotebookOut>>> {
     let mut tx = app.store.tenant(caller.placement()).await?;
     let page = match caller.key.notebook {
-        Some(only) => Page { items: vec![rows::get(&mut tx, only).await?], more: false },
+        Some(only) => Page {
+            items: vec![rows::get(&mut tx, only).await?],
+            more: false,
+        },
         None => rows::list(&mut tx, page.request).await?,
     };
     tx.commit().await?;
-    Ok(Json(ListOut::of(page, |notebook| notebook.id.to_string(), NotebookOut::of)))
+    Ok(Json(ListOut::of(
+        page,
+        |notebook| notebook.id.to_string(),
+        NotebookOut::of,
+    )))
 }
 
 /// Create a notebook.
@@ -107,8 +114,14 @@ pub(super) async fn get(
     let mut tx = app.store.tenant(caller.placement()).await?;
     let counts = sources::counts(&mut tx, notebook.id).await?;
     tx.commit().await?;
-    let sources = counts.into_iter().map(|(state, count)| (state.to_string(), count)).collect();
-    Ok(Json(NotebookDetailOut { notebook: NotebookOut::of(notebook), sources }))
+    let sources = counts
+        .into_iter()
+        .map(|(state, count)| (state.to_string(), count))
+        .collect();
+    Ok(Json(NotebookDetailOut {
+        notebook: NotebookOut::of(notebook),
+        sources,
+    }))
 }
 
 /// Rename a notebook.
@@ -122,7 +135,11 @@ pub(super) async fn rename(
     Body(new): Body<NotebookIn>,
 ) -> ApiResult<Response> {
     let id = notebook.id.to_string();
-    let request = [b"PATCH notebook".as_slice(), id.as_bytes(), new.name.as_bytes()];
+    let request = [
+        b"PATCH notebook".as_slice(),
+        id.as_bytes(),
+        new.name.as_bytes(),
+    ];
     once(&app, caller.placement(), &headers, &request, async {
         let mut tx = app.store.tenant(caller.placement()).await?;
         let notebook = rows::rename(&mut tx, notebook.id, &new.name).await?;
@@ -140,6 +157,8 @@ pub(super) async fn delete(
     WriteNotebook { caller, notebook }: WriteNotebook,
     State(app): State<App>,
 ) -> ApiResult<StatusCode> {
-    app.ingest.delete_notebook(caller.placement(), notebook.id).await?;
+    app.ingest
+        .delete_notebook(caller.placement(), notebook.id)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

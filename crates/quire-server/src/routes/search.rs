@@ -35,12 +35,15 @@ impl FilterIn {
         let notebooks = match self.notebooks {
             Some(names) => {
                 if names.is_empty() || names.len() > 100 {
-                    return Err(ApiError::invalid("notebooks names 1 to 100 notebooks, or is left out"));
+                    return Err(ApiError::invalid(
+                        "notebooks names 1 to 100 notebooks, or is left out",
+                    ));
                 }
                 let mut tx = app.store.tenant(caller.placement()).await?;
                 let mut ids = Vec::with_capacity(names.len());
                 for name in names {
-                    let id: NotebookId = name.parse().map_err(|_| ApiError::not_found("notebook"))?;
+                    let id: NotebookId =
+                        name.parse().map_err(|_| ApiError::not_found("notebook"))?;
                     ids.push(caller.notebook(&mut tx, id).await?.id);
                 }
                 tx.commit().await?;
@@ -53,11 +56,19 @@ impl FilterIn {
             .map(|names| {
                 names
                     .iter()
-                    .map(|name| name.parse().map_err(|_| ApiError::invalid(format!("'{name}' is no media type"))))
+                    .map(|name| {
+                        name.parse()
+                            .map_err(|_| ApiError::invalid(format!("'{name}' is no media type")))
+                    })
                     .collect::<ApiResult<Vec<_>>>()
             })
             .transpose()?;
-        Ok(Filter { notebooks, media_types, added_from: self.added_from, added_before: self.added_before })
+        Ok(Filter {
+            notebooks,
+            media_types,
+            added_from: self.added_from,
+            added_before: self.added_before,
+        })
     }
 }
 
@@ -139,6 +150,14 @@ pub(super) async fn search(
     }
     let filter = wanted.filter.check(&app, &caller).await?;
     let mode = wanted.mode.unwrap_or_default();
-    let hits = app.asker.search(caller.placement(), &wanted.query, filter, limit, mode).await?;
-    Ok(Json(SearchOut { hits: (1..).zip(hits).map(|(rank, hit)| HitOut::of(rank, hit)).collect() }))
+    let hits = app
+        .asker
+        .search(caller.placement(), &wanted.query, filter, limit, mode)
+        .await?;
+    Ok(Json(SearchOut {
+        hits: (1..)
+            .zip(hits)
+            .map(|(rank, hit)| HitOut::of(rank, hit))
+            .collect(),
+    }))
 }

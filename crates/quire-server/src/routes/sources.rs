@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_ingest::StreamError;
-use quire_store::sources::{self as rows, Added, Source};
 use quire_store::passages;
+use quire_store::sources::{self as rows, Added, Source};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
 use crate::body::{Body, ListOut, Paged, time};
@@ -63,7 +63,11 @@ impl SourceOut {
             reason: source.reason,
             latest_version: source.latest_version,
             live_version: source.live_version,
-            content_sha256: source.content_hash.iter().map(|byte| format!("{byte:02x}")).collect(),
+            content_sha256: source
+                .content_hash
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             size_bytes: source.size_bytes,
             passages: source.passages,
             pages: source.pages,
@@ -131,7 +135,11 @@ pub(super) async fn list(
     let mut tx = app.store.tenant(caller.placement()).await?;
     let page = rows::list(&mut tx, notebook.id, page.request).await?;
     tx.commit().await?;
-    Ok(Json(ListOut::of(page, |source| source.id.to_string(), SourceOut::of)))
+    Ok(Json(ListOut::of(
+        page,
+        |source| source.id.to_string(),
+        SourceOut::of,
+    )))
 }
 
 /// Add files or a text. Answers when they are durable and queued; the state of each source tells when
@@ -158,30 +166,64 @@ pub(super) async fn add(
         let form = Multipart::from_request(request, &app)
             .await
             .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
-        let parts = [b"POST sources".as_slice(), notebook.as_bytes(), length.as_bytes()];
-        return once(&app, placement, &headers, &parts, add_files(&app, &target, form)).await;
+        let parts = [
+            b"POST sources".as_slice(),
+            notebook.as_bytes(),
+            length.as_bytes(),
+        ];
+        return once(
+            &app,
+            placement,
+            &headers,
+            &parts,
+            add_files(&app, &target, form),
+        )
+        .await;
     }
     let Body(text) = Body::<TextIn>::from_request(request, &app).await?;
-    let parts = [b"POST sources".as_slice(), notebook.as_bytes(), text.name.as_bytes(), text.text.as_bytes()];
+    let parts = [
+        b"POST sources".as_slice(),
+        notebook.as_bytes(),
+        text.name.as_bytes(),
+        text.text.as_bytes(),
+    ];
     once(&app, placement, &headers, &parts, async {
-        let bytes = stream::once(async { Ok::<_, std::io::Error>(text.text.clone().into()) }).boxed();
-        let added = app.ingest.add(placement, target.notebook.id, &text.name, bytes).await?;
-        Reply::new(StatusCode::ACCEPTED, &AddOut { sources: vec![added_out(added)], refused: Vec::new() })
+        let bytes =
+            stream::once(async { Ok::<_, std::io::Error>(text.text.clone().into()) }).boxed();
+        let added = app
+            .ingest
+            .add(placement, target.notebook.id, &text.name, bytes)
+            .await?;
+        Reply::new(
+            StatusCode::ACCEPTED,
+            &AddOut {
+                sources: vec![added_out(added)],
+                refused: Vec::new(),
+            },
+        )
     })
     .await
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
 async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> ApiResult<Reply> {
-    let mut out = AddOut { sources: Vec::new(), refused: Vec::new() };
+    let mut out = AddOut {
+        sources: Vec::new(),
+        refused: Vec::new(),
+    };
     let mut first_error = None;
     loop {
         let field = form.next_field().await.map_err(form_error)?;
         let Some(field) = field else { break };
-        let Some(name) = field.file_name().map(str::to_owned) else { continue };
+        let Some(name) = field.file_name().map(str::to_owned) else {
+            continue;
+        };
         match add_file(app, target, &name, field).await {
             Ok(added) => out.sources.push(added_out(added)),
             // What is wrong with one file says nothing about the next; what is wrong with us does.
@@ -198,16 +240,24 @@ async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> Ap
     }
     match first_error {
         Some(error) if out.sources.is_empty() => Err(error),
-        None if out.sources.is_empty() => {
-            Err(ApiError::invalid("the form holds no file: send each file in a part with a file name"))
-        }
+        None if out.sources.is_empty() => Err(ApiError::invalid(
+            "the form holds no file: send each file in a part with a file name",
+        )),
         _ => Reply::new(StatusCode::ACCEPTED, &out),
     }
 }
 
-async fn add_file(app: &App, target: &WriteNotebook, name: &str, field: Field<'_>) -> ApiResult<Added> {
+async fn add_file(
+    app: &App,
+    target: &WriteNotebook,
+    name: &str,
+    field: Field<'_>,
+) -> ApiResult<Added> {
     let bytes = field.map(|part| part.map_err(stream_error)).boxed();
-    Ok(app.ingest.add(target.caller.placement(), target.notebook.id, name, bytes).await?)
+    Ok(app
+        .ingest
+        .add(target.caller.placement(), target.notebook.id, name, bytes)
+        .await?)
 }
 
 fn form_error(error: MultipartError) -> ApiError {
@@ -216,10 +266,17 @@ fn form_error(error: MultipartError) -> ApiError {
 
 fn stream_error(error: MultipartError) -> StreamError {
     if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let message = "the request is larger than the limit: send fewer or smaller files".to_owned();
-        return StreamError { kind: ErrorKind::TooLarge, message };
+        let message =
+            "the request is larger than the limit: send fewer or smaller files".to_owned();
+        return StreamError {
+            kind: ErrorKind::TooLarge,
+            message,
+        };
     }
-    StreamError { kind: ErrorKind::Invalid, message: format!("the form can't be read: {}", error.body_text()) }
+    StreamError {
+        kind: ErrorKind::Invalid,
+        message: format!("the form can't be read: {}", error.body_text()),
+    }
 }
 
 fn added_out(added: Added) -> AddedOut {
@@ -229,7 +286,10 @@ fn added_out(added: Added) -> AddedOut {
         Added::Duplicate(_) => "duplicate",
     };
     let (Added::Created(source) | Added::Updated(source) | Added::Duplicate(source)) = added;
-    AddedOut { source: SourceOut::of(source), added: word.to_owned() }
+    AddedOut {
+        source: SourceOut::of(source),
+        added: word.to_owned(),
+    }
 }
 
 /// Get a source with its state.
@@ -248,7 +308,9 @@ pub(super) async fn delete(
     WriteSource { caller, source }: WriteSource,
     State(app): State<App>,
 ) -> ApiResult<StatusCode> {
-    app.ingest.delete_source(caller.placement(), source.id).await?;
+    app.ingest
+        .delete_source(caller.placement(), source.id)
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -308,7 +370,11 @@ pub(super) async fn passages(
         text: passage.body,
         place: PlaceOut::of(passage.place),
     };
-    Ok(Json(ListOut::of(page, |passage| passage.id.to_string(), out)))
+    Ok(Json(ListOut::of(
+        page,
+        |passage| passage.id.to_string(),
+        out,
+    )))
 }
 
 /// Download the bytes of the latest version as they were added.
@@ -338,7 +404,9 @@ fn disposition(name: &str) -> String {
     let encoded: String = last
         .bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' | b'_' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect();
@@ -349,7 +417,10 @@ fn disposition(name: &str) -> String {
 #[utoipa::path(post, path = "/v1/sources/{source}/retry", tag = "sources", security(("tenant_key" = [])),
     params(("source" = String, Path)),
     responses((status = 202, body = SourceOut), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub(super) async fn retry(WriteSource { caller, source }: WriteSource, State(app): State<App>) -> ApiResult<Response> {
+pub(super) async fn retry(
+    WriteSource { caller, source }: WriteSource,
+    State(app): State<App>,
+) -> ApiResult<Response> {
     let source = app.ingest.retry(caller.placement(), source.id).await?;
     Ok((StatusCode::ACCEPTED, Json(SourceOut::of(source))).into_response())
 }

@@ -72,17 +72,29 @@ fn tenant_id(text: &str) -> ApiResult<TenantId> {
 #[utoipa::path(get, path = "/v1/tenants", tag = "tenants", security(("admin_key" = [])),
     params(("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = ListOut<TenantOut>), (status = 401, body = Problem), (status = 403, body = Problem)))]
-pub(super) async fn list(_: Admin, State(app): State<App>, page: Paged<TenantId>) -> ApiResult<Json<ListOut<TenantOut>>> {
+pub(super) async fn list(
+    _: Admin,
+    State(app): State<App>,
+    page: Paged<TenantId>,
+) -> ApiResult<Json<ListOut<TenantOut>>> {
     let mut tx = app.store.system().await?;
     let page = tenants::list(&mut tx, page.request).await?;
     tx.commit().await?;
-    Ok(Json(ListOut::of(page, |tenant| tenant.id.to_string(), TenantOut::of)))
+    Ok(Json(ListOut::of(
+        page,
+        |tenant| tenant.id.to_string(),
+        TenantOut::of,
+    )))
 }
 
 /// Create a tenant.
 #[utoipa::path(post, path = "/v1/tenants", tag = "tenants", security(("admin_key" = [])), request_body = TenantIn,
     responses((status = 201, body = TenantOut), (status = 400, body = Problem), (status = 409, body = Problem)))]
-pub(super) async fn create(_: Admin, State(app): State<App>, Body(new): Body<TenantIn>) -> ApiResult<Response> {
+pub(super) async fn create(
+    _: Admin,
+    State(app): State<App>,
+    Body(new): Body<TenantIn>,
+) -> ApiResult<Response> {
     let mut tx = app.store.system().await?;
     let tenant = tenants::create(&mut tx, &new.slug, &new.name).await?;
     tx.commit().await?;
@@ -93,7 +105,11 @@ pub(super) async fn create(_: Admin, State(app): State<App>, Body(new): Body<Ten
 #[utoipa::path(get, path = "/v1/tenants/{tenant}", tag = "tenants", security(("admin_key" = [])),
     params(("tenant" = String, Path)),
     responses((status = 200, body = TenantOut), (status = 404, body = Problem)))]
-pub(super) async fn get(_: Admin, State(app): State<App>, Path(id): Path<String>) -> ApiResult<Json<TenantOut>> {
+pub(super) async fn get(
+    _: Admin,
+    State(app): State<App>,
+    Path(id): Path<String>,
+) -> ApiResult<Json<TenantOut>> {
     let mut tx = app.store.system().await?;
     let tenant = tenants::get(&mut tx, tenant_id(&id)?).await?;
     tx.commit().await?;
@@ -135,7 +151,10 @@ pub(super) async fn list_keys(
     let tenant = tenants::get(&mut tx, tenant_id(&id)?).await?;
     let keys = rows::list(&mut tx, tenant.id).await?;
     tx.commit().await?;
-    Ok(Json(ListOut { items: keys.into_iter().map(KeyOut::of).collect(), next_cursor: None }))
+    Ok(Json(ListOut {
+        items: keys.into_iter().map(KeyOut::of).collect(),
+        next_cursor: None,
+    }))
 }
 
 /// Make a key for a tenant. The key is shown in this answer and never again.

@@ -42,8 +42,11 @@ pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<
     }
     progress.finish();
 
-    let ids: Vec<SourceId> =
-        results.iter().filter_map(|(_, added)| added.as_ref().ok()).map(|added| added.source().id).collect();
+    let ids: Vec<SourceId> = results
+        .iter()
+        .filter_map(|(_, added)| added.as_ref().ok())
+        .map(|added| added.source().id)
+        .collect();
     let finished = if args.no_wait {
         current(&node.store, placement, &ids).await?
     } else {
@@ -58,11 +61,18 @@ pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<
     report(output, results, &finished)
 }
 
-async fn notebook(node: &Node, placement: Placement, name: &str, output: &Output) -> Result<NotebookId, Failure> {
+async fn notebook(
+    node: &Node,
+    placement: Placement,
+    name: &str,
+    output: &Output,
+) -> Result<NotebookId, Failure> {
     let mut tx = node.store.tenant(placement).await?;
     let id = match super::notebook(&mut tx, name).await {
         Ok(notebook) => notebook.id,
-        Err(failure) if failure.kind() == ErrorKind::NotFound && !name.starts_with(NotebookId::PREFIX) => {
+        Err(failure)
+            if failure.kind() == ErrorKind::NotFound && !name.starts_with(NotebookId::PREFIX) =>
+        {
             let notebook = notebooks::create(&mut tx, name).await?;
             output.note(format!("created notebook '{name}'"));
             notebook.id
@@ -81,14 +91,17 @@ async fn add(
 ) -> Result<Added, Failure> {
     let bytes = match &input.path {
         Some(path) => {
-            let file = tokio::fs::File::open(path)
-                .await
-                .map_err(|error| Failure::invalid(format!("can't read {}: {error}", path.display())))?;
+            let file = tokio::fs::File::open(path).await.map_err(|error| {
+                Failure::invalid(format!("can't read {}: {error}", path.display()))
+            })?;
             ReaderStream::with_capacity(file, 1 << 16).boxed()
         }
         None => ReaderStream::new(tokio::io::stdin()).boxed(),
     };
-    Ok(services.ingest.add(placement, notebook, &input.name, bytes).await?)
+    Ok(services
+        .ingest
+        .add(placement, notebook, &input.name, bytes)
+        .await?)
 }
 
 /// Names files by their path below the folder that was named.
@@ -107,22 +120,35 @@ fn inputs(args: &AddArgs) -> Result<Vec<Input>, Failure> {
         if kind.is_dir() {
             folder(path, path, &mut inputs)?;
         } else {
-            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            inputs.push(Input { name: args.name.clone().unwrap_or(name), path: Some(path.clone()) });
+            let name = path
+                .file_name()
+                .unwrap_or(path.as_os_str())
+                .to_string_lossy()
+                .into_owned();
+            inputs.push(Input {
+                name: args.name.clone().unwrap_or(name),
+                path: Some(path.clone()),
+            });
         }
     }
     if inputs.is_empty() {
         return Err(Failure::invalid("the folders hold no files"));
     }
     if args.name.is_some() && inputs.len() > 1 {
-        return Err(Failure::invalid("--name fits one file or standard input only"));
+        return Err(Failure::invalid(
+            "--name fits one file or standard input only",
+        ));
     }
     Ok(inputs)
 }
 
 fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failure> {
-    let failed = |error: std::io::Error| Failure::invalid(format!("can't read {}: {error}", dir.display()));
-    let mut entries = std::fs::read_dir(dir).map_err(failed)?.collect::<Result<Vec<_>, _>>().map_err(failed)?;
+    let failed =
+        |error: std::io::Error| Failure::invalid(format!("can't read {}: {error}", dir.display()));
+    let mut entries = std::fs::read_dir(dir)
+        .map_err(failed)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(failed)?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
     for entry in entries {
         let is_hidden = entry.file_name().to_string_lossy().starts_with('.');
@@ -135,14 +161,25 @@ fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failur
         if kind.is_dir() {
             folder(root, &path, inputs)?;
         } else {
-            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
-            inputs.push(Input { name, path: Some(path) });
+            let name = path
+                .strip_prefix(root)
+                .unwrap_or(&path)
+                .to_string_lossy()
+                .into_owned();
+            inputs.push(Input {
+                name,
+                path: Some(path),
+            });
         }
     }
     Ok(())
 }
 
-async fn current(store: &Store, placement: Placement, ids: &[SourceId]) -> Result<Vec<Source>, Failure> {
+async fn current(
+    store: &Store,
+    placement: Placement,
+    ids: &[SourceId],
+) -> Result<Vec<Source>, Failure> {
     let mut tx = store.tenant(placement).await?;
     let found = sources::by_ids(&mut tx, ids).await?;
     tx.commit().await?;
@@ -167,10 +204,20 @@ pub(crate) async fn wait(
             }
             Err(failure) => return Err(failure),
         };
-        let is_done = |source: &&Source| matches!(source.state, SourceState::Searchable | SourceState::Failed);
+        let is_done = |source: &&Source| {
+            matches!(source.state, SourceState::Searchable | SourceState::Failed)
+        };
         let done = found.iter().filter(is_done).count();
-        let active = found.iter().find(|source| matches!(source.state, SourceState::Extracting | SourceState::Embedding));
-        progress.at(done as u64, active.map_or("", |source| source.name.as_str()));
+        let active = found.iter().find(|source| {
+            matches!(
+                source.state,
+                SourceState::Extracting | SourceState::Embedding
+            )
+        });
+        progress.at(
+            done as u64,
+            active.map_or("", |source| source.name.as_str()),
+        );
         if done == found.len() {
             progress.finish();
             return Ok(found);
@@ -179,7 +226,11 @@ pub(crate) async fn wait(
     }
 }
 
-fn report(output: &Output, results: Vec<(String, Result<Added, Failure>)>, finished: &[Source]) -> Result<(), Failure> {
+fn report(
+    output: &Output,
+    results: Vec<(String, Result<Added, Failure>)>,
+    finished: &[Source],
+) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     let mut failed = 0;
@@ -192,18 +243,38 @@ fn report(output: &Output, results: Vec<(String, Result<Added, Failure>)>, finis
                     Added::Duplicate(_) => "duplicate",
                 };
                 let id = added.source().id;
-                (word, finished.iter().find(|source| source.id == id).unwrap_or(added.source()))
+                (
+                    word,
+                    finished
+                        .iter()
+                        .find(|source| source.id == id)
+                        .unwrap_or(added.source()),
+                )
             }
             Err(failure) => {
                 failed += 1;
-                rows.push(vec![name.clone(), "refused".to_owned(), String::new(), failure.message().to_owned()]);
-                values.push(json!({ "name": name, "added": "refused", "reason": failure.message() }));
+                rows.push(vec![
+                    name.clone(),
+                    "refused".to_owned(),
+                    String::new(),
+                    failure.message().to_owned(),
+                ]);
+                values
+                    .push(json!({ "name": name, "added": "refused", "reason": failure.message() }));
                 continue;
             }
         };
         failed += usize::from(source.state == SourceState::Failed);
-        let detail = source.reason.clone().unwrap_or_else(|| format!("{} passages", source.passages));
-        rows.push(vec![source.name.clone(), added.to_owned(), source.state.to_string(), detail]);
+        let detail = source
+            .reason
+            .clone()
+            .unwrap_or_else(|| format!("{} passages", source.passages));
+        rows.push(vec![
+            source.name.clone(),
+            added.to_owned(),
+            source.state.to_string(),
+            detail,
+        ]);
         values.push(json!({
             "name": source.name, "id": source.id, "added": added, "state": source.state,
             "reason": source.reason, "passages": source.passages,
@@ -216,6 +287,9 @@ fn report(output: &Output, results: Vec<(String, Result<Added, Failure>)>, finis
     }
     match failed {
         0 => Ok(()),
-        count => Err(Failure::internal(format!("{count} of {} were not added; the others were", rows.len()))),
+        count => Err(Failure::internal(format!(
+            "{count} of {} were not added; the others were",
+            rows.len()
+        ))),
     }
 }

@@ -15,8 +15,13 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
     let placement = tenant(&node.store, &args.tenant).await?.placement();
     let notebooks = notebook_ids(&node.store, placement, &args.notebook).await?;
     let services = node.services().await?;
-    let question =
-        Question { text: args.question.clone(), filter: Filter { notebooks, ..Filter::default() } };
+    let question = Question {
+        text: args.question.clone(),
+        filter: Filter {
+            notebooks,
+            ..Filter::default()
+        },
+    };
     let answer = services.asker.ask(placement, question, &mut |_| {}).await?;
     show(output, &answer)
 }

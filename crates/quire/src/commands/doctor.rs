@@ -30,11 +30,19 @@ struct Finding {
 
 impl Finding {
     fn ok(what: &'static str, detail: impl Into<String>) -> Self {
-        Self { what, detail: detail.into(), fix: None }
+        Self {
+            what,
+            detail: detail.into(),
+            fix: None,
+        }
     }
 
     fn bad(what: &'static str, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { what, detail: detail.into(), fix: Some(fix.into()) }
+        Self {
+            what,
+            detail: detail.into(),
+            fix: Some(fix.into()),
+        }
     }
 }
 
@@ -55,7 +63,10 @@ pub(super) async fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
 }
 
 fn report(output: &Output, findings: &[Finding]) -> Result<(), Failure> {
-    let wrong = findings.iter().filter(|finding| finding.fix.is_some()).count();
+    let wrong = findings
+        .iter()
+        .filter(|finding| finding.fix.is_some())
+        .count();
     if output.is_json() {
         let checks: Vec<_> = findings
             .iter()
@@ -75,7 +86,10 @@ fn report(output: &Output, findings: &[Finding]) -> Result<(), Failure> {
     }
     match wrong {
         0 => Ok(()),
-        count => Err(Failure::internal(format!("{count} of {} checks failed", findings.len()))),
+        count => Err(Failure::internal(format!(
+            "{count} of {} checks failed",
+            findings.len()
+        ))),
     }
 }
 
@@ -85,8 +99,15 @@ fn server_programs(config: &Config) -> Finding {
         return Finding::ok(WHAT, "not needed: database.url is set");
     }
     match Binaries::find(config.database.binaries.as_deref()) {
-        Ok(found) => Finding::ok(WHAT, format!("{} in {}", found.version, found.dir.display())),
-        Err(error) => Finding::bad(WHAT, error.to_string(), "make setup, or: apt-get install postgresql"),
+        Ok(found) => Finding::ok(
+            WHAT,
+            format!("{} in {}", found.version, found.dir.display()),
+        ),
+        Err(error) => Finding::bad(
+            WHAT,
+            error.to_string(),
+            "make setup, or: apt-get install postgresql",
+        ),
     }
 }
 
@@ -102,13 +123,20 @@ fn model(config: &Config, places: &Places) -> Finding {
 
 async fn poppler() -> Finding {
     const WHAT: &str = "PDF reader";
-    let version = tokio::process::Command::new("pdftotext").arg("-v").output().await;
+    let version = tokio::process::Command::new("pdftotext")
+        .arg("-v")
+        .output()
+        .await;
     match version {
         Ok(version) => {
             let text = String::from_utf8_lossy(&version.stderr);
             Finding::ok(WHAT, text.lines().next().unwrap_or("pdftotext").to_owned())
         }
-        Err(error) => Finding::bad(WHAT, format!("pdftotext: {error}"), "apt-get install poppler-utils"),
+        Err(error) => Finding::bad(
+            WHAT,
+            format!("pdftotext: {error}"),
+            "apt-get install poppler-utils",
+        ),
     }
 }
 
@@ -118,36 +146,63 @@ async fn confinement() -> Finding {
     let level = async {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let extractor = quire_ingest::sandbox::Extractor::new(program);
-        let read = extractor.extract("probe.txt", "a probe".into()).await.map_err(|error| error.to_string())?;
+        let read = extractor
+            .extract("probe.txt", "a probe".into())
+            .await
+            .map_err(|error| error.to_string())?;
         Ok::<Confinement, String>(read.confinement)
     };
     match level.await {
-        Ok(Confinement { limits: true, network: true, files: true }) => {
-            Finding::ok(WHAT, "limits, no network, own folder only")
-        }
+        Ok(Confinement {
+            limits: true,
+            network: true,
+            files: true,
+        }) => Finding::ok(WHAT, "limits, no network, own folder only"),
         Ok(level) => Finding::bad(
             WHAT,
-            format!("limits {}, network closed {}, files closed {}", level.limits, level.network, level.files),
+            format!(
+                "limits {}, network closed {}, files closed {}",
+                level.limits, level.network, level.files
+            ),
             "use a kernel of 5.13 or later with seccomp and Landlock, or accept that readers are less confined",
         ),
-        Err(error) => Finding::bad(WHAT, error, "run `quire parse --name=x < /dev/null` to see why"),
+        Err(error) => Finding::bad(
+            WHAT,
+            error,
+            "run `quire parse --name=x < /dev/null` to see why",
+        ),
     }
 }
 
 fn disk(data: &Path) -> Finding {
     const WHAT: &str = "disk";
-    let existing = data.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+    let existing = data
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
     match rustix::fs::statvfs(existing) {
         Ok(stat) => {
             let free = stat.f_bavail * stat.f_frsize;
-            let detail = format!("{:.1} GB free below {}", free as f64 / 1e9, existing.display());
+            let detail = format!(
+                "{:.1} GB free below {}",
+                free as f64 / 1e9,
+                existing.display()
+            );
             if free >= FREE_BYTES {
                 Finding::ok(WHAT, detail)
             } else {
-                Finding::bad(WHAT, detail, "free some space, or put the data elsewhere with --data")
+                Finding::bad(
+                    WHAT,
+                    detail,
+                    "free some space, or put the data elsewhere with --data",
+                )
             }
         }
-        Err(error) => Finding::bad(WHAT, format!("{}: {error}", existing.display()), "check that the path exists"),
+        Err(error) => Finding::bad(
+            WHAT,
+            format!("{}: {error}", existing.display()),
+            "check that the path exists",
+        ),
     }
 }
 
@@ -171,21 +226,37 @@ async fn database(cli: &Cli) -> Vec<Finding> {
     let node = match Node::open(cli).await {
         Ok(node) => node,
         Err(failure) => {
-            return vec![Finding::bad(WHAT, failure.message(), "follow the message; the log of a private server is in postgres/log below the data directory")];
+            return vec![Finding::bad(
+                WHAT,
+                failure.message(),
+                "follow the message; the log of a private server is in postgres/log below the data directory",
+            )];
         }
     };
-    let findings = vec![version(node.store.roles()), roles(node.store.roles()), catalog(&node).await];
+    let findings = vec![
+        version(node.store.roles()),
+        roles(node.store.roles()),
+        catalog(&node).await,
+    ];
     match node.close().await {
         Ok(()) => findings,
-        Err(failure) => {
-            findings.into_iter().chain([Finding::bad(WHAT, failure.message(), "see postgres/log below the data directory")]).collect()
-        }
+        Err(failure) => findings
+            .into_iter()
+            .chain([Finding::bad(
+                WHAT,
+                failure.message(),
+                "see postgres/log below the data directory",
+            )])
+            .collect(),
     }
 }
 
 fn version(report: &RoleReport) -> Finding {
     const WHAT: &str = "PostgreSQL version";
-    let (major, minor) = (report.server_version / 10_000, report.server_version % 10_000);
+    let (major, minor) = (
+        report.server_version / 10_000,
+        report.server_version % 10_000,
+    );
     let detail = format!("{major}.{minor}");
     if major < 15 {
         return Finding::bad(WHAT, detail, "use PostgreSQL 15 or later");
@@ -196,7 +267,9 @@ fn version(report: &RoleReport) -> Finding {
         let least = RoleReport::oldest_safe_minor(major);
         Finding::bad(
             WHAT,
-            format!("{detail} lacks fixes for leaks through row-level security (CVE-2024-10976, CVE-2025-8713)"),
+            format!(
+                "{detail} lacks fixes for leaks through row-level security (CVE-2024-10976, CVE-2025-8713)"
+            ),
             format!("upgrade to {major}.{least} or later"),
         )
     }
@@ -204,16 +277,31 @@ fn version(report: &RoleReport) -> Finding {
 
 fn roles(report: &RoleReport) -> Finding {
     // A role that could bypass row-level security would have kept the store from opening.
-    Finding::ok("database roles", format!("{} and {} can't bypass row-level security", report.app, report.worker))
+    Finding::ok(
+        "database roles",
+        format!(
+            "{} and {} can't bypass row-level security",
+            report.app, report.worker
+        ),
+    )
 }
 
 async fn catalog(node: &Node) -> Finding {
     const WHAT: &str = "tenant isolation";
     match node.store.isolation_gaps().await {
-        Ok(gaps) if gaps.is_empty() => Finding::ok(WHAT, "every relation is under forced row-level security"),
+        Ok(gaps) if gaps.is_empty() => {
+            Finding::ok(WHAT, "every relation is under forced row-level security")
+        }
         Ok(gaps) => {
-            let gaps: Vec<String> = gaps.iter().map(|gap| format!("{}: {}", gap.name, gap.why)).collect();
-            Finding::bad(WHAT, gaps.join("; "), "undo what was changed by hand, or restore the schema")
+            let gaps: Vec<String> = gaps
+                .iter()
+                .map(|gap| format!("{}: {}", gap.name, gap.why))
+                .collect();
+            Finding::bad(
+                WHAT,
+                gaps.join("; "),
+                "undo what was changed by hand, or restore the schema",
+            )
         }
         Err(error) => Finding::bad(WHAT, error.to_string(), "check that the database answers"),
     }

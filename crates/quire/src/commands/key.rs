@@ -13,13 +13,22 @@ use crate::output::Output;
 
 pub(super) async fn run(command: &KeyCommand, node: &Node, output: &Output) -> Result<(), Failure> {
     match command {
-        KeyCommand::Create { name, role: KeyKind::Admin, .. } => {
+        KeyCommand::Create {
+            name,
+            role: KeyKind::Admin,
+            ..
+        } => {
             let mut tx = node.store.system().await?;
             let (id, text) = keys::create_admin(&mut tx, name).await?;
             tx.commit().await?;
             new_key(output, id, "admin", &text)
         }
-        KeyCommand::Create { tenant: arg, name, role, notebook } => {
+        KeyCommand::Create {
+            tenant: arg,
+            name,
+            role,
+            notebook,
+        } => {
             let tenant = tenant(&node.store, arg).await?;
             let notebook = match notebook {
                 Some(notebook) => {
@@ -36,7 +45,9 @@ pub(super) async fn run(command: &KeyCommand, node: &Node, output: &Output) -> R
                 KeyKind::Tenant | KeyKind::Admin => KeyRole::Tenant,
             };
             if role == KeyRole::Tenant && notebook.is_some() {
-                return Err(Failure::invalid("a tenant key reaches every notebook: use --role notebook, or leave --notebook out"));
+                return Err(Failure::invalid(
+                    "a tenant key reaches every notebook: use --role notebook, or leave --notebook out",
+                ));
             }
             let mut tx = node.store.system().await?;
             let (key, text) = keys::create(&mut tx, tenant.id, role, notebook, name).await?;
@@ -52,7 +63,9 @@ pub(super) async fn run(command: &KeyCommand, node: &Node, output: &Output) -> R
         }
         KeyCommand::Revoke { tenant: arg, key } => {
             let tenant = tenant(&node.store, arg).await?;
-            let key: KeyId = key.parse().map_err(|error| Failure::invalid(format!("{error}")))?;
+            let key: KeyId = key
+                .parse()
+                .map_err(|error| Failure::invalid(format!("{error}")))?;
             let mut tx = node.store.system().await?;
             let key = keys::revoke(&mut tx, tenant.id, key).await?;
             tx.commit().await?;
@@ -86,8 +99,17 @@ fn show(output: &Output, keys: &[ApiKey]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = keys
         .iter()
         .map(|key| {
-            let state = if key.revoked_at.is_some() { "revoked" } else { "valid" };
-            vec![key.name.clone(), key.role.to_string(), state.to_owned(), key.id.to_string()]
+            let state = if key.revoked_at.is_some() {
+                "revoked"
+            } else {
+                "valid"
+            };
+            vec![
+                key.name.clone(),
+                key.role.to_string(),
+                state.to_owned(),
+                key.id.to_string(),
+            ]
         })
         .collect();
     output.table(&["name", "role", "state", "id"], &rows);

@@ -19,8 +19,20 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
         SearchMode::Lexical => Mode::Lexical,
         SearchMode::Dense => Mode::Dense,
     };
-    let filter = Filter { notebooks, ..Filter::default() };
-    let hits = services.asker.search(placement, &args.query, filter, usize::from(args.limit), mode).await?;
+    let filter = Filter {
+        notebooks,
+        ..Filter::default()
+    };
+    let hits = services
+        .asker
+        .search(
+            placement,
+            &args.query,
+            filter,
+            usize::from(args.limit),
+            mode,
+        )
+        .await?;
     if output.is_json() {
         let hits: Vec<_> = hits
             .iter()
@@ -36,8 +48,16 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
         return output.json(&json!({ "hits": hits }));
     }
     for (rank, hit) in (1..).zip(&hits) {
-        let page = hit.passage.place.page.map(|page| format!(", page {page}")).unwrap_or_default();
-        output.line(format!("{rank}. {}{page}  ({:.3})", hit.passage.source_name, hit.scores.fused));
+        let page = hit
+            .passage
+            .place
+            .page
+            .map(|page| format!(", page {page}"))
+            .unwrap_or_default();
+        output.line(format!(
+            "{rank}. {}{page}  ({:.3})",
+            hit.passage.source_name, hit.scores.fused
+        ));
         for line in hit.passage.body.lines() {
             output.line(format!("   {line}"));
         }

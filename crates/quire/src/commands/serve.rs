@@ -66,10 +66,15 @@ pub(super) async fn http(
         asker: services.asker.clone(),
         search: services.search.clone(),
         metrics: Arc::new(Metrics::default()),
-        limits: Limits { json_bytes: limits.json_bytes, file_bytes: limits.file_bytes },
+        limits: Limits {
+            json_bytes: limits.json_bytes,
+            file_bytes: limits.file_bytes,
+        },
     });
     if let Ok(address) = listener.local_addr() {
-        output.note(format!("serving http://{address} (documentation at http://{address}/docs); Ctrl-C stops"));
+        output.note(format!(
+            "serving http://{address} (documentation at http://{address}/docs); Ctrl-C stops"
+        ));
     }
     quire_server::serve(listener, app, stop.clone())
         .await
@@ -77,5 +82,7 @@ pub(super) async fn http(
 }
 
 pub(super) async fn finished(worker: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
-    worker.await.map_err(|_| Failure::internal("the worker panicked; its tasks will be taken over"))
+    worker
+        .await
+        .map_err(|_| Failure::internal("the worker panicked; its tasks will be taken over"))
 }

@@ -3,9 +3,9 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use quire_store::PageRequest;
 use quire_store::passages::{self, Passage};
 use quire_store::sources::{self, Source};
-use quire_store::PageRequest;
 use quire_types::SourceId;
 
 use super::{add, tenant};
@@ -14,13 +14,26 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
 
-pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &SourceCommand,
+    node: &Node,
+    output: &Output,
+) -> Result<(), Failure> {
     match command {
-        SourceCommand::List { tenant: arg, notebook } => {
-            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+        SourceCommand::List {
+            tenant: arg,
+            notebook,
+        } => {
+            let mut tx = node
+                .store
+                .tenant(tenant(&node.store, arg).await?.placement())
+                .await?;
             let notebook = super::notebook(&mut tx, notebook).await?;
             let mut all = Vec::new();
-            let mut request = PageRequest { after: None, limit: PageRequest::MAX };
+            let mut request = PageRequest {
+                after: None,
+                limit: PageRequest::MAX,
+            };
             loop {
                 let page = sources::list(&mut tx, notebook.id, request).await?;
                 request.after = page.items.last().map(|source| source.id.uuid());
@@ -32,17 +45,32 @@ pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -
             tx.commit().await?;
             show(output, &all)
         }
-        SourceCommand::Show { tenant: arg, source } => {
-            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+        SourceCommand::Show {
+            tenant: arg,
+            source,
+        } => {
+            let mut tx = node
+                .store
+                .tenant(tenant(&node.store, arg).await?.placement())
+                .await?;
             let source = sources::get(&mut tx, id(source)?).await?;
             tx.commit().await?;
             show(output, &[source])
         }
-        SourceCommand::Passages { tenant: arg, source } => {
-            let mut tx = node.store.tenant(tenant(&node.store, arg).await?.placement()).await?;
+        SourceCommand::Passages {
+            tenant: arg,
+            source,
+        } => {
+            let mut tx = node
+                .store
+                .tenant(tenant(&node.store, arg).await?.placement())
+                .await?;
             let id = id(source)?;
             let mut all = Vec::new();
-            let mut request = PageRequest { after: None, limit: PageRequest::MAX };
+            let mut request = PageRequest {
+                after: None,
+                limit: PageRequest::MAX,
+            };
             loop {
                 let page = passages::of_source(&mut tx, id, request).await?;
                 request.after = page.items.last().map(|passage| passage.id.uuid());
@@ -54,7 +82,10 @@ pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -
             tx.commit().await?;
             show_passages(output, &all)
         }
-        SourceCommand::Retry { tenant: arg, source } => {
+        SourceCommand::Retry {
+            tenant: arg,
+            source,
+        } => {
             let placement = tenant(&node.store, arg).await?.placement();
             let services = node.services().await?;
             let source = services.ingest.retry(placement, id(source)?).await?;
@@ -66,10 +97,16 @@ pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -
             drop(worker.await);
             show(output, &finished?)
         }
-        SourceCommand::Delete { tenant: arg, source } => {
+        SourceCommand::Delete {
+            tenant: arg,
+            source,
+        } => {
             let placement = tenant(&node.store, arg).await?.placement();
             let services = node.services().await?;
-            services.ingest.delete_source(placement, id(source)?).await?;
+            services
+                .ingest
+                .delete_source(placement, id(source)?)
+                .await?;
             output.note(format!("deleted {source}"));
             Ok(())
         }
@@ -77,7 +114,8 @@ pub(super) async fn run(command: &SourceCommand, node: &Node, output: &Output) -
 }
 
 fn id(text: &str) -> Result<SourceId, Failure> {
-    text.parse().map_err(|error| Failure::invalid(format!("{error}")))
+    text.parse()
+        .map_err(|error| Failure::invalid(format!("{error}")))
 }
 
 fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
@@ -99,7 +137,10 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = sources
         .iter()
         .map(|source| {
-            let media = source.media_type.map(|media| media.to_string()).unwrap_or_default();
+            let media = source
+                .media_type
+                .map(|media| media.to_string())
+                .unwrap_or_default();
             vec![
                 source.name.clone(),
                 media,
@@ -110,7 +151,10 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
             ]
         })
         .collect();
-    output.table(&["name", "type", "state", "passages", "id", "reason"], &rows);
+    output.table(
+        &["name", "type", "state", "passages", "id", "reason"],
+        &rows,
+    );
     Ok(())
 }
 
@@ -128,7 +172,11 @@ fn show_passages(output: &Output, passages: &[Passage]) -> Result<(), Failure> {
         return output.json(&json!({ "passages": passages }));
     }
     for passage in passages {
-        let page = passage.place.page.map(|page| format!(", page {page}")).unwrap_or_default();
+        let page = passage
+            .place
+            .page
+            .map(|page| format!(", page {page}"))
+            .unwrap_or_default();
         output.line(format!("#{}{page}  {}", passage.ordinal, passage.context));
         output.line(format!("{}\n", passage.body));
     }

@@ -11,14 +11,20 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
 
-pub(super) async fn run(command: &TenantCommand, node: &Node, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &TenantCommand,
+    node: &Node,
+    output: &Output,
+) -> Result<(), Failure> {
     let mut tx = node.store.system().await?;
     match command {
         TenantCommand::Create { slug, name } => {
             let tenant = tenants::create(&mut tx, slug, name.as_deref().unwrap_or(slug)).await?;
             tx.commit().await?;
             show(output, &[tenant])?;
-            output.note(format!("next: quire add --tenant {slug} --notebook <name> <files>"));
+            output.note(format!(
+                "next: quire add --tenant {slug} --notebook <name> <files>"
+            ));
         }
         TenantCommand::List => {
             let tenants = all(&mut tx).await?;
@@ -33,7 +39,10 @@ pub(super) async fn run(command: &TenantCommand, node: &Node, output: &Output) -
 
 async fn all(tx: &mut SystemTx) -> Result<Vec<Tenant>, Failure> {
     let mut all = Vec::new();
-    let mut request = PageRequest { after: None, limit: PageRequest::MAX };
+    let mut request = PageRequest {
+        after: None,
+        limit: PageRequest::MAX,
+    };
     loop {
         let page = tenants::list(tx, request).await?;
         request.after = page.items.last().map(|tenant| tenant.id.uuid());
@@ -44,7 +53,12 @@ async fn all(tx: &mut SystemTx) -> Result<Vec<Tenant>, Failure> {
     }
 }
 
-async fn set(mut tx: SystemTx, slug: &str, state: TenantState, output: &Output) -> Result<(), Failure> {
+async fn set(
+    mut tx: SystemTx,
+    slug: &str,
+    state: TenantState,
+    output: &Output,
+) -> Result<(), Failure> {
     let tenant = tenants::by_slug(&mut tx, slug).await?;
     let tenant = tenants::set_state(&mut tx, tenant.id, state).await?;
     tx.commit().await?;
@@ -67,7 +81,13 @@ fn show(output: &Output, tenants: &[Tenant]) -> Result<(), Failure> {
     let rows: Vec<Vec<String>> = tenants
         .iter()
         .map(|tenant| {
-            vec![tenant.slug.clone(), tenant.name.clone(), tenant.plan.clone(), tenant.state.to_string(), tenant.id.to_string()]
+            vec![
+                tenant.slug.clone(),
+                tenant.name.clone(),
+                tenant.plan.clone(),
+                tenant.state.to_string(),
+                tenant.id.to_string(),
+            ]
         })
         .collect();
     output.table(&["slug", "name", "plan", "state", "id"], &rows);

@@ -13,12 +13,21 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
 
-pub(super) async fn run(args: &UpArgs, node: &Node, output: &Output, stop: &CancellationToken) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: &UpArgs,
+    node: &Node,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     output.note(format!("data directory: {}", node.data.display()));
     let services = node.services().await?;
     // Listening first: a port that is taken is better known before the demonstration than after it.
     let address = args.listen.unwrap_or(node.config.server.listen);
-    let listener = if args.once { None } else { Some(listen(address).await?) };
+    let listener = if args.once {
+        None
+    } else {
+        Some(listen(address).await?)
+    };
     let worker = node.work(&services, stop.clone());
 
     let result = async {
@@ -51,5 +60,6 @@ async fn first_admin_key(node: &Node, output: &Output) -> Result<(), Failure> {
     tx.commit().await?;
     output.note("the operator's key (makes tenants and their keys; not shown again):");
     output.note(format!("  {}", text.expose()));
-    fs::write(&marker, "").map_err(|error| Failure::internal(format!("{}: {error}", marker.display())))
+    fs::write(&marker, "")
+        .map_err(|error| Failure::internal(format!("{}: {error}", marker.display())))
 }

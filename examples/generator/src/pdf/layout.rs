@@ -128,7 +128,9 @@ impl Setter {
     fn paragraph(&mut self, spans: &[Span], indent: f64, mark: Option<&str>) {
         let mut first = mark;
         let mut here = String::new();
-        for line in wrap(&split(spans), BODY, WIDTH - indent) {
+        let lines = wrap(&split(spans), BODY, WIDTH - indent);
+        self.keep_together(&lines);
+        for line in lines {
             if self.y - BODY * LEADING < BOTTOM {
                 self.page.text.push(std::mem::take(&mut here));
                 self.turn();
@@ -152,6 +154,15 @@ impl Setter {
         }
         self.page.text.push(here);
         self.y -= if mark.is_some() { 2.5 } else { 6.0 };
+    }
+
+    /// Turns the page rather than leave a single line of a paragraph on either side of it.
+    fn keep_together(&mut self, lines: &[Vec<Word>]) {
+        let room = ((self.y - BOTTOM) / (BODY * LEADING)).floor();
+        let left_over = count(lines) - room;
+        if left_over > 0.0 && (room < 2.0 || left_over < 2.0) {
+            self.turn();
+        }
     }
 
     fn table(&mut self, table: &Table) {
