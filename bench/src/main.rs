@@ -1,1 +1,109 @@
-fn main() {}
+//! Measurements of quire that anybody can repeat: one suite per question, numbers on standard output.
+//!
+//! A suite prints the machine, the versions and its command line, then a table, and ends with one line
+//! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
+
+mod failure;
+mod first_run;
+mod report;
+mod retrieval;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use failure::Failure;
+
+#[derive(Parser)]
+#[command(name = "quire-bench", version, about = "Measures quire.")]
+struct Cli {
+    #[command(subcommand)]
+    suite: Option<Suite>,
+}
+
+#[derive(Subcommand)]
+enum Suite {
+    /// How good search is: Cranfield (nDCG@10, recall@100) and span recall of passages.
+    Retrieval(retrieval::Options),
+    /// The first minutes: time to an answer, memory, latency, right answers, speed of adding.
+    FirstRun(first_run::Options),
+}
+
+/// Where the evaluation data is.
+#[derive(Args)]
+struct Data {
+    /// The folder with the evaluation data.
+    #[arg(long, default_value = "../shared/data", value_name = "DIR")]
+    data: PathBuf,
+}
+
+/// Where the program under test is.
+#[derive(Args)]
+struct Program {
+    /// The quire program [default: the one beside quire-bench].
+    #[arg(long, value_name = "FILE")]
+    quire: Option<PathBuf>,
+}
+
+impl Program {
+    fn path(&self) -> Result<PathBuf, Failure> {
+        let path = match &self.quire {
+            Some(path) => path.clone(),
+            None => {
+                let own = std::env::current_exe()
+                    .map_err(|error| Failure::failed(format!("can't find my own file: {error}")))?;
+                own.with_file_name("quire")
+            }
+        };
+        if path.is_file() {
+            return std::path::absolute(&path)
+                .map_err(|error| Failure::failed(format!("{}: {error}", path.display())));
+        }
+        Err(Failure::Missing(format!(
+            "{} is not there: build it with `cargo build --release -p quire`, or name it with --quire",
+            path.display()
+        )))
+    }
+}
+
+fn main() -> ExitCode {
+    let Some(suite) = Cli::parse().suite else {
+        list();
+        return ExitCode::SUCCESS;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let ran = match runtime {
+        Ok(runtime) => runtime.block_on(run(&suite)),
+        Err(error) => Err(Failure::failed(format!("can't start threads: {error}"))),
+    };
+    match ran {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report::complain(&failure);
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(suite: &Suite) -> Result<(), Failure> {
+    match suite {
+        Suite::Retrieval(options) => Box::pin(retrieval::run(options)).await,
+        Suite::FirstRun(options) => Box::pin(first_run::run(options)).await,
+    }
+}
+
+fn list() {
+    report::line("suites:");
+    for command in <Cli as clap::CommandFactory>::command().get_subcommands() {
+        let about = command.get_about().map(ToString::to_string);
+        report::line(format!(
+            "  {:10} {}",
+            command.get_name(),
+            about.unwrap_or_default()
+        ));
+    }
+    report::line("run one with: quire-bench <suite>, or make bench SUITE=<suite>");
+}

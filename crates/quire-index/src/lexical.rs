@@ -3,6 +3,7 @@
 //! A writer with its thread lives only while rows are added. Removed rows stay in the index until the
 //! view is rebuilt; the mask keeps them out of the result.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tantivy::collector::{FilterCollector, TopDocs};
@@ -64,8 +65,8 @@ impl Lexical {
         for (row, context, body) in rows {
             let mut document = TantivyDocument::default();
             document.add_u64(self.row, row);
-            document.add_text(self.text, context);
-            document.add_text(self.text, body);
+            document.add_text(self.text, plain_numbers(context));
+            document.add_text(self.text, plain_numbers(body));
             writer.add_document(document)?;
         }
         writer.commit()?;
@@ -141,13 +142,40 @@ impl Lexical {
 
 /// The terms of a text as the index sees them, in order: lower case, stemmed, without stop words.
 pub fn terms(text: &str) -> Vec<String> {
+    let text = plain_numbers(text);
     let mut analyzer = analyzer();
-    let mut tokens = analyzer.token_stream(text);
+    let mut tokens = analyzer.token_stream(&text);
     let mut terms = Vec::new();
     while let Some(token) = tokens.next() {
         terms.push(token.text.clone());
     }
     terms
+}
+
+/// Numbers without leading zeros, so that "change order 1" finds "Change Order 01". Digits after a point
+/// or inside a longer code stay as they are.
+fn plain_numbers(text: &str) -> Cow<'_, str> {
+    let mut plain = String::new();
+    let mut kept = 0;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        if c == '0' && !before.is_alphanumeric() && !matches!(before, '.' | ',') {
+            let rest = &text[at..];
+            let zeros = rest.len() - rest.trim_start_matches('0').len();
+            let number = rest[zeros..].bytes().take_while(u8::is_ascii_digit).count();
+            let ends = rest[zeros + number..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+            if number > 0 && ends && at >= kept {
+                plain.push_str(&text[kept..at]);
+                kept = at + zeros;
+            }
+        }
+        before = c;
+    }
+    if kept == 0 {
+        return Cow::Borrowed(text);
+    }
+    plain.push_str(&text[kept..]);
+    Cow::Owned(plain)
 }
 
 /// A pasted page must not become a query of thousands of terms.
@@ -173,4 +201,27 @@ fn searcher(index: &Index) -> Result<Searcher, Error> {
         .reload_policy(ReloadPolicy::Manual)
         .try_into()?;
     Ok(reader.searcher())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leading_zeros_do_not_hide_a_number() {
+        for (given, expected) in [
+            ("Change Order 01", "Change Order 1"),
+            ("RFI-007, 0.05 and 1.05", "RFI-7, 0.05 and 1.05"),
+            ("000", "000"),
+            ("A007 007A 10", "A007 007A 10"),
+            ("", ""),
+        ] {
+            assert_eq!(plain_numbers(given), expected);
+        }
+    }
+
+    #[test]
+    fn terms_are_stemmed_and_without_stop_words() {
+        assert_eq!(terms("The Trusses were SET on 03 May"), ["truss", "set", "3", "may"]);
+    }
 }

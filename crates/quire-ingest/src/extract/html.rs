@@ -229,7 +229,7 @@ impl Walker<'_, '_> {
             "table" => {
                 if let Some(Some(table)) = self.tables.pop() {
                     self.text.clear();
-                    table.write(self.builder)?;
+                    table.write(None, self.builder)?;
                 } else {
                     self.flush()?;
                 }

@@ -133,7 +133,7 @@ impl Reader<'_> {
             }
             TagEnd::Table => {
                 if let Some(table) = self.table.take() {
-                    table.write(&mut self.builder)?;
+                    table.write(None, &mut self.builder)?;
                 }
             }
             TagEnd::List(_) => {

@@ -4,6 +4,7 @@
 //! keeps the reading order of columns. It is C++ on hostile bytes, so it inherits the limits and the
 //! confinement of the child process that starts it.
 
+mod columns;
 mod headings;
 mod layout;
 mod tool;
@@ -42,7 +43,8 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
         return Err(ExtractError::too_large("pages", limits.max_pages.into()));
     }
 
-    // Plain mode follows the reading order; `-layout` would put columns side by side and cut sentences.
+    // Plain mode follows the reading order; `-layout` would put columns side by side and cut sentences, but
+    // it shows where tables are.
     let most_bytes = limits.max_text_chars.saturating_mul(4);
     let text = tool::run(
         "pdftotext",
@@ -59,12 +61,22 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
             limits.max_text_chars,
         ));
     }
+    let laid_out = tool::run(
+        "pdftotext",
+        &["-enc", "UTF-8", "-eol", "unix", "-layout"],
+        file.path(),
+        most_bytes,
+    )?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
         builder.title(title);
     }
     builder.pages(pages);
-    layout::write(&String::from_utf8_lossy(&text.stdout), &mut builder)?;
+    layout::write(
+        &String::from_utf8_lossy(&text.stdout),
+        &String::from_utf8_lossy(&laid_out.stdout),
+        &mut builder,
+    )?;
     builder.finish().map_err(|error| match error {
         ExtractError::NoText => ExtractError::Scanned,
         other => other,

@@ -74,7 +74,11 @@ impl Table {
         cells.map(String::as_str).collect::<Vec<_>>().join("; ")
     }
 
-    pub(super) fn write(self, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+    pub(super) fn write(
+        self,
+        page: Option<u32>,
+        builder: &mut Builder<'_>,
+    ) -> Result<(), ExtractError> {
         let has_header = match self.header {
             Header::First => true,
             Header::None => false,
@@ -86,7 +90,7 @@ impl Table {
             header = rows.next().unwrap_or_default();
         }
         for row in rows {
-            builder.push(BlockKind::TableRow, &line(&header, &row), None)?;
+            builder.push(BlockKind::TableRow, &line(&header, &row), page)?;
         }
         Ok(())
     }

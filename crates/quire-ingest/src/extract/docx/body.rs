@@ -175,7 +175,7 @@ impl Body<'_, '_> {
                 match self.tables.last_mut() {
                     Some(outer) => outer.append(&done.table.flatten()),
                     None if done.table.is_empty() => {}
-                    None => done.table.write(self.builder)?,
+                    None => done.table.write(None, self.builder)?,
                 }
             }
             _ => {}

@@ -24,6 +24,7 @@ pub(super) fn look(line: &str) -> Look {
         || words > MOST_WORDS
         || ends_a_sentence(line)
         || has_leader(line)
+        || goes_on_after_a_stop(line)
     {
         return Look::Text;
     }
@@ -54,6 +55,20 @@ pub(super) fn look(line: &str) -> Look {
 
 fn ends_a_sentence(line: &str) -> bool {
     line.ends_with(['.', ',', ';', ':', '!', '-', '–', '…', ')']) && !line.ends_with("etc.)")
+}
+
+/// "2.1 Commencement. The date of" is the first line of a clause. The stop that belongs to the number
+/// of "Article 1. The work" follows no word.
+fn goes_on_after_a_stop(line: &str) -> bool {
+    line.match_indices(". ").any(|(at, _)| {
+        let word = line[..at].rsplit(' ').next().unwrap_or_default();
+        word.chars().filter(|c| c.is_lowercase()).count() > 2
+    })
+}
+
+/// Whether the line begins a numbered clause: "2.1 Commencement. The date of".
+pub(super) fn is_clause(line: &str) -> bool {
+    numbered(line).is_some_and(|level| level > 1)
 }
 
 /// "Naming . . . . . 3" belongs to a table of contents.
@@ -116,6 +131,11 @@ mod tests {
             ("12.5 million people", Look::Text),
             ("2024 was a good year", Look::Text),
             ("The buyer pays within 30 days.", Look::Text),
+            ("Article 1. The work", Look::Numbered(1)),
+            ("4.2 St. Mary's wing", Look::Numbered(2)),
+            ("2.1 Commencement. The date of commencement is", Look::Text),
+            ("3. Fees. The tenant pays", Look::Text),
+            ("PART B. Terms", Look::Numbered(1)),
             ("and so it went", Look::Text),
             ("someone@example.org", Look::Text),
             ("42", Look::Text),

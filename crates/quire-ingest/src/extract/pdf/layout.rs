@@ -1,12 +1,14 @@
 //! From poppler's lines to paragraphs: page headers dropped, wrapped lines joined, items and headings
-//! told from text. Tables stay lines, because their columns are gone by now.
+//! told from text, tables put where their cells were.
 
 use std::collections::{HashMap, HashSet};
 
 use super::super::builder::Builder;
 use super::super::document::BlockKind;
 use super::super::error::ExtractError;
-use super::headings::{Look, look};
+use super::super::table::{Header, Table};
+use super::columns::{self, Found};
+use super::headings::{Look, is_clause, look};
 
 /// Lines at the top and at the bottom of a page that may repeat on every page.
 const EDGE_LINES: usize = 2;
@@ -14,19 +16,47 @@ const BULLETS: &[char] = &[
     '•', '◦', '▪', '‣', '·', '∙', '●', '○', '■', '–', '—', '-', '*', '\u{f0b7}', '➢',
 ];
 
-pub(super) fn write(text: &str, builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+/// Writes the text in reading order, with the tables that the laid-out text of the same pages shows.
+pub(super) fn write(
+    text: &str,
+    laid_out: &str,
+    builder: &mut Builder<'_>,
+) -> Result<(), ExtractError> {
     let mut pages: Vec<Vec<&str>> = text
         .split('\u{c}')
         .map(|page| page.lines().map(str::trim).collect())
         .collect();
+    let laid_out = laid_out.split('\u{c}').chain(std::iter::repeat(""));
+    let tables: Vec<Vec<Found>> = pages
+        .iter()
+        .zip(laid_out)
+        .map(|(lines, laid_out)| columns::find(laid_out, lines))
+        .collect();
     drop_repeated_edges(&mut pages);
     drop_running_headings(&mut pages);
-    for (index, lines) in pages.iter().enumerate() {
+    let is_blank = |lines: &[&str]| lines.iter().all(|line| line.is_empty());
+    // A table that reaches the end of a page, for the one that goes on with it.
+    let mut before: Option<&Found> = None;
+    for (index, (lines, tables)) in pages.iter().zip(&tables).enumerate() {
         let page = Page {
             number: u32::try_from(index + 1).ok(),
             width: usual_width(lines),
         };
-        page.write(lines, builder)?;
+        let mut from = 0;
+        for table in tables {
+            let above = &lines[from..table.lines.start];
+            let chars = table.rows.iter().flatten().map(String::len).sum();
+            page.write(above, chars, builder)?;
+            let goes_on = before.filter(|before| {
+                from == 0 && is_blank(above) && table.continues(before)
+            });
+            page.table(goes_on.and_then(|before| before.rows.first()), &table.rows, builder)?;
+            from = table.lines.end;
+        }
+        page.write(&lines[from..], 0, builder)?;
+        if !is_blank(lines) || !tables.is_empty() {
+            before = tables.last().filter(|_| is_blank(&lines[from..]));
+        }
     }
     Ok(())
 }
@@ -38,7 +68,13 @@ struct Page {
 }
 
 impl Page {
-    fn write(&self, lines: &[&str], builder: &mut Builder<'_>) -> Result<(), ExtractError> {
+    /// Writes running text, below which stand so many characters of a table.
+    fn write(
+        &self,
+        lines: &[&str],
+        table_chars: usize,
+        builder: &mut Builder<'_>,
+    ) -> Result<(), ExtractError> {
         let groups: Vec<&[&str]> = lines
             .split(|line| line.is_empty())
             .filter(|group| !group.is_empty())
@@ -50,10 +86,28 @@ impl Page {
             }
             let next_chars = groups
                 .get(at + 1)
-                .map_or(0, |next| next.iter().map(|line| line.len()).sum());
+                .map_or(table_chars, |next| next.iter().map(|line| line.len()).sum());
             self.group(group, next_chars, &mut paragraph, builder)?;
         }
         paragraph.flush(self, builder)
+    }
+
+    /// Writes the rows of a table, which may have its header on the page before.
+    fn table(
+        &self,
+        header: Option<&Vec<String>>,
+        rows: &[Vec<String>],
+        builder: &mut Builder<'_>,
+    ) -> Result<(), ExtractError> {
+        let mut table = match header {
+            Some(_) => Table::with_header(Header::First),
+            None => Table::default(),
+        };
+        for row in header.into_iter().chain(rows) {
+            table.row();
+            row.iter().for_each(|cell| table.cell(cell));
+        }
+        table.write(self.number, builder)
     }
 
     /// Adds lines that stand together. They may start with headings and hold several paragraphs.
@@ -66,7 +120,9 @@ impl Page {
     ) -> Result<(), ExtractError> {
         for (at, line) in lines.iter().enumerate() {
             let before = at.checked_sub(1).map(|before| lines[before]);
-            let starts = before.is_none_or(|before| self.ends_paragraph(before, line));
+            let starts = before.is_none_or(|before| {
+                self.ends_paragraph(before, line) || ends_sentence(before) && is_clause(line)
+            });
             if is_bullet(line) {
                 // A bullet in a column of its own arrives as a line of its own.
                 paragraph.flush(self, builder)?;
@@ -78,9 +134,13 @@ impl Page {
             let stands_alone = lines.len() == 1 && next_chars >= 80;
             let level = match look(line) {
                 _ if paragraph.bullet || !paragraph.text.is_empty() && !starts => None,
-                // A second number of the same depth right below makes it a list.
+                // A second number of the same depth right below makes it a list, and text that runs on
+                // from a full line makes it the first line of a clause.
                 Look::Numbered(level)
-                    if starts && follows.is_none_or(|next| look(next) != look(line)) =>
+                    if starts
+                        && follows.is_none_or(|next| {
+                            look(next) != look(line) && !self.runs_on(line, next)
+                        }) =>
                 {
                     Some(level)
                 }
@@ -115,6 +175,11 @@ impl Page {
             }
         }
         Ok(())
+    }
+
+    /// Whether the line below belongs to the same sentence, as far as width and case tell.
+    fn runs_on(&self, line: &str, next: &str) -> bool {
+        line.chars().count() * 10 >= self.width * 8 || next.starts_with(char::is_lowercase)
     }
 
     /// A line that stops well before the margin at the end of a sentence is the last of its paragraph,

@@ -1,0 +1,126 @@
+//! Suite `retrieval`: how good quire's own ingest and search are on two public collections.
+//!
+//! Nothing is reimplemented here but the measures: files go through [`engine`], which is quire without
+//! HTTP, and questions through its search.
+
+mod chunking;
+mod cranfield;
+mod engine;
+mod lists;
+mod metrics;
+
+use clap::{Args, ValueEnum};
+use quire_ingest::passages::PassageOptions;
+use quire_postgres::Binaries;
+
+use crate::failure::Failure;
+use crate::report::{Report, line};
+use crate::{Data, Program};
+use engine::Engine;
+use lists::Ranking;
+
+#[derive(Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    data: Data,
+    #[command(flatten)]
+    program: Program,
+    /// Only one of the collections.
+    #[arg(long, value_enum)]
+    only: Option<Collection>,
+    /// Also rank by other ways to fuse the two paths.
+    #[arg(long)]
+    variants: bool,
+    /// Passages per question of the chunking collection.
+    #[arg(long, default_value_t = 5)]
+    passages: usize,
+    /// Size to aim at when cutting passages [default: quire's own].
+    #[arg(long, value_name = "CHARS")]
+    target_chars: Option<u32>,
+    /// Size that no passage exceeds [default: quire's own].
+    #[arg(long, value_name = "CHARS")]
+    max_chars: Option<u32>,
+    /// Longest sentence that is repeated at a cut [default: quire's own].
+    #[arg(long, value_name = "CHARS")]
+    overlap_chars: Option<u32>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Collection {
+    Cranfield,
+    Chunking,
+}
+
+impl Options {
+    fn wants(&self, collection: Collection) -> bool {
+        self.only.is_none_or(|only| only == collection)
+    }
+
+    fn cut(&self) -> PassageOptions {
+        let own = PassageOptions::default();
+        PassageOptions {
+            target_chars: self.target_chars.unwrap_or(own.target_chars),
+            max_chars: self.max_chars.unwrap_or(own.max_chars),
+            overlap_chars: self.overlap_chars.unwrap_or(own.overlap_chars),
+            min_chars: own.min_chars,
+        }
+    }
+
+    fn rankings(&self) -> Vec<Ranking> {
+        let variants: &[Ranking] = if self.variants {
+            &Ranking::VARIANTS
+        } else {
+            &[]
+        };
+        [&Ranking::MODES, variants].concat()
+    }
+}
+
+pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
+    let program = options.program.path()?;
+    // Read before anything is started: what is missing should be said at once.
+    let data = &options.data.data;
+    let wanted = |collection| options.wants(collection).then_some(());
+    let cranfield = wanted(Collection::Cranfield).map(|()| cranfield::read(data));
+    let chunking = wanted(Collection::Chunking).map(|()| chunking::read(data));
+    let (cranfield, chunking) = (cranfield.transpose()?, chunking.transpose()?);
+
+    let mut report = Report::begin(
+        env!("CARGO_PKG_VERSION"),
+        &Binaries::find(None)?.version.to_string(),
+    );
+    let cut = options.cut();
+    line(format!(
+        "passages: aim at {} characters, at most {}, repeat up to {}",
+        cut.target_chars, cut.max_chars, cut.overlap_chars
+    ));
+    let engine = Box::pin(Engine::open(program, cut)).await?;
+    let measured = async {
+        if let Some(collection) = &cranfield {
+            Box::pin(cranfield::measure(
+                &engine,
+                collection,
+                &options.rankings(),
+                &mut report,
+            ))
+            .await?;
+        }
+        if let Some(collection) = &chunking {
+            let rankings = options.rankings();
+            let measuring = chunking::measure(
+                &engine,
+                collection,
+                options.passages,
+                &rankings,
+                &mut report,
+            );
+            Box::pin(measuring).await?;
+        }
+        Ok(())
+    };
+    let measured: Result<(), Failure> = Box::pin(measured).await;
+    let closed = engine.close().await;
+    measured.and(closed)?;
+    report.end();
+    Ok(())
+}

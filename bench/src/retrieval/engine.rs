@@ -1,0 +1,242 @@
+//! A quire of one's own in a temporary folder: PostgreSQL, store, ingest with its worker, search.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use quire_index::{Filter, Mode, Query, Search};
+use quire_ingest::passages::PassageOptions;
+use quire_ingest::sandbox::Extractor;
+use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::{Ingest, IngestConfig};
+use quire_models::Embedder;
+use quire_postgres::Server;
+use quire_queue::{Worker, WorkerOptions};
+use quire_store::passages::{self, Passage};
+use quire_store::sources::{self, Source};
+use quire_store::{
+    Database, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
+};
+use quire_types::{NotebookId, SourceId, SourceState};
+use tempfile::TempDir;
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::lists::{Found, Lists};
+use crate::failure::Failure;
+use crate::report::note;
+
+const FILE_BYTES: u64 = 64 << 20;
+
+/// A running quire without HTTP.
+pub(super) struct Engine {
+    store: Store,
+    ingest: Ingest,
+    search: Search,
+    embedder: Embedder,
+    stop: CancellationToken,
+    worker: JoinHandle<()>,
+    server: Server,
+    _folder: TempDir,
+}
+
+impl Engine {
+    /// Starts everything; `program` reads the files in its child processes.
+    pub(super) async fn open(program: PathBuf, options: PassageOptions) -> Result<Self, Failure> {
+        let model = model_dir()?;
+        let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
+            .await
+            .map_err(Failure::doing("loading the model"))??;
+        let folder = folder()?;
+        let objects = Objects::directory(&folder.path().join("objects"))?;
+        let server = Server::open(quire_postgres::Options::new(folder.path().join("pg"))).await?;
+        let (socket, port) = (server.socket_dir(), server.port());
+        let connected = Store::connect(StoreConfig {
+            database: Database::private(&socket, port, server.admin_user(), "quire"),
+            objects,
+            connections: 16,
+            migrations: &[quire_queue::MIGRATIONS],
+        })
+        .await;
+        let store = match connected {
+            Ok(store) => store,
+            Err(error) => {
+                server.close().await?;
+                return Err(error.into());
+            }
+        };
+        let bell = Arc::new(Notify::new());
+        let ingest = Ingest::new(IngestConfig {
+            store: store.clone(),
+            embedder: embedder.clone(),
+            extractor: Extractor::new(program),
+            passages: options,
+            bell: bell.clone(),
+            file_bytes: FILE_BYTES,
+            object_grace: Duration::ZERO,
+        });
+        let stop = CancellationToken::new();
+        let worker = Worker::new(
+            store.clone(),
+            ingest.clone(),
+            bell,
+            WorkerOptions::default(),
+        )
+        .with::<ReadSource>()
+        .with::<PurgeObjects>();
+        Ok(Self {
+            search: Search::new(store.clone(), 512 << 20),
+            worker: tokio::spawn(worker.run(stop.clone())),
+            store,
+            ingest,
+            embedder,
+            stop,
+            server,
+            _folder: folder,
+        })
+    }
+
+    /// Stops everything in order.
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        self.worker
+            .await
+            .map_err(Failure::doing("stopping the worker"))?;
+        self.store.close().await;
+        Ok(self.server.close().await?)
+    }
+
+    pub(super) async fn tenant(&self, slug: &str) -> Result<Placement, Failure> {
+        let mut tx = self.store.system().await?;
+        let tenant = tenants::create(&mut tx, slug, slug).await?;
+        tx.commit().await?;
+        Ok(tenant.placement())
+    }
+
+    pub(super) async fn notebook(
+        &self,
+        placement: Placement,
+        name: &str,
+    ) -> Result<NotebookId, Failure> {
+        let mut tx = self.store.tenant(placement).await?;
+        let notebook = notebooks::create(&mut tx, name).await?;
+        tx.commit().await?;
+        Ok(notebook.id)
+    }
+
+    /// Adds a text; the same content under another name gives the id of the first.
+    pub(super) async fn add(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        name: &str,
+        text: String,
+    ) -> Result<SourceId, Failure> {
+        let bytes = stream::once(async { Ok::<_, std::io::Error>(Bytes::from(text)) }).boxed();
+        let added = self.ingest.add(placement, notebook, name, bytes).await?;
+        Ok(added.source().id)
+    }
+
+    /// Waits until every source can be found or has failed.
+    pub(super) async fn finished(
+        &self,
+        placement: Placement,
+        ids: &[SourceId],
+    ) -> Result<Vec<Source>, Failure> {
+        for round in 1.. {
+            let mut tx = self.store.tenant(placement).await?;
+            let found = sources::by_ids(&mut tx, ids).await?;
+            tx.commit().await?;
+            let is_done = |source: &&Source| {
+                matches!(source.state, SourceState::Searchable | SourceState::Failed)
+            };
+            let done = found.iter().filter(is_done).count();
+            if done == found.len() {
+                return Ok(found);
+            }
+            if round % 50 == 0 {
+                note(format!("  {done} of {} sources are read", found.len()));
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(Vec::new())
+    }
+
+    /// All passages of a source in reading order.
+    pub(super) async fn passages(
+        &self,
+        placement: Placement,
+        source: SourceId,
+    ) -> Result<Vec<Passage>, Failure> {
+        let mut all: Vec<Passage> = Vec::new();
+        let mut tx = self.store.tenant(placement).await?;
+        loop {
+            let request = PageRequest {
+                after: all.last().map(|passage| passage.id.uuid()),
+                limit: PageRequest::MAX,
+            };
+            let page = passages::of_source(&mut tx, source, request).await?;
+            all.extend(page.items);
+            if !page.more {
+                tx.commit().await?;
+                return Ok(all);
+            }
+        }
+    }
+
+    /// The best passages for a question on each path, and on both.
+    pub(super) async fn lists(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        text: &str,
+        limit: usize,
+    ) -> Result<Lists, Failure> {
+        let vector = self.embedder.embed_query(text).await?;
+        let list = async |mode: Mode| -> Result<Vec<Found>, Failure> {
+            let query = Query {
+                text: text.to_owned(),
+                vector: vector.clone(),
+                filter: Filter {
+                    notebooks: Some(vec![notebook]),
+                    ..Filter::default()
+                },
+                limit,
+                mode,
+            };
+            let hits = self.search.search(placement, query).await?;
+            Ok(hits.iter().map(Found::of).collect())
+        };
+        Ok(Lists {
+            lexical: list(Mode::Lexical).await?,
+            dense: list(Mode::Dense).await?,
+            hybrid: list(Mode::Hybrid).await?,
+        })
+    }
+}
+
+/// A folder that other users may pass through: PostgreSQL never runs as root.
+fn folder() -> Result<TempDir, Failure> {
+    let folder = tempfile::Builder::new()
+        .prefix("quire-bench-")
+        .tempdir()
+        .map_err(Failure::doing("making a temporary folder"))?;
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))
+        .map_err(Failure::doing("opening the temporary folder"))?;
+    Ok(folder)
+}
+
+/// Where `make model` puts the model.
+fn model_dir() -> Result<PathBuf, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
+    let cache = cache.or_else(home).unwrap_or_default();
+    quire_models::find_model(None, &cache)
+        .map_err(|error| Failure::Missing(format!("{error}; `make model` fetches it")))
+}
