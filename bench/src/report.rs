@@ -54,17 +54,17 @@ impl Report {
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtLeast(f64),
-    AtMost(f64),
+    /// Somebody else's figure, to compare with.
+    Reference(f64),
 }
 
 impl Target {
     fn verdict(self, value: f64) -> String {
-        let (sign, bound, reached) = match self {
-            Self::AtLeast(bound) => ("≥", bound, value >= bound),
-            Self::AtMost(bound) => ("≤", bound, value <= bound),
-        };
-        let word = if reached { "reached" } else { "missed" };
-        format!("{sign} {bound} {word}")
+        match self {
+            Self::AtLeast(bound) if value >= bound => format!("≥ {bound} reached"),
+            Self::AtLeast(bound) => format!("≥ {bound} missed"),
+            Self::Reference(figure) => format!("reference {figure}"),
+        }
     }
 }
 
@@ -86,7 +86,9 @@ pub(crate) fn table<const N: usize>(header: &[&str; N], rows: &[[String; N]]) {
     let header = header.map(str::to_owned);
     for row in std::iter::once(&header).chain(rows) {
         let cells = row.iter().zip(widths);
-        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         line(cells.join("  ").trim_end());
     }
 }

@@ -168,15 +168,22 @@ pub(super) async fn measure(
             format!("{recall100:.4}"),
         ]);
         let (name, goals) = match ranking {
-            Ranking::Lexical => ("bm25", (0.385, 0.735)),
-            Ranking::Dense => ("dense", (0.400, 0.772)),
-            Ranking::Hybrid => ("hybrid", (0.435, 0.79)),
+            Ranking::Lexical => ("bm25", [0.385, 0.735].map(Target::Reference)),
+            Ranking::Dense => ("dense", [0.400, 0.772].map(Target::Reference)),
+            Ranking::Hybrid => ("hybrid", [0.435, 0.79].map(Target::AtLeast)),
             _ => continue,
         };
-        let at_least = |bound| Some(Target::AtLeast(bound));
-        let metric = |measure: &str| format!("cranfield_{measure}_{name}");
-        report.metric(&metric("ndcg10"), ndcg10, "", at_least(goals.0));
-        report.metric(&metric("recall100"), recall100, "", at_least(goals.1));
+        for ((measure, value), goal) in [("ndcg10", ndcg10), ("recall100", recall100)]
+            .into_iter()
+            .zip(goals)
+        {
+            report.metric(
+                &format!("cranfield_{measure}_{name}"),
+                value,
+                "",
+                Some(goal),
+            );
+        }
     }
     line(format!(
         "cranfield, {} questions, a document scores as its best passage:",
@@ -204,7 +211,8 @@ mod tests {
 
     #[test]
     fn a_line_that_looks_like_a_mark_stays_text() {
-        let text = ".I 7\n.T\na title\n.A\nsomebody\n.B\n.W\nfirst\n.T\nlast\n.I 8\n.T\n.A\n.B\n.W\n";
+        let text =
+            ".I 7\n.T\na title\n.A\nsomebody\n.B\n.W\nfirst\n.T\nlast\n.I 8\n.T\n.A\n.B\n.W\n";
         let found = records(text);
         assert_eq!(found.len(), 2);
         let (id, fields) = &found[0];

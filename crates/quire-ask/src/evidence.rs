@@ -39,12 +39,11 @@ impl Candidate<'_> {
 
     /// The final score, with the cosine of sentence and question.
     pub(crate) fn score(&self, cosine: f32) -> f32 {
-        0.3 * self.coverage
+        0.2 * self.coverage
             + 0.2 * self.wide_coverage
             + 0.6 * self.hit.scores.dense
-            + 0.1 * self.passage_score
             + 0.05 * self.fit()
-            + 0.3 * cosine
+            + 0.5 * cosine
     }
 
     fn fit(&self) -> f32 {
@@ -115,7 +114,7 @@ impl Weights {
             .flat_map(|name| terms(&name))
             .collect();
         let mut seen = HashSet::new();
-        let weighted: Vec<(String, f32)> = terms(question)
+        let weighted: Vec<(String, f32)> = terms(&content_words(question))
             .into_iter()
             .filter(|term| seen.insert(term.clone()))
             .map(|term| {
@@ -149,6 +148,21 @@ impl Weights {
             .sum();
         held / self.total
     }
+}
+
+/// The question without the words that only make it a question: no answer repeats them.
+fn content_words(question: &str) -> String {
+    const FUNCTION_WORDS: [&str; 46] = [
+        "how", "much", "many", "what", "which", "who", "whom", "whose", "when", "where", "why", "do", "does",
+        "did", "can", "could", "should", "would", "may", "might", "must", "have", "has", "had", "were", "been",
+        "i", "me", "my", "we", "us", "our", "you", "your", "he", "she", "its", "them", "from", "up", "out",
+        "about", "so", "than", "any", "please",
+    ];
+    let is_content = |word: &&str| {
+        let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        !FUNCTION_WORDS.contains(&bare.as_str())
+    };
+    question.split_whitespace().filter(is_content).collect::<Vec<_>>().join(" ")
 }
 
 /// Words of the question that look like names or numbers: capitals after the first word, digits.

@@ -1,3 +1,10 @@
 //! Test doubles and fixtures: a PostgreSQL cluster for tests and wire-level provider doubles.
 
+#![expect(
+    clippy::expect_used,
+    reason = "support for tests: what can't be set up ends the test"
+)]
+
 pub mod openai;
+pub mod postgres;
+pub mod remote;

@@ -141,6 +141,8 @@ pub(crate) struct Limits {
     pub(crate) search_memory_bytes: usize,
     /// Tasks that run at once.
     pub(crate) task_seats: usize,
+    /// Seconds after which the tasks of a process that says nothing more are taken over.
+    pub(crate) task_lease_s: u64,
     /// Hours that deleted bytes are kept, so that a restored database still finds them. At least as long
     /// as point-in-time recovery reaches back.
     pub(crate) object_grace_hours: u64,
@@ -155,6 +157,7 @@ impl Default for Limits {
             answer_passages: 12,
             search_memory_bytes: 256 << 20,
             task_seats: 4,
+            task_lease_s: 30,
             object_grace_hours: 24,
         }
     }

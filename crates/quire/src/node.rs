@@ -138,6 +138,7 @@ impl Node {
     pub(crate) fn work(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
         let options = WorkerOptions {
             seats: self.config.limits.task_seats.max(1),
+            lease: Duration::from_secs(self.config.limits.task_lease_s.max(1)),
             ..WorkerOptions::default()
         };
         let worker = Worker::new(

@@ -171,6 +171,45 @@ fn word_documents_read_as_with_all_changes_accepted() {
 }
 
 #[test]
+fn clauses_of_a_pdf_keep_their_sentences_and_tables_their_rows() {
+    let pages: [&[&str]; 2] = [
+        &[
+            "Article 2. Time",
+            "2.1 Commencement. The date of commencement is June 16, 2025. No demolition may begin",
+            "before the infection control permit for the phase is posted at the barrier door.",
+            "2.2 Completion of the first phase by the contractor and of its parts by all other firms",
+            "is due in May.",
+            "2.3 Prices",
+            "Item\tPrice\tRemark",
+            "Door\t$ 120.00\tpainted on both",
+            "\t\tsides",
+            "Window\t$ 90.50",
+        ],
+        &[
+            "Gate\t$ 1,400.00\tgalvanised",
+            "Fence\t$ 700.00\tper side",
+            "",
+            "Prices hold for a year.",
+        ],
+    ];
+    let path = "[Article 2. Time › 2.3 Prices]";
+    assert_eq!(
+        listing(&read("a.pdf", &pdf(&pages))),
+        [
+            "h1@1 Article 2. Time".to_owned(),
+            format!("p@1 {} {} [Article 2. Time]", pages[0][1], pages[0][2]),
+            format!("p@1 {} {} [Article 2. Time]", pages[0][3], pages[0][4]),
+            "h2@1 2.3 Prices [Article 2. Time]".to_owned(),
+            format!("tr@1 Item: Door; Price: $ 120.00; Remark: painted on both sides {path}"),
+            format!("tr@1 Item: Window; Price: $ 90.50 {path}"),
+            format!("tr@2 Item: Gate; Price: $ 1,400.00; Remark: galvanised {path}"),
+            format!("tr@2 Item: Fence; Price: $ 700.00; Remark: per side {path}"),
+            format!("p@2 Prices hold for a year. {path}"),
+        ]
+    );
+}
+
+#[test]
 fn pdfs_become_paragraphs_with_pages() {
     let full =
         "This line of a paragraph is as long as the text area of the page allows, so it was wrap-";

@@ -7,7 +7,8 @@ use zip::write::SimpleFileOptions;
 
 pub(crate) const DOCX_MAIN: &str = "word/document.xml";
 
-/// A PDF with the given lines on each page; an empty line is a gap between paragraphs.
+/// A PDF with the given lines on each page; an empty line is a gap between paragraphs, and a tab leads to
+/// the next of three columns.
 pub(crate) fn pdf(pages: &[&[&str]]) -> Vec<u8> {
     build_pdf(pages, "")
 }
@@ -36,13 +37,18 @@ fn build_pdf(pages: &[&[&str]], trailer: &str) -> Vec<u8> {
             "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {content_at} 0 R \
              /Resources << /Font << /F1 3 0 R >> >> >>"
         ));
-        let mut content = "BT /F1 11 Tf 14 TL 72 740 Td\n".to_owned();
+        let mut content = "BT /F1 11 Tf 72 740 Td\n".to_owned();
         for line in *lines {
             let escaped = line
                 .replace('\\', "\\\\")
                 .replace('(', "\\(")
                 .replace(')', "\\)");
-            content += &format!("({escaped}) Tj T*\n");
+            for (column, cell) in escaped.split('\t').enumerate() {
+                let step = if column == 0 { 0 } else { 160 };
+                content += &format!("{step} 0 Td ({cell}) Tj ");
+            }
+            let back = escaped.matches('\t').count() * 160;
+            content += &format!("-{back} -14 Td\n");
         }
         content += "ET";
         objects.push(format!(

@@ -1,12 +1,13 @@
 //! Tables of a PDF. Reading order loses which cells stand side by side, so poppler is asked a second time
 //! for the page as it is laid out, and columns are looked for there.
 //!
-//! A table counts only where the reading-order text holds the same characters in one piece, so a wrong
-//! guess can neither lose nor add a word; everything else is left to that text.
+//! A table counts only where the reading-order text holds the same characters, so a wrong guess can
+//! neither lose nor add a word; everything else is left to that text.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
-/// A gap of so many blanks parts two cells; less may stand between words.
+/// A gap of so many blanks parts two cells.
 const GAP: usize = 3;
 /// Wider lines are drawings, and longer pages are no pages.
 const MOST_COLUMNS: usize = 400;
@@ -14,26 +15,21 @@ const MOST_LINES: usize = 1_000;
 /// Columns of running text have lines of this length, cells hardly ever.
 const PROSE_CHARS: usize = 20;
 
-/// A table and the lines of the reading-order text that it replaces.
+/// A table and the lines of the reading-order text that it replaces, in order.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
-    pub(super) lines: Range<usize>,
+    pub(super) lines: Vec<usize>,
     pub(super) rows: Vec<Vec<String>>,
-    /// Where the columns begin, in characters from the left edge.
-    starts: Vec<usize>,
 }
 
 impl Found {
-    /// Whether this goes on with a table of the page before.
+    /// Whether this, at the top of a page, goes on with a table at the end of the page before. Two
+    /// columns have no header as a rule.
     pub(super) fn continues(&self, before: &Found) -> bool {
-        self.starts.len() > 2
-            && self.starts.len() == before.starts.len()
+        let columns = |table: &Found| table.rows.first().map_or(0, Vec::len);
+        columns(self) > 2
+            && columns(self) == columns(before)
             && self.rows.first() != before.rows.first()
-            && self
-                .starts
-                .iter()
-                .zip(&before.starts)
-                .all(|(a, b)| a.abs_diff(*b) <= 2)
     }
 }
 
@@ -49,7 +45,8 @@ pub(super) fn find(laid_out: &str, lines: &[&str]) -> Vec<Found> {
     while at < drawn.len() {
         let region = &drawn[at..at + region(&drawn[at..])];
         at += region.len().max(1);
-        let from = found.last().map_or(0, |table| table.lines.end);
+        let from = found.iter().filter_map(|table| table.lines.last()).max();
+        let from = from.map_or(0, |last| last + 1);
         found.extend(table(region, lines, from));
     }
     found
@@ -87,8 +84,8 @@ fn region(lines: &[Vec<char>]) -> usize {
     end
 }
 
-/// The blank strips that part columns: blank in every line, and a wide gap in `least` lines and in half
-/// of those that have text on both sides.
+/// The blank strips that part columns: blank in every line, a wide gap in `least` lines, and nowhere a gap
+/// between words, except in the header, which may fill its columns.
 fn rivers(open: &[bool], lines: &[Vec<char>], least: usize) -> Vec<Range<usize>> {
     let mut rivers = Vec::new();
     let mut start = None;
@@ -97,11 +94,9 @@ fn rivers(open: &[bool], lines: &[Vec<char>], least: usize) -> Vec<Range<usize>>
             None if *is_open => start = Some(column),
             Some(from) if !is_open => {
                 let river = from..column;
-                let gaps = lines.iter().map(|line| gap(line, &river));
-                let (wide, all) = gaps.filter(|gap| *gap > 0).fold((0, 0), |(wide, all), gap| {
-                    (wide + usize::from(gap >= GAP), all + 1)
-                });
-                if wide >= least && wide * 2 >= all {
+                let gaps: Vec<usize> = lines.iter().map(|line| gap(line, &river)).collect();
+                let wide = gaps.iter().filter(|gap| **gap >= GAP).count();
+                if wide >= least && !gaps[1..].contains(&1) {
                     rivers.push(river);
                 }
                 start = None;
@@ -133,38 +128,54 @@ fn table(region: &[Vec<char>], lines: &[&str], from: usize) -> Option<Found> {
             .all(|line| line.get(column).is_none_or(|c| c.is_whitespace()))
     };
     let open: Vec<bool> = (0..MOST_COLUMNS).map(blank).collect();
-    let rivers = rivers(&open, region, 2);
-    let cells: Vec<Vec<String>> = region
-        .iter()
-        .filter(|line| !line.is_empty())
-        .map(|line| cells(line, &rivers))
-        .collect();
+    let mut rivers = rivers(&open, region, 2);
+    let written = || region.iter().filter(|line| !line.is_empty());
+    let mut cells: Vec<Vec<String>> = written().map(|line| cells_of(line, &rivers)).collect();
+    // A gap between the words of a header parts no columns: nothing stands below one of them.
+    let is_empty = |cells: &[Vec<String>], column: usize| {
+        cells.iter().skip(1).all(|row| row[column].is_empty())
+    };
+    while let Some(column) = (0..=rivers.len()).find(|column| is_empty(&cells, *column))
+        && !rivers.is_empty()
+    {
+        rivers.remove(column.saturating_sub(1));
+        cells = written().map(|line| cells_of(line, &rivers)).collect();
+    }
     let least_lines = if rivers.len() == 1 { 3 } else { 2 };
     if rivers.is_empty() || cells.len() < least_lines || is_list(&cells) {
         return None;
     }
-    let lines = same_text(&solid(region.iter().flatten()), lines, from)?;
-    let plain = &lines.1;
-    let column = solid(cells.iter().flat_map(|row| row[0].chars()).collect::<Vec<_>>().iter());
-    let chars: usize = cells.iter().flatten().map(|cell| cell.chars().count()).sum();
-    let is_prose = contains(plain, &column) && chars >= cells.len() * (rivers.len() + 1) * PROSE_CHARS;
+    let solid_lines: Vec<Vec<char>> = lines.iter().map(|line| solid(line.chars())).collect();
+    let lines = in_one_piece(&solid(region.iter().flatten().copied()), &solid_lines, from)
+        .or_else(|| cell_by_cell(&cells, &solid_lines, from))?;
+    let plain: Vec<char> = lines
+        .iter()
+        .flat_map(|at| &solid_lines[*at])
+        .copied()
+        .collect();
+    let column = solid(cells.iter().flat_map(|row| row[0].chars()));
+    let chars: usize = cells
+        .iter()
+        .flatten()
+        .map(|cell| cell.chars().count())
+        .sum();
+    let is_prose =
+        contains(&plain, &column) && chars >= cells.len() * (rivers.len() + 1) * PROSE_CHARS;
     let rows = rows(cells);
-    let is_whole = |cell: &String| contains(plain, &solid(cell.chars().collect::<Vec<_>>().iter()));
-    let starts = std::iter::once(0).chain(rivers.iter().map(|river| river.end));
-    (!is_prose && rows.len() > 1 && rows.iter().flatten().all(is_whole)).then(|| Found {
-        lines: lines.0,
-        rows,
-        starts: starts.collect(),
-    })
+    let is_whole = |cell: &String| contains(&plain, &solid(cell.chars()));
+    (!is_prose && rows.len() > 1 && rows.iter().flatten().all(is_whole))
+        .then_some(Found { lines, rows })
 }
 
-fn cells(line: &[char], rivers: &[Range<usize>]) -> Vec<String> {
+fn cells_of(line: &[char], rivers: &[Range<usize>]) -> Vec<String> {
     let starts = std::iter::once(0).chain(rivers.iter().map(|river| river.end));
     let ends = rivers.iter().map(|river| river.start).chain([line.len()]);
     starts
         .zip(ends)
         .map(|(start, end)| {
-            let cell: String = line[start.min(line.len())..end.min(line.len())].iter().collect();
+            let cell: String = line[start.min(line.len())..end.min(line.len())]
+                .iter()
+                .collect();
             cell.trim().to_owned()
         })
         .collect()
@@ -177,7 +188,11 @@ fn rows(cells: Vec<Vec<String>>) -> Vec<Vec<String>> {
         let is_rest = line[0].is_empty() || line[0].starts_with(char::is_lowercase);
         match rows.last_mut().filter(|_| is_rest) {
             Some(row) => {
-                for (cell, rest) in row.iter_mut().zip(line).filter(|(_, rest)| !rest.is_empty()) {
+                for (cell, rest) in row
+                    .iter_mut()
+                    .zip(line)
+                    .filter(|(_, rest)| !rest.is_empty())
+                {
                     if !cell.is_empty() {
                         cell.push(' ');
                     }
@@ -204,9 +219,8 @@ fn is_list(cells: &[Vec<String>]) -> bool {
 
 /// The characters that both readings agree on: no blanks, and no hyphens, which reading order removes at
 /// the end of a line.
-fn solid<'a>(chars: impl Iterator<Item = &'a char>) -> Vec<char> {
+fn solid(chars: impl Iterator<Item = char>) -> Vec<char> {
     chars
-        .copied()
         .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '\u{ad}' | '‐'))
         .collect()
 }
@@ -215,14 +229,13 @@ fn contains(text: &[char], part: &[char]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-/// The lines from `from` on that consist of these characters in any order, and their text.
-fn same_text(wanted: &[char], lines: &[&str], from: usize) -> Option<(Range<usize>, Vec<char>)> {
-    let mut sorted = wanted.to_vec();
-    sorted.sort_unstable();
-    let lines: Vec<Vec<char>> = lines
-        .iter()
-        .map(|line| solid(line.chars().collect::<Vec<_>>().iter()))
-        .collect();
+/// Lines from `from` on that follow each other and consist of these characters, in any order.
+fn in_one_piece(wanted: &[char], lines: &[Vec<char>], from: usize) -> Option<Vec<usize>> {
+    let sorted = |mut text: Vec<char>| {
+        text.sort_unstable();
+        text
+    };
+    let wanted = sorted(wanted.to_vec());
     (from..lines.len())
         .filter(|start| !lines[*start].is_empty())
         .find_map(|start| {
@@ -231,12 +244,33 @@ fn same_text(wanted: &[char], lines: &[&str], from: usize) -> Option<(Range<usiz
                 chars += line.len();
                 chars >= wanted.len()
             })?;
-            let range = start..start + end + 1;
-            let text = lines[range.clone()].concat();
-            let mut same = text.clone();
-            same.sort_unstable();
-            (same == sorted).then_some((range, text))
+            let same =
+                chars == wanted.len() && sorted(lines[start..=start + end].concat()) == wanted;
+            same.then(|| (start..=start + end).collect())
         })
+}
+
+/// Lines from `from` on that are the cells of these rows, with at most as many others in between: below a
+/// column, poppler goes on with the text that follows the table.
+fn cell_by_cell(rows: &[Vec<String>], lines: &[Vec<char>], from: usize) -> Option<Vec<usize>> {
+    let mut wanted: HashMap<Vec<char>, usize> = HashMap::new();
+    for cell in rows.iter().flatten().filter(|cell| !cell.is_empty()) {
+        *wanted.entry(solid(cell.chars())).or_default() += 1;
+    }
+    let all: usize = wanted.values().sum();
+    let first = (from..lines.len()).find(|at| wanted.contains_key(&lines[*at]))?;
+    let written = (first..lines.len()).filter(|at| !lines[*at].is_empty());
+    let taken: Vec<usize> = written
+        .take(all * 2)
+        .filter(|at| match wanted.get_mut(&lines[*at]) {
+            Some(left) if *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        })
+        .collect();
+    (taken.len() == all).then_some(taken)
 }
 
 #[cfg(test)]

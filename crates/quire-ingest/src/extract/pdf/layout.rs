@@ -32,9 +32,16 @@ pub(super) fn write(
         .zip(laid_out)
         .map(|(lines, laid_out)| columns::find(laid_out, lines))
         .collect();
+    for (lines, tables) in pages.iter_mut().zip(&tables) {
+        for at in tables.iter().flat_map(|table| &table.lines) {
+            lines[*at] = "";
+        }
+    }
     drop_repeated_edges(&mut pages);
     drop_running_headings(&mut pages);
     let is_blank = |lines: &[&str]| lines.iter().all(|line| line.is_empty());
+    // A letterhead in columns comes back on every page.
+    let mut seen: HashSet<&[Vec<String>]> = HashSet::new();
     // A table that reaches the end of a page, for the one that goes on with it.
     let mut before: Option<&Found> = None;
     for (index, (lines, tables)) in pages.iter().zip(&tables).enumerate() {
@@ -43,15 +50,18 @@ pub(super) fn write(
             width: usual_width(lines),
         };
         let mut from = 0;
-        for table in tables {
-            let above = &lines[from..table.lines.start];
+        for table in tables.iter().filter(|table| seen.insert(&table.rows)) {
+            let at = table.lines.first().copied().unwrap_or(from);
             let chars = table.rows.iter().flatten().map(String::len).sum();
-            page.write(above, chars, builder)?;
-            let goes_on = before.filter(|before| {
-                from == 0 && is_blank(above) && table.continues(before)
-            });
-            page.table(goes_on.and_then(|before| before.rows.first()), &table.rows, builder)?;
-            from = table.lines.end;
+            page.write(&lines[from..at], chars, builder)?;
+            let goes_on = before.filter(|before| is_blank(&lines[..at]) && table.continues(before));
+            page.table(
+                goes_on.and_then(|before| before.rows.first()),
+                &table.rows,
+                builder,
+            )?;
+            from = at;
+            before = None;
         }
         page.write(&lines[from..], 0, builder)?;
         if !is_blank(lines) || !tables.is_empty() {

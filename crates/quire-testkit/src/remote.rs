@@ -1,0 +1,123 @@
+//! A PostgreSQL server as an operator would provide one: TCP on loopback, passwords, nothing private.
+//! Ends with the test process, like the shared cluster.
+
+use std::fs::{self, Permissions};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use quire_postgres::Binaries;
+
+use crate::postgres::reaper;
+
+const USER: &str = "operator";
+const PASSWORD: &str = "correct horse";
+
+/// A server on a loopback port, with a superuser that needs a password.
+pub struct RemoteServer {
+    port: u16,
+    /// Closes with the process; never read.
+    _reaper: ChildStdin,
+}
+
+impl RemoteServer {
+    /// Starts a server with an empty database named `quire`.
+    pub fn start() -> Self {
+        let dir = tempfile::Builder::new()
+            .prefix("quire-remote-")
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir_in("/tmp")
+            .expect("a directory in /tmp")
+            .keep();
+        let home = dir.join("postgres");
+        fs::create_dir(&home).expect("a directory");
+        let password_file = home.join("password");
+        fs::write(&password_file, PASSWORD).expect("a file");
+        let account = unprivileged();
+        if let Some((uid, gid)) = account {
+            for path in [&home, &password_file] {
+                chown(path, Some(uid), Some(gid)).expect("ownership");
+            }
+        }
+        let binaries = Binaries::find(None).expect("PostgreSQL");
+        let program = |name: &str| {
+            let mut command = Command::new(binaries.program(name));
+            command.current_dir(&home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            if let Some((uid, gid)) = account {
+                command.uid(uid).gid(gid);
+            }
+            command
+        };
+        let data = home.join("data");
+        let made = program("initdb")
+            .args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C", "-U", USER])
+            .arg("--pwfile")
+            .arg(&password_file)
+            .arg("-D")
+            .arg(&data)
+            .status();
+        assert!(made.is_ok_and(|status| status.success()), "initdb");
+        let reaper = reaper(&dir);
+        let port = free_port();
+        program("postgres")
+            .arg("-D")
+            .arg(&data)
+            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .arg("-c")
+            .arg(format!("port={port}"))
+            .process_group(0)
+            .spawn()
+            .expect("postgres");
+        let server = Self { port, _reaper: reaper };
+        server.create_database(&binaries.program("psql"));
+        server
+    }
+
+    /// The address of a database for its superuser.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", PASSWORD.replace(' ', "%20"), self.port)
+    }
+
+    fn create_database(&self, psql: &Path) {
+        let started = Instant::now();
+        loop {
+            let answers = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+            let created = answers
+                && Command::new(psql)
+                    .arg(self.url("postgres"))
+                    .args(["-c", "create database quire"])
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::null())
+                    .status()
+                    .is_ok_and(|status| status.success());
+            if created {
+                return;
+            }
+            assert!(started.elapsed() < Duration::from_secs(60), "the server does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The user that the server runs as when the tests run as root, whom PostgreSQL refuses.
+fn unprivileged() -> Option<(u32, u32)> {
+    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    if !is_root {
+        return None;
+    }
+    let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
+    let find = |name: &str| {
+        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut fields = line.split(':').skip(2);
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    };
+    Some(find("postgres").or_else(|| find("nobody")).expect("a user that is not root"))
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    listener.local_addr().expect("an address").port()
+}

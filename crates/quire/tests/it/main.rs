@@ -1,0 +1,15 @@
+//! End-to-end tests: the real binary, its HTTP API and its command line, on a real PostgreSQL with the
+//! real model.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod ask;
+mod bad_input;
+mod chat;
+mod cli;
+mod crash;
+mod database;
+mod http;
+mod isolation;
+mod openapi;
+mod support;
+mod tidy;
