@@ -37,19 +37,32 @@ union all
 select rel.name, 'policy ' || p.polname || ' lets quire_app past the tenant'
 from rel
 join pg_policy p on p.polrelid = rel.oid
-where (p.polroles = '{0}'::oid[] or (select oid from app where name = 'quire_app') = any(p.polroles))
-  and pg_get_expr(p.polqual, p.polrelid) is distinct from
-      '(tenant_id = (NULLIF(current_setting(''quire.tenant''::text, true), ''''::text))::uuid)'
+join app on app.name = 'quire_app'
+where exists (select from unnest(p.polroles) as r (oid) where r.oid = 0 or pg_has_role(app.oid, r.oid, 'member'))
+  and (pg_get_expr(p.polqual, p.polrelid) is distinct from
+           '(tenant_id = (NULLIF(current_setting(''quire.tenant''::text, true), ''''::text))::uuid)'
+       or coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid))
+          is distinct from pg_get_expr(p.polqual, p.polrelid))
+union all
+select rel.name, 'quire_app reaches what all tenants share'
+from rel
+join shared on shared.name = rel.name
+join app on app.name = 'quire_app'
+where has_any_column_privilege(app.oid, rel.oid, 'select,insert,update')
+   or has_table_privilege(app.oid, rel.oid, 'delete')
 union all
 select rel.name, app.name || ' reaches content across tenants'
 from rel
 join app on app.name = 'quire_worker'
 where rel.name like 'shard.%' and kind in ('r', 'p', 'f', 'v', 'm')
-  and has_table_privilege(app.oid, rel.oid, 'select,insert,update,delete')
+  and (has_any_column_privilege(app.oid, rel.oid, 'select,insert,update')
+       or has_table_privilege(app.oid, rel.oid, 'delete'))
 union all
 select rel.name, app.name || ' can touch a partition directly'
 from rel cross join app
-where is_partition and has_table_privilege(app.oid, rel.oid, 'select,insert,update,delete')
+where is_partition
+  and (has_any_column_privilege(app.oid, rel.oid, 'select,insert,update')
+       or has_table_privilege(app.oid, rel.oid, 'delete'))
 union all
 select rel.name, app.name || ' can truncate'
 from rel cross join app
@@ -70,7 +83,7 @@ union all
 select rel.name, 'key does not start with tenant_id: ' || i.indexrelid::regclass
 from rel
 join pg_index i on i.indrelid = rel.oid
-where tenant_column > 0 and i.indisunique and i.indkey[0] <> tenant_column
+where tenant_column > 0 and (i.indisunique or i.indisexclusion) and i.indkey[0] <> tenant_column
 union all
 select rel.name, 'foreign key without tenant_id: ' || conname
 from rel

@@ -81,11 +81,19 @@ struct Role {
     bypasses: bool,
     owns: bool,
     is_owner: bool,
+    is_worker: bool,
 }
 
 /// Refuses logins that row-level security does not bind.
 pub(crate) async fn check(app: &PgPool, worker: &PgPool) -> Result<RoleReport, Error> {
     let app = check_one(app).await?;
+    if app.is_worker {
+        return Err(Error::UnsafeRole(format!(
+            "database role {} is a member of quire_worker, which sees the queue and the keys of all \
+             tenants; use one login for database.app_url and another for database.worker_url",
+            app.name
+        )));
+    }
     let worker = check_one(worker).await?;
     Ok(RoleReport {
         server_version: app.server_version,
@@ -101,7 +109,8 @@ async fn check_one(pool: &PgPool) -> Result<Role, Error> {
                 r.rolsuper or r.rolbypassrls as bypasses,
                 exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
                         where c.relowner = r.oid and n.nspname in ('directory', 'shard', 'queue')) as owns,
-                pg_has_role(r.oid, 'quire_owner', 'member') as is_owner
+                pg_has_role(r.oid, 'quire_owner', 'member') as is_owner,
+                pg_has_role(r.oid, 'quire_worker', 'member') as is_worker
          from pg_roles r where r.rolname = session_user",
     )
     .fetch_one(pool)

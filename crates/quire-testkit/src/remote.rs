@@ -45,7 +45,11 @@ impl RemoteServer {
         let binaries = Binaries::find(None).expect("PostgreSQL");
         let program = |name: &str| {
             let mut command = Command::new(binaries.program(name));
-            command.current_dir(&home).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .current_dir(&home)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             if let Some((uid, gid)) = account {
                 command.uid(uid).gid(gid);
             }
@@ -53,7 +57,14 @@ impl RemoteServer {
         };
         let data = home.join("data");
         let made = program("initdb")
-            .args(["--auth=scram-sha-256", "--no-sync", "--encoding=UTF8", "--locale=C", "-U", USER])
+            .args([
+                "--auth=scram-sha-256",
+                "--no-sync",
+                "--encoding=UTF8",
+                "--locale=C",
+                "-U",
+                USER,
+            ])
             .arg("--pwfile")
             .arg(&password_file)
             .arg("-D")
@@ -65,20 +76,34 @@ impl RemoteServer {
         program("postgres")
             .arg("-D")
             .arg(&data)
-            .args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off"])
+            .args([
+                "-c",
+                "listen_addresses=127.0.0.1",
+                "-c",
+                "unix_socket_directories=",
+                "-c",
+                "fsync=off",
+            ])
             .arg("-c")
             .arg(format!("port={port}"))
             .process_group(0)
             .spawn()
             .expect("postgres");
-        let server = Self { port, _reaper: reaper };
+        let server = Self {
+            port,
+            _reaper: reaper,
+        };
         server.create_database(&binaries.program("psql"));
         server
     }
 
     /// The address of a database for its superuser.
     pub fn url(&self, database: &str) -> String {
-        format!("postgres://{USER}:{}@127.0.0.1:{}/{database}", PASSWORD.replace(' ', "%20"), self.port)
+        format!(
+            "postgres://{USER}:{}@127.0.0.1:{}/{database}",
+            PASSWORD.replace(' ', "%20"),
+            self.port
+        )
     }
 
     fn create_database(&self, psql: &Path) {
@@ -96,7 +121,10 @@ impl RemoteServer {
             if created {
                 return;
             }
-            assert!(started.elapsed() < Duration::from_secs(60), "the server does not start");
+            assert!(
+                started.elapsed() < Duration::from_secs(60),
+                "the server does not start"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -104,17 +132,24 @@ impl RemoteServer {
 
 /// The user that the server runs as when the tests run as root, whom PostgreSQL refuses.
 fn unprivileged() -> Option<(u32, u32)> {
-    let is_root = fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
+    let is_root =
+        fs::metadata("/proc/self").is_ok_and(|me| std::os::unix::fs::MetadataExt::uid(&me) == 0);
     if !is_root {
         return None;
     }
     let users = fs::read_to_string("/etc/passwd").expect("/etc/passwd");
     let find = |name: &str| {
-        let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+        let line = users
+            .lines()
+            .find(|line| line.split(':').next() == Some(name))?;
         let mut fields = line.split(':').skip(2);
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
     };
-    Some(find("postgres").or_else(|| find("nobody")).expect("a user that is not root"))
+    Some(
+        find("postgres")
+            .or_else(|| find("nobody"))
+            .expect("a user that is not root"),
+    )
 }
 
 fn free_port() -> u16 {

@@ -1,3 +1,5 @@
+//! Tests of the client that need no server.
+
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;

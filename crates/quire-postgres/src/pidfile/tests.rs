@@ -1,3 +1,5 @@
+//! Tests of the module beside this folder.
+
 use super::*;
 
 fn note(pid: i32, socket_dir: &str, ready: bool) -> Option<PidFile> {

@@ -1,0 +1,283 @@
+//! Two tenants with the same data: neither can see, count, change or guess anything of the other.
+
+use quire_store::tenants::Tenant;
+use quire_store::{
+    Error, PageRequest, TenantTx, corpus, idempotency, keys, notebooks, passages, sources,
+};
+use quire_testkit::postgres::TestStore;
+use quire_types::{KeyId, KeyRole, MediaType, NotebookId, PassageId, SourceId, SourceState};
+use sqlx::{AssertSqlSafe, Row};
+use uuid::Uuid;
+
+use crate::{Filled, filled, passage};
+
+/// The ids of things that somebody might know of.
+#[derive(Clone, Copy)]
+struct Ids {
+    notebook: NotebookId,
+    source: SourceId,
+    passage: PassageId,
+}
+
+/// What every function of the store that takes an id answers to these ids, in a transaction that is
+/// rolled back.
+async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static str, String)> {
+    let mut tx = test.tx(tenant).await;
+    let tx = &mut tx;
+    let page = PageRequest::first();
+    let after = |id: Uuid| PageRequest {
+        after: Some(id),
+        limit: 50,
+    };
+    let object = quire_store::ObjectKey::original(tenant.placement());
+    let content = sources::NewContent {
+        name: "b.txt",
+        content_hash: b"new",
+        size_bytes: 3,
+        object: &object,
+    };
+    let Ids {
+        notebook,
+        source,
+        passage: passage_id,
+    } = ids;
+    let new = [passage("stolen")];
+    let text = MediaType::Text;
+    macro_rules! table {
+        ($($call:expr,)+) => { vec![$((stringify!($call), format!("{:?}", $call.await))),+] };
+    }
+    table![
+        notebooks::get(tx, notebook),
+        notebooks::rename(tx, notebook, "Mine"),
+        notebooks::delete(tx, notebook),
+        sources::add(tx, notebook, &content),
+        sources::list(tx, notebook, page),
+        sources::counts(tx, notebook),
+        sources::get(tx, source),
+        sources::by_ids(tx, &[source]),
+        sources::object(tx, source, 1),
+        sources::set_state(tx, source, 1, SourceState::Failed, Some("no")),
+        sources::retry(tx, source),
+        sources::delete(tx, source),
+        passages::publish(tx, source, 1, text, None, &new),
+        passages::indexed(tx, Some(&[source]), None, 100),
+        passages::by_ids(tx, &[passage_id]),
+        passages::of_source(tx, source, page),
+        passages::of_source(tx, source, after(passage_id.uuid())),
+    ]
+}
+
+/// Everything a tenant can see, as text.
+async fn everything(test: &TestStore, of: &Filled) -> String {
+    let mut tx = test.tx(&of.tenant).await;
+    let tx = &mut tx;
+    let page = PageRequest::first();
+    let version = corpus::version(tx).await.unwrap();
+    format!(
+        "{:?}\n{:?}\n{:?}\n{version} {:?}",
+        notebooks::list(tx, page).await,
+        sources::list(tx, of.notebook, page).await,
+        passages::of_source(tx, of.source, page).await,
+        corpus::changes(tx, 0, version).await,
+    )
+}
+
+#[tokio::test]
+async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
+    let test = TestStore::new().await;
+    let (a, b) = (filled(&test, "a").await, filled(&test, "b").await);
+    let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
+    let mut tx = test.tx(&a.tenant).await;
+    let passages_of_a = passages::indexed(&mut tx, None, None, 10).await.unwrap();
+    drop(tx);
+
+    let foreign = Ids {
+        notebook: a.notebook,
+        source: a.source,
+        passage: passages_of_a[0].id,
+    };
+    let absent = Ids {
+        notebook: NotebookId::generate(),
+        source: SourceId::generate(),
+        passage: PassageId::generate(),
+    };
+    let own = answers(&test, &a.tenant, foreign).await;
+    let absent = answers(&test, &b.tenant, absent).await;
+    let foreign = answers(&test, &b.tenant, foreign).await;
+    assert_eq!(foreign, absent);
+    let differing = own.iter().zip(&foreign).filter(|(own, other)| own != other);
+    // The last cursor has nothing behind it for anybody; everything else tells the owner something.
+    assert_eq!(
+        differing.count(),
+        own.len(),
+        "a call that tells nobody anything proves nothing: {own:#?}"
+    );
+
+    assert_eq!(everything(&test, &a).await, seen_by_a);
+    assert_eq!(everything(&test, &b).await, seen_by_b);
+}
+
+#[tokio::test]
+async fn names_keys_and_lists_are_a_tenants_own() {
+    let test = TestStore::new().await;
+    let (a, b) = (filled(&test, "a").await, filled(&test, "b").await);
+
+    // The same names and the same content are no conflict, and lead to one's own.
+    let mut tx = test.tx(&b.tenant).await;
+    assert_eq!(
+        notebooks::by_name(&mut tx, "Site").await.unwrap().id,
+        b.notebook
+    );
+    let listed = notebooks::list(&mut tx, PageRequest::first())
+        .await
+        .unwrap();
+    assert_eq!(
+        listed
+            .items
+            .iter()
+            .map(|notebook| notebook.id)
+            .collect::<Vec<_>>(),
+        [b.notebook]
+    );
+    let indexed = passages::indexed(&mut tx, None, None, 100).await.unwrap();
+    assert!(indexed.iter().all(|passage| passage.source == b.source) && indexed.len() == 2);
+    drop(tx);
+
+    // Idempotency keys: B neither meets, nor answers, nor frees the key of A.
+    let mut tx = test.tx(&a.tenant).await;
+    let claim = idempotency::claim(&mut tx, "k", b"1").await.unwrap();
+    assert!(matches!(claim, idempotency::Claim::Fresh));
+    tx.commit().await.unwrap();
+    let mut tx = test.tx(&b.tenant).await;
+    idempotency::finish(&mut tx, "k", 200, &serde_json::json!("b"))
+        .await
+        .unwrap();
+    idempotency::release(&mut tx, "k").await.unwrap();
+    let claim = idempotency::claim(&mut tx, "k", b"2").await.unwrap();
+    assert!(matches!(claim, idempotency::Claim::Fresh));
+    tx.commit().await.unwrap();
+    let mut tx = test.tx(&a.tenant).await;
+    let claim = idempotency::claim(&mut tx, "k", b"1").await.unwrap();
+    assert!(matches!(claim, idempotency::Claim::InFlight));
+    drop(tx);
+
+    // API keys live in the directory, where only the predicate keeps tenants apart.
+    let mut tx = test.store.system().await.unwrap();
+    let (key, _) = keys::create(&mut tx, a.tenant.id, KeyRole::Tenant, None, "k")
+        .await
+        .unwrap();
+    assert!(keys::list(&mut tx, b.tenant.id).await.unwrap().is_empty());
+    for id in [key.id, KeyId::generate()] {
+        let revoked = keys::revoke(&mut tx, b.tenant.id, id).await;
+        assert!(matches!(revoked, Err(Error::NotFound { what: "key" })));
+    }
+}
+
+const TABLES: [&str; 8] = [
+    "shard.notebooks",
+    "shard.sources",
+    "shard.source_versions",
+    "shard.passages",
+    "shard.corpora",
+    "shard.corpus_changes",
+    "shard.idempotency_keys",
+    "queue.tasks",
+];
+
+async fn rows(tx: &mut TenantTx, table: &str) -> Vec<Uuid> {
+    let statement = format!("select tenant_id from {table}");
+    let rows = sqlx::query(AssertSqlSafe(statement))
+        .fetch_all(tx.connection())
+        .await
+        .unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+/// Whether PostgreSQL runs the statement; it is undone in any case.
+async fn is_refused(tx: &mut TenantTx, statement: String) -> bool {
+    sqlx::raw_sql("savepoint before")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    let result = sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(tx.connection())
+        .await;
+    sqlx::raw_sql("rollback to before")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    result.is_err()
+}
+
+/// SQL without any predicate, as it would be after a slip: the policies are the net.
+#[tokio::test]
+async fn a_forgotten_predicate_shows_ones_own_rows_only() {
+    let test = TestStore::new().await;
+    let (a, b) = (filled(&test, "a").await, filled(&test, "b").await);
+    for tenant in [&a.tenant, &b.tenant] {
+        let mut tx = test.tx(tenant).await;
+        idempotency::claim(&mut tx, "k", b"1").await.unwrap();
+        sqlx::query("insert into queue.tasks (tenant_id, id, kind, payload, max_attempts) values ($1, $1, 'x', '{}', 1)")
+            .bind(tx.tenant_id())
+            .execute(tx.connection())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    let own = a.tenant.id.uuid();
+    let other = b.tenant.id.uuid();
+    let mut tx = test.tx(&a.tenant).await;
+    for table in TABLES {
+        let seen = rows(&mut tx, table).await;
+        assert!(
+            !seen.is_empty() && seen.iter().all(|tenant| *tenant == own),
+            "{table}"
+        );
+        let steal = format!("update {table} set tenant_id = '{other}'");
+        assert!(
+            is_refused(&mut tx, steal).await,
+            "rows of {table} can be given away"
+        );
+    }
+    let plant = format!(
+        "insert into shard.notebooks (tenant_id, id, name) values ('{other}', '{own}', 'x')"
+    );
+    assert!(is_refused(&mut tx, plant).await);
+    let attach = format!(
+        "insert into shard.sources (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes)
+         values ('{own}', '{own}', '{}', 'x', 'queued', 1, '', 0)",
+        b.notebook.uuid()
+    );
+    assert!(
+        is_refused(&mut tx, attach).await,
+        "a row can hang below another tenant's"
+    );
+    for table in [
+        "directory.tenants",
+        "directory.api_keys",
+        "directory.admin_keys",
+    ] {
+        assert!(
+            is_refused(&mut tx, format!("select from {table}")).await,
+            "{table} can be read"
+        );
+    }
+
+    // Without a tenant there is nothing, and no error either.
+    sqlx::query("select set_config('quire.tenant', '', true)")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    for table in TABLES {
+        assert!(rows(&mut tx, table).await.is_empty(), "{table}");
+    }
+    drop(tx);
+
+    // Directory and queue see no content.
+    let mut tx = test.store.system().await.unwrap();
+    let content = sqlx::query("select from shard.passages")
+        .fetch_all(tx.connection())
+        .await;
+    assert!(content.is_err());
+}
