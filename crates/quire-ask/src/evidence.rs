@@ -153,16 +153,22 @@ impl Weights {
 /// The question without the words that only make it a question: no answer repeats them.
 fn content_words(question: &str) -> String {
     const FUNCTION_WORDS: [&str; 46] = [
-        "how", "much", "many", "what", "which", "who", "whom", "whose", "when", "where", "why", "do", "does",
-        "did", "can", "could", "should", "would", "may", "might", "must", "have", "has", "had", "were", "been",
-        "i", "me", "my", "we", "us", "our", "you", "your", "he", "she", "its", "them", "from", "up", "out",
-        "about", "so", "than", "any", "please",
+        "how", "much", "many", "what", "which", "who", "whom", "whose", "when", "where", "why",
+        "do", "does", "did", "can", "could", "should", "would", "may", "might", "must", "have",
+        "has", "had", "were", "been", "i", "me", "my", "we", "us", "our", "you", "your", "he",
+        "she", "its", "them", "from", "up", "out", "about", "so", "than", "any", "please",
     ];
     let is_content = |word: &&str| {
-        let bare = word.trim_matches(|c: char| !c.is_alphanumeric()).to_lowercase();
+        let bare = word
+            .trim_matches(|c: char| !c.is_alphanumeric())
+            .to_lowercase();
         !FUNCTION_WORDS.contains(&bare.as_str())
     };
-    question.split_whitespace().filter(is_content).collect::<Vec<_>>().join(" ")
+    question
+        .split_whitespace()
+        .filter(is_content)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Words of the question that look like names or numbers: capitals after the first word, digits.

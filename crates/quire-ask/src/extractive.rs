@@ -107,7 +107,14 @@ async fn compare<'a>(
 ) -> Result<Vec<Scored<'a>>, Error> {
     let texts: Vec<String> = candidates
         .iter()
-        .map(|candidate| candidate.sentence.text.chars().take(COMPARED_CHARS).collect())
+        .map(|candidate| {
+            candidate
+                .sentence
+                .text
+                .chars()
+                .take(COMPARED_CHARS)
+                .collect()
+        })
         .collect();
     let vectors = embedder.embed_queries(texts).await?;
     let mut scored: Vec<Scored<'a>> = candidates

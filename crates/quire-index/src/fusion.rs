@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use crate::query::{Mode, Scores};
 
-/// The share of the vector path.
-const DENSE_WEIGHT: f32 = 0.7;
+/// The share of the vector path, chosen by measurement: see docs/benchmarks.md.
+const DENSE_WEIGHT: f32 = 0.65;
 
 /// A row with its scores, best first.
 pub(crate) type Ranked = (usize, Scores);

@@ -163,7 +163,10 @@ fn plain_numbers(text: &str) -> Cow<'_, str> {
             let rest = &text[at..];
             let zeros = rest.len() - rest.trim_start_matches('0').len();
             let number = rest[zeros..].bytes().take_while(u8::is_ascii_digit).count();
-            let ends = rest[zeros + number..].chars().next().is_none_or(|next| !next.is_alphanumeric());
+            let ends = rest[zeros + number..]
+                .chars()
+                .next()
+                .is_none_or(|next| !next.is_alphanumeric());
             if number > 0 && ends && at >= kept {
                 plain.push_str(&text[kept..at]);
                 kept = at + zeros;
@@ -222,6 +225,9 @@ mod tests {
 
     #[test]
     fn terms_are_stemmed_and_without_stop_words() {
-        assert_eq!(terms("The Trusses are SET on 03 May"), ["truss", "set", "3", "may"]);
+        assert_eq!(
+            terms("The Trusses are SET on 03 May"),
+            ["truss", "set", "3", "may"]
+        );
     }
 }

@@ -50,9 +50,14 @@ impl Database {
         role_password: &str,
     ) -> Result<Self, Error> {
         let parse = |name: &str, url: &str| {
-            PgConnectOptions::from_str(url).map_err(|error| {
-                Error::Invalid(format!("{name} is not a PostgreSQL address: {error}"))
-            })
+            let bad = |why: &dyn std::fmt::Display| {
+                Error::Invalid(format!("{name} is not a PostgreSQL address: {why}"))
+            };
+            // sqlx takes any scheme.
+            if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+                return Err(bad(&"it does not start with postgres://"));
+            }
+            PgConnectOptions::from_str(url).map_err(|error| bad(&error))
         };
         let admin = parse("database.url", url)?;
         let own = |role: &str| admin.clone().username(role).password(role_password);

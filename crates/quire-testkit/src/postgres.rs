@@ -4,7 +4,7 @@
 //! and when the pipe closes it stops the server and removes everything. Refuses to know what is tested.
 
 use std::fs::{self, Permissions};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -128,8 +128,11 @@ impl Cluster {
             .stderr(Stdio::null())
             .spawn()
             .expect("a PostgreSQL server");
-        eventually("the server listens", || async {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        eventually("the server accepts connections", || async {
+            let ready = Command::new(binaries.program("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
+                .status();
+            ready.is_ok_and(|status| status.success())
         })
         .await;
         port

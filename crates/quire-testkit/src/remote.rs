@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use quire_postgres::Binaries;
@@ -19,6 +19,7 @@ const PASSWORD: &str = "correct horse";
 /// A server on a loopback port, with a superuser that needs a password.
 pub struct RemoteServer {
     port: u16,
+    process: Child,
     /// Closes with the process; never read.
     _reaper: ChildStdin,
 }
@@ -73,7 +74,7 @@ impl RemoteServer {
         assert!(made.is_ok_and(|status| status.success()), "initdb");
         let reaper = reaper(&dir);
         let port = free_port();
-        program("postgres")
+        let process = program("postgres")
             .arg("-D")
             .arg(&data)
             .args([
@@ -91,6 +92,7 @@ impl RemoteServer {
             .expect("postgres");
         let server = Self {
             port,
+            process,
             _reaper: reaper,
         };
         server.create_database(&binaries.program("psql"));
@@ -127,6 +129,13 @@ impl RemoteServer {
             );
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+}
+
+impl Drop for RemoteServer {
+    fn drop(&mut self) {
+        // The reaper removes what it leaves behind.
+        drop(self.process.kill().and_then(|()| self.process.wait()));
     }
 }
 

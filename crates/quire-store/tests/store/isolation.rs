@@ -9,21 +9,20 @@ use quire_types::{KeyId, KeyRole, MediaType, NotebookId, PassageId, SourceId, So
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use crate::{Filled, filled, passage};
+use crate::{Filled, add, filled, passage};
 
 /// The ids of things that somebody might know of.
 #[derive(Clone, Copy)]
 struct Ids {
     notebook: NotebookId,
     source: SourceId,
+    queued: SourceId,
     passage: PassageId,
 }
 
-/// What every function of the store that takes an id answers to these ids, in a transaction that is
+/// What every function of the store that takes an id answers to these ids, each in a transaction that is
 /// rolled back.
 async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static str, String)> {
-    let mut tx = test.tx(tenant).await;
-    let tx = &mut tx;
     let page = PageRequest::first();
     let after = |id: Uuid| PageRequest {
         after: Some(id),
@@ -39,31 +38,36 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
     let Ids {
         notebook,
         source,
+        queued,
         passage: passage_id,
     } = ids;
     let new = [passage("stolen")];
     let text = MediaType::Text;
     macro_rules! table {
-        ($($call:expr,)+) => { vec![$((stringify!($call), format!("{:?}", $call.await))),+] };
+        ($($module:ident::$function:ident($($argument:expr),*),)+) => { vec![$({
+            let mut tx = test.tx(tenant).await;
+            let answer = $module::$function(&mut tx, $($argument),*).await;
+            (concat!(stringify!($module), "::", stringify!($function)), format!("{answer:?}"))
+        }),+] };
     }
     table![
-        notebooks::get(tx, notebook),
-        notebooks::rename(tx, notebook, "Mine"),
-        notebooks::delete(tx, notebook),
-        sources::add(tx, notebook, &content),
-        sources::list(tx, notebook, page),
-        sources::counts(tx, notebook),
-        sources::get(tx, source),
-        sources::by_ids(tx, &[source]),
-        sources::object(tx, source, 1),
-        sources::set_state(tx, source, 1, SourceState::Failed, Some("no")),
-        sources::retry(tx, source),
-        sources::delete(tx, source),
-        passages::publish(tx, source, 1, text, None, &new),
-        passages::indexed(tx, Some(&[source]), None, 100),
-        passages::by_ids(tx, &[passage_id]),
-        passages::of_source(tx, source, page),
-        passages::of_source(tx, source, after(passage_id.uuid())),
+        notebooks::get(notebook),
+        notebooks::rename(notebook, "Mine"),
+        notebooks::delete(notebook),
+        sources::add(notebook, &content),
+        sources::list(notebook, page),
+        sources::counts(notebook),
+        sources::get(source),
+        sources::by_ids(&[source]),
+        sources::object(source, 1),
+        sources::set_state(queued, 1, SourceState::Failed, Some("no")),
+        sources::retry(source),
+        sources::delete(source),
+        passages::publish(queued, 1, text, None, &new),
+        passages::indexed(Some(&[source]), None, 100),
+        passages::by_ids(&[passage_id]),
+        passages::of_source(source, page),
+        passages::of_source(source, after(passage_id.uuid())),
     ]
 }
 
@@ -86,6 +90,12 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
 async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     let test = TestStore::new().await;
     let (a, b) = (filled(&test, "a").await, filled(&test, "b").await);
+    let mut tx = test.tx(&a.tenant).await;
+    let queued = add(&mut tx, a.notebook, "queued.txt", "q")
+        .await
+        .source()
+        .id;
+    tx.commit().await.unwrap();
     let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
     let mut tx = test.tx(&a.tenant).await;
     let passages_of_a = passages::indexed(&mut tx, None, None, 10).await.unwrap();
@@ -94,11 +104,13 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     let foreign = Ids {
         notebook: a.notebook,
         source: a.source,
+        queued,
         passage: passages_of_a[0].id,
     };
     let absent = Ids {
         notebook: NotebookId::generate(),
         source: SourceId::generate(),
+        queued: SourceId::generate(),
         passage: PassageId::generate(),
     };
     let own = answers(&test, &a.tenant, foreign).await;
@@ -106,7 +118,6 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     let foreign = answers(&test, &b.tenant, foreign).await;
     assert_eq!(foreign, absent);
     let differing = own.iter().zip(&foreign).filter(|(own, other)| own != other);
-    // The last cursor has nothing behind it for anybody; everything else tells the owner something.
     assert_eq!(
         differing.count(),
         own.len(),

@@ -22,12 +22,20 @@ async fn the_sample_company_answers_its_questions() {
         }
         let answer = northgate.post("/v1/ask", &body).await.ok();
         if !is_right(&question["expect"], &answer, &notebooks) {
-            wrong.push(format!("{}: {} → {answer:#}", question["id"], question["question"]));
+            wrong.push(format!(
+                "{}: {} → {answer:#}",
+                question["id"], question["question"]
+            ));
         }
     }
     // What an extractive answer without a model can't do yet is written down in docs/benchmarks.md; this
     // keeps it from becoming more.
-    assert!(wrong.len() <= 4, "{} of 40 are wrong:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.len() <= 4,
+        "{} of 40 are wrong:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 
     // The other company knows nothing of it.
     let harbor = quire.tenant("harbor").await;
@@ -42,17 +50,37 @@ fn is_right(expect: &Value, answer: &Value, notebooks: &HashMap<String, String>)
         return answer["kind"] == "unanswered" && answer["citations"] == json!([]);
     }
     let mut accepted = vec![expect["source"].as_str().unwrap()];
-    accepted.extend(expect["also"].as_array().into_iter().flatten().filter_map(Value::as_str));
-    let contains: Vec<&str> = expect["contains"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-    answer["citations"].as_array().unwrap().iter().any(|citation| {
-        let (notebook, _) = notebooks.iter().find(|(_, id)| citation["notebook"] == id.as_str()).unwrap();
-        let file = format!("{notebook}/{}", citation["source_name"].as_str().unwrap());
-        let quote = citation["quote"].as_str().unwrap();
-        let is_page_right = expect["page"].is_null()
-            || file != expect["source"].as_str().unwrap()
-            || citation["place"]["page"] == expect["page"];
-        accepted.contains(&file.as_str()) && contains.iter().all(|text| quote.contains(text)) && is_page_right
-    })
+    accepted.extend(
+        expect["also"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str),
+    );
+    let contains: Vec<&str> = expect["contains"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    answer["citations"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .any(|citation| {
+            let (notebook, _) = notebooks
+                .iter()
+                .find(|(_, id)| citation["notebook"] == id.as_str())
+                .unwrap();
+            let file = format!("{notebook}/{}", citation["source_name"].as_str().unwrap());
+            let quote = citation["quote"].as_str().unwrap();
+            let is_page_right = expect["page"].is_null()
+                || file != expect["source"].as_str().unwrap()
+                || citation["place"]["page"] == expect["page"];
+            accepted.contains(&file.as_str())
+                && contains.iter().all(|text| quote.contains(text))
+                && is_page_right
+        })
 }
 
 /// Adds every file of a company; all must become searchable. Returns notebook ids by name.
@@ -60,12 +88,21 @@ async fn load(caller: &Caller, company: &str) -> HashMap<String, String> {
     let mut notebooks: HashMap<String, String> = HashMap::new();
     let mut sources = Vec::new();
     for file in sample_company::files().unwrap() {
-        let Some(path) = file.path.strip_prefix(company).and_then(|path| path.strip_prefix('/')) else { continue };
+        let Some(path) = file
+            .path
+            .strip_prefix(company)
+            .and_then(|path| path.strip_prefix('/'))
+        else {
+            continue;
+        };
         let (notebook, name) = path.split_once('/').unwrap();
         if !notebooks.contains_key(notebook) {
             notebooks.insert(notebook.to_owned(), caller.notebook(notebook).await);
         }
-        let added = caller.upload(&notebooks[notebook], &[(name, &file.bytes)]).await.is(202);
+        let added = caller
+            .upload(&notebooks[notebook], &[(name, &file.bytes)])
+            .await
+            .is(202);
         sources.push(added["sources"][0]["id"].as_str().unwrap().to_owned());
     }
     for source in &sources {
@@ -82,21 +119,39 @@ async fn every_citation_points_at_the_words_it_quotes() {
     let notebook = caller.notebook("notes").await;
     let text = "# Wärmedämmung\n\nÜber die Dämmung: the insulation of the north wall is 14 cm thick.\n\nOther things.";
     let source = caller.add(&notebook, "notes.md", text).await;
-    let answer = caller.ask(&notebook, "How thick is the insulation of the north wall?").await;
+    let answer = caller
+        .ask(&notebook, "How thick is the insulation of the north wall?")
+        .await;
     assert_eq!(answer["kind"], "extractive");
     let citation = &answer["citations"][0];
     assert_eq!(citation["source"], source["id"]);
     assert_eq!(citation["place"]["heading_path"], json!(["Wärmedämmung"]));
 
     // The place counts characters of the extracted text, which the passages spell out.
-    let passages = caller.get(&format!("/v1/sources/{}/passages", source["id"].as_str().unwrap())).await.ok();
+    let passages = caller
+        .get(&format!(
+            "/v1/sources/{}/passages",
+            source["id"].as_str().unwrap()
+        ))
+        .await
+        .ok();
     let passage = &passages["items"][0];
-    let place = |value: &Value| value["char_start"].as_u64().unwrap() as usize..value["char_end"].as_u64().unwrap() as usize;
+    let place = |value: &Value| {
+        value["char_start"].as_u64().unwrap() as usize..value["char_end"].as_u64().unwrap() as usize
+    };
     let (whole, quoted) = (place(&passage["place"]), place(&citation["place"]));
-    let text: String =
-        passage["text"].as_str().unwrap().chars().skip(quoted.start - whole.start).take(quoted.len()).collect();
+    let text: String = passage["text"]
+        .as_str()
+        .unwrap()
+        .chars()
+        .skip(quoted.start - whole.start)
+        .take(quoted.len())
+        .collect();
     assert_eq!(citation["quote"], text);
-    assert!(answer["text"].as_str().unwrap().ends_with("[1]"), "{answer:#}");
+    assert!(
+        answer["text"].as_str().unwrap().ends_with("[1]"),
+        "{answer:#}"
+    );
 }
 
 #[tokio::test]
@@ -104,23 +159,68 @@ async fn a_new_version_replaces_the_old_one_and_deletion_is_at_once() {
     let quire = Quire::shared();
     let caller = quire.tenant("versions").await;
     let notebook = caller.notebook("plans").await;
-    let first = caller.add(&notebook, "plan.txt", "The pump room needs the code zebra-four-one.").await;
+    let first = caller
+        .add(
+            &notebook,
+            "plan.txt",
+            "The pump room needs the code zebra-four-one.",
+        )
+        .await;
     let path = format!("/v1/notebooks/{notebook}/sources");
 
-    let same = json!({ "name": "copy.txt", "text": "The pump room needs the code zebra-four-one." });
+    let same =
+        json!({ "name": "copy.txt", "text": "The pump room needs the code zebra-four-one." });
     let same = caller.post(&path, &same).await.is(202);
-    assert_eq!((&same["sources"][0]["added"], &same["sources"][0]["id"]), (&json!("duplicate"), &first["id"]));
+    assert_eq!(
+        (&same["sources"][0]["added"], &same["sources"][0]["id"]),
+        (&json!("duplicate"), &first["id"])
+    );
 
-    let second = caller.add(&notebook, "plan.txt", "The pump room needs the code lion-seven-seven.").await;
-    assert_eq!((&second["id"], &second["live_version"]), (&first["id"], &json!(2)));
+    let second = caller
+        .add(
+            &notebook,
+            "plan.txt",
+            "The pump room needs the code lion-seven-seven.",
+        )
+        .await;
+    assert_eq!(
+        (&second["id"], &second["live_version"]),
+        (&first["id"], &json!(2))
+    );
     let found = caller.search(&notebook, "code of the pump room").await;
     assert_eq!(found, ["The pump room needs the code lion-seven-seven."]);
 
-    assert_eq!(caller.delete(&format!("/v1/sources/{}", first["id"].as_str().unwrap())).await.status, 204);
-    assert!(caller.search(&notebook, "code of the pump room").await.is_empty());
+    assert_eq!(
+        caller
+            .delete(&format!("/v1/sources/{}", first["id"].as_str().unwrap()))
+            .await
+            .status,
+        204
+    );
+    assert!(
+        caller
+            .search(&notebook, "code of the pump room")
+            .await
+            .is_empty()
+    );
 
-    caller.add(&notebook, "again.txt", "The pump room needs the code heron-nine.").await;
-    assert_eq!(caller.delete(&format!("/v1/notebooks/{notebook}")).await.status, 204);
-    let everywhere = caller.post("/v1/search", &json!({ "query": "code of the pump room" })).await.ok();
+    caller
+        .add(
+            &notebook,
+            "again.txt",
+            "The pump room needs the code heron-nine.",
+        )
+        .await;
+    assert_eq!(
+        caller
+            .delete(&format!("/v1/notebooks/{notebook}"))
+            .await
+            .status,
+        204
+    );
+    let everywhere = caller
+        .post("/v1/search", &json!({ "query": "code of the pump room" }))
+        .await
+        .ok();
     assert_eq!(everywhere["hits"], json!([]));
 }

@@ -10,12 +10,20 @@ use crate::support::{Quire, binary};
 async fn a_server_elsewhere_takes_the_place_of_the_private_one() {
     let server = RemoteServer::start();
     let quire = Quire::up_with(&[("QUIRE__DATABASE__URL", &server.url("quire"))]);
-    assert!(!quire.data().join("postgres").exists(), "a private server was made all the same");
+    assert!(
+        !quire.data().join("postgres").exists(),
+        "a private server was made all the same"
+    );
     let caller = quire.tenant("elsewhere").await;
     let notebook = caller.notebook("notes").await;
-    caller.add(&notebook, "n.txt", "The crane arrives on Tuesday at seven.").await;
+    caller
+        .add(&notebook, "n.txt", "The crane arrives on Tuesday at seven.")
+        .await;
     let answer = caller.ask(&notebook, "When does the crane arrive?").await;
-    assert!(answer["text"].as_str().unwrap().contains("Tuesday"), "{answer:#}");
+    assert!(
+        answer["text"].as_str().unwrap().contains("Tuesday"),
+        "{answer:#}"
+    );
 }
 
 #[test]
@@ -35,7 +43,10 @@ fn a_role_that_sees_past_row_level_security_is_refused() {
         .unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("refusing to start") && said.contains("BYPASSRLS"), "{said}");
+    assert!(
+        said.contains("refusing to start") && said.contains("BYPASSRLS"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -45,8 +56,16 @@ fn a_server_that_does_not_answer_is_named() {
         .args(["tenant", "list"])
         .env("QUIRE_DATA", data.path())
         .env("QUIRE_CONFIG", "/dev/null")
-        .env("QUIRE__DATABASE__URL", "postgres://nobody@127.0.0.1:9/quire")
+        .env(
+            "QUIRE__DATABASE__URL",
+            "postgres://nobody@127.0.0.1:9/quire",
+        )
         .output()
         .unwrap();
-    assert_eq!(output.status.code(), Some(5), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(5),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -10,7 +10,9 @@ async fn a_write_with_an_idempotency_key_happens_once() {
     let quire = Quire::shared();
     let caller = quire.tenant("idempotency").await;
     let create = async |key: &str, name: &str| {
-        let request = caller.request(Method::POST, "/v1/notebooks").header("idempotency-key", key);
+        let request = caller
+            .request(Method::POST, "/v1/notebooks")
+            .header("idempotency-key", key);
         caller.send(request.json(&json!({ "name": name }))).await
     };
     let first = create("k1", "once").await.created();
@@ -21,20 +23,38 @@ async fn a_write_with_an_idempotency_key_happens_once() {
     // A failure frees the key.
     create("k2", "once").await.is(409);
     create("k2", "twice").await.created();
-    assert_eq!(create(&"x".repeat(256), "long").await.is(400)["code"], "invalid");
+    assert_eq!(
+        create(&"x".repeat(256), "long").await.is(400)["code"],
+        "invalid"
+    );
 
     // A storm of the same request: one is created, the rest get its answer or are told to wait.
     let storm = futures::future::join_all((0..16).map(|_| create("k3", "storm"))).await;
     let statuses: Vec<u16> = storm.iter().map(|reply| reply.status.as_u16()).collect();
-    assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
+    assert!(
+        statuses.iter().all(|status| [201, 409].contains(status)),
+        "{statuses:?}"
+    );
     let listed = caller.get("/v1/notebooks").await.ok();
-    let named = |name: &str| listed["items"].as_array().unwrap().iter().filter(|item| item["name"] == name).count();
+    let named = |name: &str| {
+        listed["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|item| item["name"] == name)
+            .count()
+    };
     assert_eq!((named("once"), named("twice"), named("storm")), (1, 1, 1));
 
     // A key's secret is shown once, not even for the same request.
     let key = async || {
-        let request = caller.request(Method::POST, "/v1/keys").header("idempotency-key", "k4");
-        caller.send(request.json(&json!({ "name": "k", "role": "tenant" }))).await.created()
+        let request = caller
+            .request(Method::POST, "/v1/keys")
+            .header("idempotency-key", "k4");
+        caller
+            .send(request.json(&json!({ "name": "k", "role": "tenant" })))
+            .await
+            .created()
     };
     let (first, second) = (key().await, key().await);
     assert!(first["secret"].is_string() && second["secret"].is_null());
@@ -52,8 +72,16 @@ async fn lists_are_paged_without_gaps() {
     let mut path = "/v1/notebooks?limit=3".to_owned();
     loop {
         let page = caller.get(&path).await.ok();
-        names.extend(page["items"].as_array().unwrap().iter().map(|item| item["name"].as_str().unwrap().to_owned()));
-        let Some(cursor) = page["next_cursor"].as_str() else { break };
+        names.extend(
+            page["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|item| item["name"].as_str().unwrap().to_owned()),
+        );
+        let Some(cursor) = page["next_cursor"].as_str() else {
+            break;
+        };
         path = format!("/v1/notebooks?limit=3&cursor={cursor}");
     }
     assert_eq!(names, ["n0", "n1", "n2", "n3", "n4", "n5", "n6"]);
@@ -62,15 +90,33 @@ async fn lists_are_paged_without_gaps() {
 #[tokio::test]
 async fn a_suspended_tenant_is_refused_until_it_is_resumed() {
     let quire = Quire::shared();
-    let (caller, admin) = (quire.tenant("suspended").await, quire.caller(&quire.admin_key));
+    let (caller, admin) = (
+        quire.tenant("suspended").await,
+        quire.caller(&quire.admin_key),
+    );
     let path = format!("/v1/tenants/{}", caller.tenant);
-    admin.patch(&path, &json!({ "state": "suspended" })).await.ok();
-    assert_eq!(caller.get("/v1/notebooks").await.is(403)["code"], "forbidden");
+    admin
+        .patch(&path, &json!({ "state": "suspended" }))
+        .await
+        .ok();
+    assert_eq!(
+        caller.get("/v1/notebooks").await.is(403)["code"],
+        "forbidden"
+    );
     admin.patch(&path, &json!({ "state": "active" })).await.ok();
     caller.get("/v1/notebooks").await.ok();
-    admin.patch(&path, &json!({ "state": "closing" })).await.is(400);
-    admin.post("/v1/tenants", &json!({ "slug": "suspended", "name": "x" })).await.is(409);
-    admin.post("/v1/tenants", &json!({ "slug": "Not A Slug", "name": "x" })).await.is(400);
+    admin
+        .patch(&path, &json!({ "state": "closing" }))
+        .await
+        .is(400);
+    admin
+        .post("/v1/tenants", &json!({ "slug": "suspended", "name": "x" }))
+        .await
+        .is(409);
+    admin
+        .post("/v1/tenants", &json!({ "slug": "Not A Slug", "name": "x" }))
+        .await
+        .is(400);
 }
 
 #[tokio::test]
@@ -82,23 +128,48 @@ async fn the_service_describes_itself() {
 
     let caller = quire.tenant("described").await;
     let notebook = caller.notebook("n").await;
-    let source = caller.add(&notebook, "a/b \"c\".txt", "Some words to download.").await;
+    let source = caller
+        .add(&notebook, "a/b \"c\".txt", "Some words to download.")
+        .await;
     let path = format!("/v1/sources/{}/content", source["id"].as_str().unwrap());
     let content = caller.get(&path).await;
     assert_eq!(content.text, "Some words to download.");
-    assert_eq!(content.headers["content-disposition"], "attachment; filename*=UTF-8''b%20%22c%22.txt");
+    assert_eq!(
+        content.headers["content-disposition"],
+        "attachment; filename*=UTF-8''b%20%22c%22.txt"
+    );
     assert_eq!(content.headers["x-content-type-options"], "nosniff");
 
-    let request = caller.request(Method::GET, "/v1/nowhere").header("x-request-id", "trace-42");
+    let request = caller
+        .request(Method::GET, "/v1/nowhere")
+        .header("x-request-id", "trace-42");
     let reply = caller.send(request).await;
-    assert_eq!((&reply.headers["x-request-id"], &reply.json()["request_id"]), (&"trace-42".parse().unwrap(), &json!("trace-42")));
-    let request = caller.request(Method::GET, "/v1/nowhere").header("x-request-id", "not one word");
-    assert!(caller.send(request).await.json()["request_id"].as_str().unwrap().starts_with("req_"));
+    assert_eq!(
+        (&reply.headers["x-request-id"], &reply.json()["request_id"]),
+        (&"trace-42".parse().unwrap(), &json!("trace-42"))
+    );
+    let request = caller
+        .request(Method::GET, "/v1/nowhere")
+        .header("x-request-id", "not one word");
+    assert!(
+        caller.send(request).await.json()["request_id"]
+            .as_str()
+            .unwrap()
+            .starts_with("req_")
+    );
 
     let metrics = anybody.get("/metrics").await;
     assert_eq!(metrics.status, 200);
-    for name in ["quire_http_requests_total", "quire_http_request_duration_seconds_bucket", "quire_build_info"] {
-        assert!(metrics.text.contains(name), "{name} is missing:\n{}", metrics.text);
+    for name in [
+        "quire_http_requests_total",
+        "quire_http_request_duration_seconds_bucket",
+        "quire_build_info",
+    ] {
+        assert!(
+            metrics.text.contains(name),
+            "{name} is missing:\n{}",
+            metrics.text
+        );
     }
     for text in [caller.tenant.as_str(), "described", "ten_", "nb_", "src_"] {
         assert!(!metrics.text.contains(text), "a metric names '{text}'");
@@ -107,12 +178,20 @@ async fn the_service_describes_itself() {
     for page in ["/docs", "/docs/problems"] {
         let page = anybody.get(page).await;
         assert_eq!(page.status, 200);
-        assert!(page.headers["content-security-policy"].to_str().unwrap().starts_with("default-src 'none'"));
+        assert!(
+            page.headers["content-security-policy"]
+                .to_str()
+                .unwrap()
+                .starts_with("default-src 'none'")
+        );
         assert!(!page.text.contains("<script"));
     }
     let document: Value = anybody.get("/openapi.json").await.ok();
     let docs = anybody.get("/docs").await.text;
     for path in document["paths"].as_object().unwrap().keys() {
-        assert!(docs.contains(&path.replace('"', "")), "/docs does not mention {path}");
+        assert!(
+            docs.contains(&path.replace('"', "")),
+            "/docs does not mention {path}"
+        );
     }
 }

@@ -17,16 +17,38 @@ struct Things {
 impl Things {
     async fn of(caller: &Caller) -> Self {
         let notebook = caller.notebook("secret plans").await;
-        let source = caller.add(&notebook, "secret.txt", "canary-7f3a: the vault is under the stairs.").await;
-        let key = caller.post("/v1/keys", &json!({ "name": "second", "role": "read-only" })).await.created();
+        let source = caller
+            .add(
+                &notebook,
+                "secret.txt",
+                "canary-7f3a: the vault is under the stairs.",
+            )
+            .await;
+        let key = caller
+            .post(
+                "/v1/keys",
+                &json!({ "name": "second", "role": "read-only" }),
+            )
+            .await
+            .created();
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
-        Self { notebook, source: text(&source), key: text(&key), tenant: caller.tenant.clone() }
+        Self {
+            notebook,
+            source: text(&source),
+            key: text(&key),
+            tenant: caller.tenant.clone(),
+        }
     }
 
     /// Ids of the same form that belong to nobody.
     fn absent() -> Self {
         let id = |prefix: &str| format!("{prefix}0198c0de00007000a00000000000dead");
-        Self { notebook: id("nb_"), source: id("src_"), key: id("key_"), tenant: id("ten_") }
+        Self {
+            notebook: id("nb_"),
+            source: id("src_"),
+            key: id("key_"),
+            tenant: id("ten_"),
+        }
     }
 
     fn fill(&self, path: &str) -> String {
@@ -57,7 +79,11 @@ async fn operations(caller: &Caller) -> Vec<Operation> {
             });
         }
     }
-    assert!(found.len() > 20, "the document lists {} operations", found.len());
+    assert!(
+        found.len() > 20,
+        "the document lists {} operations",
+        found.len()
+    );
     found
 }
 
@@ -83,7 +109,13 @@ fn has_body(operation: &Operation) -> bool {
 
 async fn call(caller: &Caller, operation: &Operation, things: &Things) -> Reply {
     let request = caller.request(operation.method.clone(), &things.fill(&operation.path));
-    caller.send(if has_body(operation) { request.json(&body(operation, things)) } else { request }).await
+    caller
+        .send(if has_body(operation) {
+            request.json(&body(operation, things))
+        } else {
+            request
+        })
+        .await
 }
 
 /// An answer without what differs between any two requests.
@@ -120,8 +152,17 @@ async fn a_foreign_id_answers_exactly_like_a_missing_one() {
     }
     assert!(compared >= 12, "only {compared} operations were compared");
     // Nothing of it had an effect.
-    assert!(owner.search(&theirs.notebook, "vault under the stairs").await.len() == 1);
-    let sources = owner.get(&format!("/v1/notebooks/{}/sources", theirs.notebook)).await.ok();
+    assert!(
+        owner
+            .search(&theirs.notebook, "vault under the stairs")
+            .await
+            .len()
+            == 1
+    );
+    let sources = owner
+        .get(&format!("/v1/notebooks/{}/sources", theirs.notebook))
+        .await
+        .ok();
     assert_eq!(sources["items"].as_array().unwrap().len(), 1);
 }
 
@@ -130,7 +171,10 @@ async fn no_operation_works_without_the_right_key() {
     let quire = Quire::shared();
     let owner = quire.tenant("keys-owner").await;
     let things = Things::of(&owner).await;
-    let revoked = owner.post("/v1/keys", &json!({ "name": "r", "role": "tenant" })).await.created();
+    let revoked = owner
+        .post("/v1/keys", &json!({ "name": "r", "role": "tenant" }))
+        .await
+        .created();
     let id = revoked["id"].as_str().unwrap();
     owner.delete(&format!("/v1/keys/{id}")).await.ok();
     let revoked = revoked["secret"].as_str().unwrap();
@@ -145,12 +189,20 @@ async fn no_operation_works_without_the_right_key() {
         }
         for key in ["", "qk_nonsense", &typo, revoked] {
             let refused = call(&quire.caller(key), &operation, &things).await;
-            assert_eq!(refused.status, 401, "{name} with key '{key}': {}", refused.text);
+            assert_eq!(
+                refused.status, 401,
+                "{name} with key '{key}': {}",
+                refused.text
+            );
         }
         // The operator reaches no content, and a tenant does not operate.
         let wrong = if operation.for_admin { &owner } else { &admin };
         let refused = call(wrong, &operation, &things).await;
-        assert_eq!(refused.status, 403, "{name} with the other side's key: {}", refused.text);
+        assert_eq!(
+            refused.status, 403,
+            "{name} with the other side's key: {}",
+            refused.text
+        );
     }
 }
 
@@ -166,40 +218,77 @@ async fn a_narrow_key_reaches_no_further() {
     };
     let narrow = new_key(json!({ "name": "n", "role": "notebook", "notebook": other })).await;
     let reader = new_key(json!({ "name": "r", "role": "read-only" })).await;
-    let narrow_reader = new_key(json!({ "name": "nr", "role": "read-only", "notebook": other })).await;
+    let narrow_reader =
+        new_key(json!({ "name": "nr", "role": "read-only", "notebook": other })).await;
 
-    for operation in operations(&owner).await.iter().filter(|operation| !operation.is_public && !operation.for_admin) {
+    for operation in operations(&owner)
+        .await
+        .iter()
+        .filter(|operation| !operation.is_public && !operation.for_admin)
+    {
         let name = format!("{} {}", operation.method, operation.path);
-        let is_read = operation.method == Method::GET || ["ask", "search"].iter().any(|end| operation.path.ends_with(end));
+        let is_read = operation.method == Method::GET
+            || ["ask", "search"]
+                .iter()
+                .any(|end| operation.path.ends_with(end));
         for key in [&narrow, &narrow_reader] {
             let reply = call(key, operation, &things).await;
             let is_refused = [403, 404].contains(&reply.status.as_u16());
-            assert!(is_refused || operation.path == "/v1/notebooks", "{name} beyond the notebook: {}", reply.text);
-            assert!(!reply.text.contains("canary-7f3a") && !reply.text.contains("secret plans"), "{name}");
+            assert!(
+                is_refused || operation.path == "/v1/notebooks",
+                "{name} beyond the notebook: {}",
+                reply.text
+            );
+            assert!(
+                !reply.text.contains("canary-7f3a") && !reply.text.contains("secret plans"),
+                "{name}"
+            );
         }
         let reply = call(&reader, operation, &things).await;
         if is_read && !operation.path.contains("keys") {
-            assert!(reply.status.is_success(), "{name} with a read-only key: {}", reply.text);
+            assert!(
+                reply.status.is_success(),
+                "{name} with a read-only key: {}",
+                reply.text
+            );
         } else {
-            assert_eq!(reply.status, 403, "{name} with a read-only key: {}", reply.text);
+            assert_eq!(
+                reply.status, 403,
+                "{name} with a read-only key: {}",
+                reply.text
+            );
         }
     }
     // Without naming notebooks, a narrow key searches its own.
-    let found = narrow.post("/v1/search", &json!({ "query": "vault under the stairs" })).await.ok();
+    let found = narrow
+        .post("/v1/search", &json!({ "query": "vault under the stairs" }))
+        .await
+        .ok();
     assert_eq!(found["hits"], json!([]));
-    assert!(narrow.add(&other, "own.txt", "The own notebook works.").await["state"] == "searchable");
+    assert!(
+        narrow
+            .add(&other, "own.txt", "The own notebook works.")
+            .await["state"]
+            == "searchable"
+    );
 }
 
 #[tokio::test]
 async fn a_cursor_or_idempotency_key_of_another_tenant_means_nothing() {
     let quire = Quire::shared();
-    let (one, two) = (quire.tenant("cursor-one").await, quire.tenant("cursor-two").await);
+    let (one, two) = (
+        quire.tenant("cursor-one").await,
+        quire.tenant("cursor-two").await,
+    );
     for name in ["a", "b", "c"] {
         one.notebook(name).await;
     }
     let page = one.get("/v1/notebooks?limit=2").await.ok();
     let cursor = page["next_cursor"].as_str().unwrap();
-    let stolen = two.get(&format!("/v1/notebooks?cursor={cursor}")).await.ok();
+    let stolen = two
+        .get(&format!("/v1/notebooks?cursor={cursor}"))
+        .await
+        .ok();
     assert_eq!(stolen["items"], json!([]));
 
     let create = |caller: &Caller| {

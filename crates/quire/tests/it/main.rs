@@ -1,6 +1,11 @@
 //! End-to-end tests: the real binary, its HTTP API and its command line, on a real PostgreSQL with the
 //! real model.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod ask;
 mod bad_input;

@@ -32,14 +32,25 @@ impl Quire {
 
     /// The same with settings from the environment.
     pub(crate) fn up_with(environment: &[(&str, &str)]) -> Self {
-        let data = tempfile::Builder::new().prefix("quire-it-").tempdir().unwrap();
+        let data = tempfile::Builder::new()
+            .prefix("quire-it-")
+            .tempdir()
+            .unwrap();
         // The server's user must be able to pass when the tests run as root.
         std::fs::set_permissions(data.path(), PermissionsExt::from_mode(0o755)).unwrap();
-        let environment: Vec<(String, String)> =
-            environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment: Vec<(String, String)> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         let (child, url, admin_key) = start(data.path(), &environment);
         let admin_key = admin_key.expect("the first start shows the operator's key");
-        Self { child: Mutex::new(Some(child)), url, admin_key, environment, data }
+        Self {
+            child: Mutex::new(Some(child)),
+            url,
+            admin_key,
+            environment,
+            data,
+        }
     }
 
     /// One instance for all tests of this process that change nothing global; it stops with the last.
@@ -65,7 +76,8 @@ impl Quire {
 
     /// The process id of the private PostgreSQL.
     pub(crate) fn postgres_pid(&self) -> u32 {
-        let file = std::fs::read_to_string(self.data.path().join("postgres/data/postmaster.pid")).unwrap();
+        let file =
+            std::fs::read_to_string(self.data.path().join("postgres/data/postmaster.pid")).unwrap();
         file.lines().next().unwrap().parse().unwrap()
     }
 
@@ -91,15 +103,29 @@ impl Quire {
     /// A new tenant with one key for all of it.
     pub(crate) async fn tenant(&self, slug: &str) -> Caller {
         let admin = self.caller(&self.admin_key);
-        let tenant = admin.post("/v1/tenants", &json!({ "slug": slug, "name": slug })).await.created();
+        let tenant = admin
+            .post("/v1/tenants", &json!({ "slug": slug, "name": slug }))
+            .await
+            .created();
         let id = tenant["id"].as_str().unwrap().to_owned();
         let key = json!({ "name": "test", "role": "tenant" });
-        let key = admin.post(&format!("/v1/tenants/{id}/keys"), &key).await.created();
-        Caller { tenant: id, ..self.caller(key["secret"].as_str().unwrap()) }
+        let key = admin
+            .post(&format!("/v1/tenants/{id}/keys"), &key)
+            .await
+            .created();
+        Caller {
+            tenant: id,
+            ..self.caller(key["secret"].as_str().unwrap())
+        }
     }
 
     pub(crate) fn caller(&self, key: &str) -> Caller {
-        Caller { url: self.url.clone(), key: key.to_owned(), tenant: String::new(), client: client() }
+        Caller {
+            url: self.url.clone(),
+            key: key.to_owned(),
+            tenant: String::new(),
+            client: client(),
+        }
     }
 }
 
@@ -112,7 +138,10 @@ impl Drop for Quire {
 }
 
 fn stop(child: &mut Child) -> std::process::ExitStatus {
-    Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    Command::new("kill")
+        .arg(child.id().to_string())
+        .status()
+        .unwrap();
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -132,7 +161,11 @@ pub(crate) fn binary() -> PathBuf {
 
 /// The repository's root.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .to_owned()
 }
 
 fn quire(data: &Path, environment: &[(String, String)]) -> Command {
@@ -144,11 +177,20 @@ fn quire(data: &Path, environment: &[(String, String)]) -> Command {
     if let Ok(model) = std::env::var("QUIRE_MODEL_DIR") {
         command.env("QUIRE__MODEL__DIR", model);
     }
-    command.env("QUIRE_DATA", data).env("QUIRE_CONFIG", "/dev/null").envs(environment.iter().cloned());
+    command
+        .env("QUIRE_DATA", data)
+        .env("QUIRE_CONFIG", "/dev/null")
+        .envs(environment.iter().cloned());
     command
 }
 
-fn run(arguments: &[&str], data: &Path, environment: &[(String, String)], dir: &Path, input: &[u8]) -> Output {
+fn run(
+    arguments: &[&str],
+    data: &Path,
+    environment: &[(String, String)],
+    dir: &Path,
+    input: &[u8],
+) -> Output {
     use std::io::Write;
     let mut child = quire(data, environment)
         .args(arguments)
@@ -183,7 +225,11 @@ fn start(data: &Path, environment: &[(String, String)]) -> (Child, String, Optio
         said.push(line.clone());
         if let Some(rest) = line.strip_prefix("serving ") {
             let url = rest.split(' ').next().unwrap().to_owned();
-            let key = said.iter().find_map(|line| line.trim().starts_with("qk_").then(|| line.trim().to_owned()));
+            let key = said.iter().find_map(|line| {
+                line.trim()
+                    .starts_with("qk_")
+                    .then(|| line.trim().to_owned())
+            });
             // Whatever it says later must be read, or its pipe fills up.
             std::thread::spawn(move || lines.into_iter().for_each(drop));
             return (child, url, key);
@@ -206,7 +252,12 @@ fn lines(reader: impl BufRead + Send + 'static) -> Receiver<String> {
 fn client() -> reqwest::Client {
     // Already installed by another test is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder().tls_certs_only([]).no_proxy().timeout(PATIENCE).build().unwrap()
+    reqwest::Client::builder()
+        .tls_certs_only([])
+        .no_proxy()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap()
 }
 
 /// Somebody with a key.
@@ -235,7 +286,11 @@ impl Reply {
     #[track_caller]
     pub(crate) fn is(self, status: u16) -> Value {
         assert_eq!(self.status.as_u16(), status, "{}", self.text);
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 
     #[track_caller]
@@ -252,13 +307,21 @@ impl Reply {
 impl Caller {
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.url));
-        if self.key.is_empty() { request } else { request.bearer_auth(&self.key) }
+        if self.key.is_empty() {
+            request
+        } else {
+            request.bearer_auth(&self.key)
+        }
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        Reply { status, headers, text: response.text().await.unwrap() }
+        Reply {
+            status,
+            headers,
+            text: response.text().await.unwrap(),
+        }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Reply {
@@ -274,12 +337,16 @@ impl Caller {
     }
 
     pub(crate) async fn patch(&self, path: &str, body: &Value) -> Reply {
-        self.send(self.request(Method::PATCH, path).json(body)).await
+        self.send(self.request(Method::PATCH, path).json(body))
+            .await
     }
 
     /// A new notebook's id.
     pub(crate) async fn notebook(&self, name: &str) -> String {
-        let notebook = self.post("/v1/notebooks", &json!({ "name": name })).await.created();
+        let notebook = self
+            .post("/v1/notebooks", &json!({ "name": name }))
+            .await
+            .created();
         notebook["id"].as_str().unwrap().to_owned()
     }
 
@@ -288,7 +355,10 @@ impl Caller {
         let path = format!("/v1/notebooks/{notebook}/sources");
         let request = self
             .request(Method::POST, &path)
-            .header("content-type", "multipart/form-data; boundary=quire-test-boundary")
+            .header(
+                "content-type",
+                "multipart/form-data; boundary=quire-test-boundary",
+            )
             .body(form(files));
         self.send(request).await
     }
@@ -296,8 +366,12 @@ impl Caller {
     /// Adds a text and waits until it can be found.
     pub(crate) async fn add(&self, notebook: &str, name: &str, text: &str) -> Value {
         let path = format!("/v1/notebooks/{notebook}/sources");
-        let added = self.post(&path, &json!({ "name": name, "text": text })).await.is(202);
-        self.finished(added["sources"][0]["id"].as_str().unwrap()).await
+        let added = self
+            .post(&path, &json!({ "name": name, "text": text }))
+            .await
+            .is(202);
+        self.finished(added["sources"][0]["id"].as_str().unwrap())
+            .await
     }
 
     /// The source once it can be found or has failed.
@@ -312,19 +386,38 @@ impl Caller {
                     return source;
                 }
             }
-            assert!(Instant::now() < deadline, "the source is still not finished");
+            assert!(
+                Instant::now() < deadline,
+                "the source is still not finished"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     pub(crate) async fn ask(&self, notebook: &str, question: &str) -> Value {
-        self.post(&format!("/v1/notebooks/{notebook}/ask"), &json!({ "question": question })).await.ok()
+        self.post(
+            &format!("/v1/notebooks/{notebook}/ask"),
+            &json!({ "question": question }),
+        )
+        .await
+        .ok()
     }
 
     /// The texts that a search in one notebook finds.
     pub(crate) async fn search(&self, notebook: &str, query: &str) -> Vec<String> {
-        let found = self.post("/v1/search", &json!({ "query": query, "notebooks": [notebook] })).await.ok();
-        found["hits"].as_array().unwrap().iter().map(|hit| hit["text"].as_str().unwrap().to_owned()).collect()
+        let found = self
+            .post(
+                "/v1/search",
+                &json!({ "query": query, "notebooks": [notebook] }),
+            )
+            .await
+            .ok();
+        found["hits"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|hit| hit["text"].as_str().unwrap().to_owned())
+            .collect()
     }
 }
 

@@ -29,7 +29,13 @@ fn layer(name: &str) -> usize {
 
 fn metadata() -> Value {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
@@ -40,12 +46,25 @@ fn metadata() -> Value {
 fn crates_import_strictly_downward() {
     let metadata = metadata();
     let packages = metadata["packages"].as_array().unwrap();
-    let names: BTreeSet<&str> = packages.iter().map(|package| package["name"].as_str().unwrap()).collect();
+    let names: BTreeSet<&str> = packages
+        .iter()
+        .map(|package| package["name"].as_str().unwrap())
+        .collect();
     for package in packages {
         let name = package["name"].as_str().unwrap();
-        let normal = package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null());
-        for dependency in normal.filter_map(|dependency| dependency["name"].as_str()).filter(|name| names.contains(name)) {
-            assert!(layer(dependency) < layer(name), "{name} must not import {dependency}");
+        let normal = package["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null());
+        for dependency in normal
+            .filter_map(|dependency| dependency["name"].as_str())
+            .filter(|name| names.contains(name))
+        {
+            assert!(
+                layer(dependency) < layer(name),
+                "{name} must not import {dependency}"
+            );
         }
     }
 }
@@ -62,10 +81,18 @@ fn outside_worlds_have_one_door() {
     ]);
     for package in metadata()["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
-        for dependency in package["dependencies"].as_array().unwrap().iter().filter(|dependency| dependency["kind"].is_null()) {
+        for dependency in package["dependencies"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|dependency| dependency["kind"].is_null())
+        {
             let dependency = dependency["name"].as_str().unwrap();
             if let Some(allowed) = doors.get(dependency) {
-                assert!(allowed.contains(&name), "{name} must not import {dependency}: only {allowed:?} may");
+                assert!(
+                    allowed.contains(&name),
+                    "{name} must not import {dependency}: only {allowed:?} may"
+                );
             }
         }
     }
@@ -88,20 +115,33 @@ fn sources() -> Vec<(PathBuf, String)> {
     for dir in ["crates", "bench", "examples/generator"] {
         files(&root().join(dir), ".rs", &mut found);
     }
-    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+    found
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
 }
 
 #[test]
 fn every_module_says_what_it_is() {
     for (path, text) in sources() {
-        assert!(text.starts_with("//!"), "{} has no module documentation", path.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} has no module documentation",
+            path.display()
+        );
     }
 }
 
 #[test]
 fn no_test_is_switched_off_and_nothing_is_left_open() {
     // Spelt in two parts, so that this file does not find itself.
-    let marks = [["#[ig", "nore"], ["TO", "DO"], ["FIX", "ME"], ["should_", "panic"], ["unimple", "mented!"]];
+    let marks = [
+        ["#[ig", "nore"],
+        ["TO", "DO"],
+        ["FIX", "ME"],
+        ["should_", "panic"],
+        ["unimple", "mented!"],
+    ];
     for (path, text) in sources() {
         for mark in marks.map(|parts| parts.concat()) {
             assert!(!text.contains(&mark), "{} holds {mark}", path.display());
@@ -118,12 +158,23 @@ fn time_and_transactions_come_from_one_place() {
         let knows_sql = shown.contains("quire-store") || shown.contains("quire-queue");
         if is_product && knows_sql {
             assert!(
-                !text.contains(&begin), "{shown}: a transaction begins in quire-store/src/tx.rs only");
+                !text.contains(&begin),
+                "{shown}: a transaction begins in quire-store/src/tx.rs only"
+            );
         }
-        let reads_environment = text.contains("env::var(") || text.contains("env::var_os(") || text.contains("env::vars()");
+        let reads_environment = text.contains("env::var(")
+            || text.contains("env::var_os(")
+            || text.contains("env::vars()");
         if is_product && reads_environment {
-            let may = ["crates/quire/src/config.rs", "crates/quire-postgres/", "bench/"];
-            assert!(may.iter().any(|part| shown.contains(part)), "{shown} reads the environment");
+            let may = [
+                "crates/quire/src/config.rs",
+                "crates/quire-postgres/",
+                "bench/",
+            ];
+            assert!(
+                may.iter().any(|part| shown.contains(part)),
+                "{shown} reads the environment"
+            );
         }
     }
 }
