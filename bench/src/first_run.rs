@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use quire_postgres::Binaries;
 
-use crate::Program;
 use crate::failure::Failure;
 use crate::report::{Report, line, note};
+use crate::{Program, until_interrupted};
 use client::Client;
 use memory::Memory;
 use program::Quire;
@@ -54,7 +54,8 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))
         .map_err(Failure::doing("opening the temporary folder"))?;
     let mut quire = Quire::start(&program, folder.path().join("data"))?;
-    let measured = Box::pin(measure(options, &questions, &mut quire, &mut report)).await;
+    let measuring = measure(options, &questions, &mut quire, &mut report);
+    let measured = until_interrupted(Box::pin(measuring)).await;
     let stopped = Box::pin(quire.stop()).await;
     measured?;
     line(format!("stopped in {:.2} s", stopped?.as_secs_f64()));
@@ -142,7 +143,8 @@ async fn right(
         }
     }
     line(format!("{right} of {} answered right", questions.len()));
-    report.metric("sample_right", f64::from(right), "of all", None);
+    let unit = format!("of {}", questions.len());
+    report.metric("sample_right", f64::from(right), &unit, None);
     Ok(())
 }
 

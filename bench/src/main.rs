@@ -88,6 +88,16 @@ fn main() -> ExitCode {
     }
 }
 
+/// The result of `work`, or a failure once Ctrl-C was pressed; what was started can then be stopped.
+async fn until_interrupted<T>(
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+    }
+}
+
 async fn run(suite: &Suite) -> Result<(), Failure> {
     match suite {
         Suite::Retrieval(options) => Box::pin(retrieval::run(options)).await,

@@ -15,7 +15,7 @@ use quire_postgres::Binaries;
 
 use crate::failure::Failure;
 use crate::report::{Report, line};
-use crate::{Data, Program};
+use crate::{Data, Program, until_interrupted};
 use engine::Engine;
 use lists::Ranking;
 
@@ -118,7 +118,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
         }
         Ok(())
     };
-    let measured: Result<(), Failure> = Box::pin(measured).await;
+    let measured = until_interrupted(Box::pin(measured)).await;
     let closed = engine.close().await;
     measured.and(closed)?;
     report.end();

@@ -36,6 +36,8 @@ impl Quire {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C must reach it once, from here: the second signal ends quire at once.
+            .process_group(0)
             .spawn()
             .map_err(Failure::doing(program.display()))?;
         Ok(Self {

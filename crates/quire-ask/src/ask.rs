@@ -9,6 +9,8 @@ use crate::answer::{Answer, Event};
 use crate::compose::{self, Composed};
 use crate::{Error, extractive};
 
+const LIMITED: &str = "AI temporarily limited: sentences quoted from the sources";
+
 /// What answering is built from.
 #[derive(Clone)]
 pub struct AskerConfig {
@@ -110,7 +112,11 @@ impl Asker {
                 Composed::CutOff(error) => return Err(error.into()),
                 Composed::Failed(error) => {
                     warn!(%error, "the chat model failed; answering by quotation");
-                    note = Some("AI temporarily limited: sentences quoted from the sources");
+                    note = Some(LIMITED);
+                }
+                Composed::Silent => {
+                    warn!("the chat model said nothing; answering by quotation");
+                    note = Some(LIMITED);
                 }
             }
         }
@@ -120,7 +126,8 @@ impl Asker {
         Ok(answer)
     }
 
-    fn check(&self, question: &str) -> Result<String, Error> {
+    /// The question without white space around it, if it can be asked.
+    pub fn check(&self, question: &str) -> Result<String, Error> {
         let text = question.trim();
         let chars = text.chars().count();
         if chars == 0 {

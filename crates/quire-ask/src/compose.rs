@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use futures::StreamExt;
 
 use quire_index::{Hit, terms};
-use quire_models::{Chat, ChatEvent};
+use quire_models::{Chat, ChatEvent, FinishReason};
 use quire_types::{ChatMessage, ChatRole};
 
 use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
@@ -30,6 +30,8 @@ pub(crate) enum Composed {
     Answer(Answer),
     /// Nothing left yet, so another way may be tried.
     Failed(quire_models::Error),
+    /// The model ended without a word.
+    Silent,
     /// A part of it left; the rest will not come.
     CutOff(quire_models::Error),
 }
@@ -76,18 +78,28 @@ pub(crate) async fn answer(
                 (usage.input_tokens, usage.output_tokens, usage.cached_tokens) =
                     (input_tokens, output_tokens, cached_tokens);
             }
-            Ok(ChatEvent::Done { .. }) => {}
+            Ok(ChatEvent::Done { finish_reason }) => {
+                if finish_reason == FinishReason::Length {
+                    writer.answer.note =
+                        Some("the model reached its length limit: the answer is not complete");
+                }
+            }
             Err(error) if writer.is_empty() => return Composed::Failed(error),
             Err(error) => return Composed::CutOff(error),
         }
     }
     if writer.is_empty() && rest.trim().starts_with(REFUSAL) {
+        let unanswered = crate::extractive::unanswered(writer.answer.usage);
+        emit(Event::Delta(unanswered.text.clone()));
         return Composed::Answer(Answer {
             model: writer.answer.model,
-            ..crate::extractive::unanswered(writer.answer.usage)
+            ..unanswered
         });
     }
     writer.write(&rest, emit);
+    if writer.answer.text.trim().is_empty() {
+        return Composed::Silent;
+    }
     Composed::Answer(writer.answer)
 }
 
@@ -140,7 +152,8 @@ fn sentence_end(text: &str) -> Option<usize> {
                             end += spaces + close + 2;
                         }
                         // A marker may still be on its way.
-                        _ if after.is_empty() || after.starts_with('[') => return None,
+                        None if after.starts_with('[') => return None,
+                        _ if after.is_empty() => return None,
                         _ if spaces > 0 || after.starts_with('\n') => return Some(end + spaces),
                         _ => break,
                     }
@@ -186,7 +199,8 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, sentence: &str, emit: &mut (dyn FnMut(Event) + Send)) {
-        let (text, markers) = self.renumber(&inert(sentence));
+        let (text, markers) = self.renumber(sentence);
+        let text = inert(&text);
         let said = without_markers(&text);
         let is_statement = said.chars().any(char::is_alphanumeric);
         let support = self.support(&said, &markers);
@@ -233,15 +247,17 @@ impl<'a> Writer<'a> {
         while let Some(open) = rest.find('[') {
             kept.push_str(&rest[..open]);
             let inside = &rest[open + 1..];
-            let number = inside
+            let numbers = inside
                 .find(']')
-                .and_then(|close| Some((inside[..close].parse::<u32>().ok()?, close)));
-            match number {
-                Some((number, close)) => {
-                    if (1..=self.hits.len()).contains(&(number as usize)) {
-                        kept.push_str(&rest[open..open + close + 2]);
-                        if !markers.contains(&number) {
-                            markers.push(number);
+                .and_then(|close| Some((numbers(&inside[..close])?, close)));
+            match numbers {
+                Some((numbers, close)) => {
+                    for number in numbers {
+                        if (1..=self.hits.len()).contains(&(number as usize)) {
+                            kept.push_str(&format!("[{number}]"));
+                            if !markers.contains(&number) {
+                                markers.push(number);
+                            }
                         }
                     }
                     rest = &inside[close + 1..];
@@ -273,6 +289,14 @@ impl<'a> Writer<'a> {
             Support::Doubtful
         }
     }
+}
+
+/// The numbers between the brackets of a marker; `[1, 2]` is as common as `[1][2]`.
+fn numbers(inside: &str) -> Option<Vec<u32>> {
+    inside
+        .split(',')
+        .map(|number| number.trim().parse().ok())
+        .collect()
 }
 
 fn without_markers(text: &str) -> String {

@@ -4,11 +4,28 @@
 //! tags, and what looks like an address is put between backticks without its scheme, so that no
 //! Markdown or HTML renderer makes a link of it.
 
-/// `text` without anything that a renderer would load or link to.
+/// `text` without anything that a renderer would load or link to. What is removed can bring its
+/// neighbours together into something new, so it ends with escapes, which only ever take power away.
 pub fn inert(text: &str) -> String {
     let without_tags = strip_tags(text);
     let without_links = strip_markdown_links(&without_tags);
-    defuse_addresses(&without_links)
+    escape(&defuse_addresses(&without_links))
+}
+
+/// Whatever still opens a tag or ties brackets to a target loses its meaning.
+fn escape(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('<', Some(next)) if next.is_ascii_alphabetic() || matches!(next, '/' | '!' | '?') => {
+                kept.push_str("&lt;");
+            }
+            (']', Some('(' | ':')) => kept.push_str("]\\"),
+            _ => kept.push(c),
+        }
+    }
+    kept
 }
 
 /// Removes `<…>` that starts like a tag, a comment or an autolink; a lone `<` stays.
@@ -123,6 +140,7 @@ fn defuse_addresses(text: &str) -> String {
         let lower = bare.to_ascii_lowercase();
         let address = match lower.find("://") {
             Some(at) => Some(at + 3),
+            None if lower.contains("//") => lower.find("//").map(|at| at + 2),
             None if lower.contains("www.") => Some(0),
             None if ["javascript:", "data:", "vbscript:", "mailto:"]
                 .iter()

@@ -34,7 +34,11 @@ impl Search {
     /// The best passages for a question, best first. Sees everything that was committed before the
     /// call. Passages that are deleted meanwhile are left out.
     pub async fn search(&self, placement: Placement, query: Query) -> Result<Vec<Hit>, Error> {
-        let view = self.current_view(placement).await?;
+        // In a task of its own: whoever goes away must not throw away a refresh that others wait for.
+        let search = self.clone();
+        let view = tokio::spawn(async move { search.current_view(placement).await })
+            .await
+            .map_err(|_| Error::Interrupted)??;
         let ranked = blocking(move || view.search(&query)).await?;
         let ids: Vec<PassageId> = ranked.iter().map(|(id, _)| *id).collect();
         if ids.is_empty() {

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use quire_models::Embedder;
 use quire_store::sources::{self, Added, NewContent, Source};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
-use quire_types::{NotebookId, SourceId};
+use quire_types::{Kind, NotebookId, SourceId};
 
 use crate::passages::PassageOptions;
 use crate::sandbox::Extractor;
@@ -67,8 +67,13 @@ impl Ingest {
                 UploadError::Store(error) => Error::Store(error),
             })?;
         let added = self.add_row(placement, notebook, &name, &upload).await;
-        // Bytes that no row names are of no use; one that can't be removed is only an orphan.
-        if !matches!(added, Ok(Added::Created(_) | Added::Updated(_))) {
+        // Bytes that no row names are of no use. An error of the database is no proof that nothing was
+        // committed, so then they stay: an orphan does no harm, a row without its bytes does.
+        let is_unused = match &added {
+            Ok(added) => matches!(added, Added::Duplicate(_)),
+            Err(error) => !error.kind().is_transient(),
+        };
+        if is_unused {
             drop(objects.delete(&upload.key).await);
         }
         let added = added?;

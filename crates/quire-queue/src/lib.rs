@@ -16,7 +16,7 @@ mod worker;
 use quire_store::MigrationSet;
 
 pub use error::Error;
-pub use rows::{Dead, Depth, dead, depths, enqueue, enqueue_after};
+pub use rows::{Depth, depths, enqueue, enqueue_after};
 pub use task::{Attempt, Failure, Priority, Task};
 pub use worker::{Worker, WorkerOptions};
 

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use quire_store::{SystemTx, TenantTx};
-use quire_types::{TaskId, Timestamp};
+use quire_types::TaskId;
 
 use crate::{Error, Failure, Task};
 
@@ -182,35 +182,4 @@ pub async fn depths(tx: &mut SystemTx) -> Result<Vec<Depth>, Error> {
     .fetch_all(tx.connection())
     .await?;
     Ok(depths)
-}
-
-/// A task that will not be tried again by itself.
-#[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Dead {
-    /// The task.
-    #[sqlx(try_from = "Uuid")]
-    pub id: TaskId,
-    /// Its kind.
-    pub kind: String,
-    /// The kind of its last error.
-    pub error_kind: Option<String>,
-    /// Its last error.
-    pub error: Option<String>,
-    /// How often it was tried.
-    pub attempts: i32,
-    /// When it was enqueued.
-    pub created_at: Timestamp,
-}
-
-/// The transaction's tenant's dead tasks, newest first.
-pub async fn dead(tx: &mut TenantTx, limit: i64) -> Result<Vec<Dead>, Error> {
-    let dead = sqlx::query_as(
-        "select id, kind, error_kind, error, attempts, created_at from queue.tasks
-         where tenant_id = $1 and state = 'dead' order by id desc limit $2",
-    )
-    .bind(tx.tenant_id())
-    .bind(limit)
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(dead)
 }

@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -78,12 +79,15 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
     pub fn with<T: Task<Context = C>>(mut self) -> Self {
         let handler: Handler<C> = Arc::new(|context, claimed, step| {
             async move {
-                let task: T = serde_json::from_value(claimed.payload.clone()).map_err(|error| {
-                    Failure::new(
-                        ErrorKind::Invalid,
-                        format!("the payload can't be read: {error}"),
-                    )
-                })?;
+                let task: T = match (serde_json::from_value(claimed.payload.clone()), &step) {
+                    (Ok(task), _) => task,
+                    (Err(error), Step::Run) => {
+                        let text = format!("the payload can't be read: {error}");
+                        return Err(Failure::new(ErrorKind::Invalid, text));
+                    }
+                    // Nobody knows whom to tell.
+                    (Err(_), Step::GaveUp(_)) => return Ok(()),
+                };
                 let attempt = attempt(&claimed);
                 match step {
                     Step::Run => task.run(&context, &attempt).await,
@@ -137,7 +141,7 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                 () = tokio::time::sleep(if may_claim_now { Duration::ZERO } else { self.options.poll }) => {}
             }
         }
-        self.drain(running, leases).await;
+        self.drain(running, leases, heartbeat).await;
     }
 
     async fn claim(&self, kinds: &[String], free: usize) -> Result<Vec<Claimed>, Error> {
@@ -187,7 +191,9 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
                     () = lost.cancelled() => None,
                 };
                 match outcome {
-                    Some(result) => record(&store, &handler, &context, &task, result).await,
+                    Some(result) => {
+                        record(&store, &handler, &context, &task, timeout, result).await
+                    }
                     None => warn!(
                         task.id = %task.id, task.kind = %task.kind,
                         "the lease of a task ran out while it was running; another worker has it now"
@@ -202,10 +208,17 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         &self,
         mut running: JoinSet<Uuid>,
         mut leases: HashMap<Uuid, (Arc<Claimed>, CancellationToken)>,
+        mut heartbeat: Interval,
     ) {
         let finished = tokio::time::timeout(self.options.grace, async {
-            while let Some(finished) = running.join_next().await {
-                forget(&mut leases, finished);
+            loop {
+                tokio::select! {
+                    finished = running.join_next() => match finished {
+                        Some(finished) => forget(&mut leases, finished),
+                        None => break,
+                    },
+                    _ = heartbeat.tick() => self.extend(&leases).await,
+                }
             }
         })
         .await;
@@ -224,7 +237,7 @@ fn forget(
     leases: &mut HashMap<Uuid, (Arc<Claimed>, CancellationToken)>,
     finished: Result<Uuid, tokio::task::JoinError>,
 ) {
-    // A panic inside a task is caught in `perform`; a join error can only mean that we aborted it.
+    // A panic inside a task is caught in `guarded`; a join error can only mean that we aborted it.
     if let Ok(token) = finished {
         leases.remove(&token);
     }
@@ -255,8 +268,20 @@ async fn perform<C: Clone>(
             text.unwrap_or_else(|| "the process ended each time this was tried".to_owned()),
         ));
     }
-    let run = std::panic::AssertUnwindSafe(handler(context.clone(), task.clone(), Step::Run))
-        .catch_unwind();
+    guarded(handler, context, task, Step::Run, timeout).await
+}
+
+/// Calls the task; a panic and a call that does not end are failures too.
+async fn guarded<C: Clone>(
+    handler: &Handler<C>,
+    context: &C,
+    task: &Arc<Claimed>,
+    step: Step,
+    timeout: Duration,
+) -> Result<(), Failure> {
+    let run =
+        std::panic::AssertUnwindSafe(async { handler(context.clone(), task.clone(), step).await })
+            .catch_unwind();
     match tokio::time::timeout(timeout, run).await {
         Ok(Ok(result)) => result,
         Ok(Err(_)) => Err(Failure::new(
@@ -275,6 +300,7 @@ async fn record<C: Clone>(
     handler: &Handler<C>,
     context: &C,
     task: &Arc<Claimed>,
+    timeout: Duration,
     result: Result<(), Failure>,
 ) {
     let Err(failure) = result else {
@@ -302,7 +328,8 @@ async fn record<C: Clone>(
         task.id = %task.id, task.kind = %task.kind, attempt = task.attempts, error = %failure,
         error.kind = failure.kind.as_str(), "a task failed for good"
     );
-    let told = handler(context.clone(), task.clone(), Step::GaveUp(failure.clone())).await;
+    let step = Step::GaveUp(failure.clone());
+    let told = guarded(handler, context, task, step, timeout).await;
     if let Err(error) = told {
         // Not settled: the lease runs out and whoever claims the task next tells again.
         warn!(task.id = %task.id, %error, "can't report that a task failed for good; trying again");

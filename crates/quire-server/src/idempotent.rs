@@ -57,14 +57,13 @@ impl IntoResponse for Reply {
     }
 }
 
-/// Runs `work` once for the request's Idempotency-Key. `request` tells requests apart: method, path
-/// and body.
+/// Runs `work` once for the request's Idempotency-Key. `request` is its [`fingerprint`].
 pub(crate) async fn once(
     app: &App,
     placement: Placement,
     headers: &HeaderMap,
-    request: &[&[u8]],
-    work: impl Future<Output = ApiResult<Reply>>,
+    request: Vec<u8>,
+    work: impl Future<Output = ApiResult<Reply>> + Send + 'static,
 ) -> ApiResult<Response> {
     let Some(key) = headers.get("idempotency-key") else {
         return Ok(work.await?.into_response());
@@ -73,7 +72,7 @@ pub(crate) async fn once(
         .to_str()
         .map_err(|_| ApiError::invalid("an Idempotency-Key has 1 to 255 visible characters"))?;
     let mut tx = app.store.tenant(placement).await?;
-    let claim = idempotency::claim(&mut tx, key, &fingerprint(request)).await?;
+    let claim = idempotency::claim(&mut tx, key, &request).await?;
     tx.commit().await?;
     match claim {
         Claim::Fresh => {}
@@ -98,20 +97,28 @@ pub(crate) async fn once(
             return Ok(response);
         }
     }
-    let result = work.await;
-    let mut tx = app.store.tenant(placement).await?;
-    match &result {
-        Ok(reply) => {
-            let body = reply.stored.as_ref().unwrap_or(&reply.body);
-            idempotency::finish(&mut tx, key, reply.status.as_u16(), body).await?;
+    // In a task of its own: a client that goes away must not leave the key claimed and the work without
+    // its answer, since that client is the one who will ask again.
+    let (app, key) = (app.clone(), key.to_owned());
+    tokio::spawn(async move {
+        let result = work.await;
+        let mut tx = app.store.tenant(placement).await?;
+        match &result {
+            Ok(reply) => {
+                let body = reply.stored.as_ref().unwrap_or(&reply.body);
+                idempotency::finish(&mut tx, &key, reply.status.as_u16(), body).await?;
+            }
+            Err(_) => idempotency::release(&mut tx, &key).await?,
         }
-        Err(_) => idempotency::release(&mut tx, key).await?,
-    }
-    tx.commit().await?;
-    Ok(result?.into_response())
+        tx.commit().await?;
+        Ok(result?.into_response())
+    })
+    .await
+    .map_err(|_| ApiError::new(ErrorKind::Internal, "the work of a request panicked"))?
 }
 
-fn fingerprint(request: &[&[u8]]) -> Vec<u8> {
+/// What tells requests apart: method, path and body.
+pub(crate) fn fingerprint(request: &[&[u8]]) -> Vec<u8> {
     let mut hash = Sha256::new();
     for part in request {
         // The length keeps parts from running into each other.

@@ -90,7 +90,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         title = "quire",
         description = "A private AI notebook service for every customer of a SaaS company. \
             All times are RFC 3339 in UTC; all ids are opaque and carry their kind as a prefix. \
-            Lists are paged by `cursor`. Writes accept an `Idempotency-Key` header. \
+            Lists are paged by `cursor`. Writes that list it accept an `Idempotency-Key` header. \
             Errors are `application/problem+json`.",
         license(name = "MIT OR Apache-2.0"),
     ),

@@ -231,7 +231,17 @@ async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Er
         .acquire_timeout(Duration::from_secs(5))
         .after_release(|connection, _| Box::pin(leaves_nothing_behind(connection)))
         .connect_with(options.application_name("quire"))
-        .await?;
+        .await
+        .map_err(|error| match error {
+            // Invalid authorization: the role was made by somebody else, with another password.
+            sqlx::Error::Database(refused) if refused.code().is_some_and(|code| code.starts_with("28")) => {
+                Error::Invalid(format!(
+                    "the database refuses one of quire's roles: {refused}; if another installation made them, \
+                     set database.app_url and database.worker_url"
+                ))
+            }
+            other => other.into(),
+        })?;
     Ok(pool)
 }
 

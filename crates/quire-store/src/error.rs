@@ -31,7 +31,7 @@ pub enum Error {
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The object store failed.
-    #[error("object store: {0}")]
+    #[error("the stored bytes can't be reached right now")]
     Objects(#[from] object_store::Error),
     /// The disk below the object store is full.
     #[error("the disk is full: free some space below the data directory, then try again")]
@@ -78,6 +78,8 @@ fn database_kind(error: &sqlx::Error) -> ErrorKind {
             // Classes of PostgreSQL's appendix A: 08 connection, 25006 read-only (a demoted primary),
             // 40 serialisation or deadlock, 53 out of resources, 55P03 lock, 57 shutdown or cancel.
             Some("25006" | "55P03") => ErrorKind::Unavailable,
+            // Class 22: a value that PostgreSQL can't hold, such as a text with a NUL.
+            Some(code) if code.starts_with("22") => ErrorKind::Invalid,
             Some(code)
                 if ["08", "40", "53", "57"]
                     .iter()

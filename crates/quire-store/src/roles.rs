@@ -38,24 +38,26 @@ impl RoleReport {
     }
 }
 
-/// Creates the three roles where they are missing and lets the administrative login act as the owner.
+/// Creates the roles that are missing and lets the administrative login act as the owner. A password is
+/// given to a new role only: roles belong to the whole server, and another installation on it may be
+/// using the ones that are there.
 pub(crate) async fn ensure(admin: &mut PgConnection, password: Option<&str>) -> Result<(), Error> {
-    for (role, login) in [(OWNER, "nologin"), (APP, "login"), (WORKER, "login")] {
-        // Roles belong to the whole server: another installation may be creating the same one.
+    let password = password.map(|text| text.replace('\'', "''"));
+    let login = password.map_or("login".to_owned(), |text| {
+        format!("login password ''{text}''")
+    });
+    for (role, rights) in [(OWNER, "nologin"), (APP, &login), (WORKER, &login)] {
         run(
             admin,
             format!(
-                "do $$ begin create role {role} {login};
+                "do $$ begin
+                     if not exists (select from pg_roles where rolname = '{role}') then
+                         execute 'create role {role} {rights}';
+                     end if;
                  exception when duplicate_object or unique_violation then null; end $$"
             ),
         )
         .await?;
-    }
-    if let Some(password) = password {
-        let literal = password.replace('\'', "''");
-        for role in [APP, WORKER] {
-            run(admin, format!("alter role {role} password '{literal}'")).await?;
-        }
     }
     let is_member: bool = sqlx::query_scalar("select pg_has_role(current_user, $1, 'usage')")
         .bind(OWNER)

@@ -288,7 +288,8 @@ pub async fn set_state(
 ) -> Result<bool, Error> {
     let done = sqlx::query(
         "update shard.sources set state = $4, reason = $5, updated_at = now()
-         where tenant_id = $1 and id = $2 and latest_version = $3 and state <> 'searchable'",
+         where tenant_id = $1 and id = $2 and latest_version = $3
+           and state not in ('searchable', 'failed')",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
@@ -302,22 +303,45 @@ pub async fn set_state(
 
 /// Queues the latest version of a failed source again.
 pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
-    let source = get(tx, id).await?;
-    if source.state != SourceState::Failed {
-        return Err(Error::Conflict(format!(
-            "only a failed source can be retried; this one is {}",
-            source.state
-        )));
-    }
-    sqlx::query_as(
+    let queued: Option<Source> = sqlx::query_as(
         "update shard.sources set state = 'queued', reason = null, updated_at = now()
-         where tenant_id = $1 and id = $2 returning *",
+         where tenant_id = $1 and id = $2 and state = 'failed' returning *",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
-    .fetch_one(tx.connection())
-    .await
-    .map_err(Error::from)
+    .fetch_optional(tx.connection())
+    .await?;
+    match queued {
+        Some(source) => Ok(source),
+        None => {
+            let source = get(tx, id).await?;
+            Err(Error::Conflict(format!(
+                "only a failed source can be retried; this one is {}",
+                source.state
+            )))
+        }
+    }
+}
+
+/// Forgets the versions before `version`, which search sees now. Returns their objects, which nothing
+/// refers to any more.
+pub async fn forget_older(
+    tx: &mut TenantTx,
+    id: SourceId,
+    version: i32,
+) -> Result<Vec<ObjectKey>, Error> {
+    let keys: Vec<String> = sqlx::query_scalar(
+        "delete from shard.source_versions
+         where tenant_id = $1 and source_id = $2 and version < $3 returning object_key",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(version)
+    .fetch_all(tx.connection())
+    .await?;
+    keys.iter()
+        .map(|key| ObjectKey::stored(tx.placement(), key))
+        .collect()
 }
 
 /// Removes a source from rows and from search. Returns the objects that nothing refers to any more.

@@ -4,8 +4,7 @@
 //! and when the pipe closes it stops the server and removes everything. Refuses to know what is tested.
 
 use std::fs::{self, Permissions};
-use std::net::TcpListener;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Command, Stdio};
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 pub use quire_postgres::PORT;
-use quire_postgres::{ADMIN_USER, Binaries, Options, Server};
+use quire_postgres::{ADMIN_USER, Options, Server};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, MigrationSet, Objects, Store, StoreConfig, TenantTx};
 use tokio::sync::{Mutex, OnceCell};
@@ -90,52 +89,6 @@ impl Cluster {
         *server = Box::pin(Server::open(options(&self.dir)))
             .await
             .expect("PostgreSQL recovers");
-    }
-
-    /// Starts the server anew on a port of this machine, where every login needs its password. The socket
-    /// is gone. Returns the port.
-    pub async fn serve_tcp_with_passwords(&self) -> u16 {
-        self.signal("-INT").await;
-        let data = self.dir.join("postgres/data");
-        eventually("the server stops", || async {
-            !data.join("postmaster.pid").exists()
-        })
-        .await;
-        let rule = "host all all 127.0.0.1/32 scram-sha-256\n";
-        fs::write(data.join("pg_hba.conf"), rule).expect("access rules");
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
-        let binaries = Binaries::find(None).expect("PostgreSQL");
-        let owner = fs::metadata(&data).expect("a data directory");
-        Command::new(binaries.program("postgres"))
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                &format!("port={port}"),
-            ])
-            .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
-            .current_dir(&data)
-            .uid(owner.uid())
-            .gid(owner.gid())
-            .process_group(0)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("a PostgreSQL server");
-        eventually("the server accepts connections", || async {
-            let ready = Command::new(binaries.program("pg_isready"))
-                .args(["-q", "-h", "127.0.0.1", "-p", &port.to_string()])
-                .status();
-            ready.is_ok_and(|status| status.success())
-        })
-        .await;
-        port
     }
 
     async fn signal(&self, signal: &str) {

@@ -1,13 +1,11 @@
-//! The words every other crate speaks: ids, error kinds, places in a source, states and the clock.
+//! The words every other crate speaks: ids, error kinds, places in a source, and states.
 //!
 //! Knows no database, no HTTP and no model. A type lives here only when two layers need the same one.
 
-mod clock;
 mod error;
 mod id;
 mod source;
 
-pub use clock::{Clock, FixedClock, SystemClock};
 pub use error::{ErrorKind, Kind};
 pub use id::{BadId, KeyId, NotebookId, PassageId, RequestId, SourceId, TaskId, TenantId};
 pub use source::{

@@ -57,6 +57,10 @@ async fn dispatch(
         // These stop in their own order.
         Command::Up(args) => return Box::pin(up::run(args, node, output, stop)).await,
         Command::Serve(args) => return Box::pin(serve::run(args, node, output, stop)).await,
+        Command::Add(args) => return Box::pin(add::run(args, node, output, stop)).await,
+        Command::Source(command) => {
+            return Box::pin(source::run(command, node, output, stop)).await;
+        }
         _ => {}
     }
     let work = async {
@@ -64,11 +68,11 @@ async fn dispatch(
             Command::Tenant(command) => tenant::run(command, node, output).await,
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
-            Command::Add(args) => add::run(args, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
             Command::Search(args) => search::run(args, node, output).await,
-            Command::Source(command) => source::run(command, node, output).await,
             Command::Up(_)
+            | Command::Add(_)
+            | Command::Source(_)
             | Command::Serve(_)
             | Command::Doctor
             | Command::Openapi
@@ -119,11 +123,15 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
 async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
     let mut tx = store.system().await?;
     let tenant = match &arg.tenant {
-        Some(slug) => tenants::by_slug(&mut tx, slug).await.map_err(|_| {
-            Failure::new(
-                ErrorKind::NotFound,
-                format!("there is no tenant '{slug}': see `quire tenant list`"),
-            )
+        Some(slug) => tenants::by_slug(&mut tx, slug).await.map_err(|error| {
+            let failure = Failure::from(error);
+            match failure.kind() {
+                ErrorKind::NotFound => Failure::new(
+                    ErrorKind::NotFound,
+                    format!("there is no tenant '{slug}': see `quire tenant list`"),
+                ),
+                _ => failure,
+            }
         })?,
         None => {
             let page = tenants::list(

@@ -1,16 +1,17 @@
 //! The demonstration: two sample tenants, their files, three questions answered with citations.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
 use quire_ask::Question;
 use quire_index::Filter;
+use quire_store::notebooks;
 use quire_store::sources;
 use quire_store::tenants::{self, Tenant};
-use quire_store::{keys, notebooks};
-use quire_types::{ErrorKind, KeyRole, Kind, NotebookId, SourceId};
+use quire_types::{ErrorKind, Kind, NotebookId, SourceId};
 
 use crate::commands::{show_answer, wait_for};
 use crate::failure::Failure;
@@ -40,17 +41,18 @@ const QUESTIONS: [(&str, &str); 3] = [
 ];
 
 /// Loads what is missing and asks. Safe to repeat: what is there already stays as it is.
-pub(crate) async fn run(node: &Node, services: &Services, output: &Output) -> Result<(), Failure> {
+pub(crate) async fn run(
+    node: &Node,
+    services: &Services,
+    output: &Output,
+    address: SocketAddr,
+) -> Result<(), Failure> {
     let files = sample_company::files()
         .map_err(|error| Failure::internal(format!("sample company: {error}")))?;
-    let mut created = Vec::new();
     let mut tenants = BTreeMap::new();
     for (slug, name) in TENANTS {
-        let (tenant, is_new) = tenant(node, slug, name).await?;
+        let tenant = tenant(node, slug, name).await?;
         load(node, services, output, &tenant, &files).await?;
-        if is_new {
-            created.push(slug);
-        }
         tenants.insert(slug, tenant);
     }
     for (slug, question) in QUESTIONS {
@@ -69,27 +71,26 @@ pub(crate) async fn run(node: &Node, services: &Services, output: &Output) -> Re
         show_answer(output, &answer)?;
     }
     output.line("");
-    if let Some(tenant) = tenants
-        .get("northgate")
-        .filter(|_| created.contains(&"northgate"))
-    {
-        first_key(node, output, tenant).await?;
-    }
     output.note("ask your own: quire ask --tenant northgate 'When was the roof inspected?'");
+    output.note("or over HTTP, with a key of the tenant:");
+    output.note("  export QUIRE_KEY=$(quire key create --tenant northgate --name first)");
+    output.note(format!(
+        "  curl http://{address}/v1/ask -H \"Authorization: Bearer $QUIRE_KEY\" --json '{{\"question\": \"Who takes the warranty calls?\"}}'"
+    ));
     Ok(())
 }
 
-async fn tenant(node: &Node, slug: &str, name: &str) -> Result<(Tenant, bool), Failure> {
+async fn tenant(node: &Node, slug: &str, name: &str) -> Result<Tenant, Failure> {
     let mut tx = node.store.system().await?;
-    let found = match tenants::by_slug(&mut tx, slug).await {
-        Ok(tenant) => (tenant, false),
+    let tenant = match tenants::by_slug(&mut tx, slug).await {
+        Ok(tenant) => tenant,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            (tenants::create(&mut tx, slug, name).await?, true)
+            tenants::create(&mut tx, slug, name).await?
         }
         Err(error) => return Err(error.into()),
     };
     tx.commit().await?;
-    Ok(found)
+    Ok(tenant)
 }
 
 async fn load(
@@ -168,22 +169,4 @@ async fn notebook(node: &Node, tenant: &Tenant, name: &str) -> Result<NotebookId
     };
     tx.commit().await?;
     Ok(notebook.id)
-}
-
-/// A key to try the HTTP API with, shown at the first start only.
-async fn first_key(node: &Node, output: &Output, tenant: &Tenant) -> Result<(), Failure> {
-    let mut tx = node.store.system().await?;
-    let (_, text) =
-        keys::create(&mut tx, tenant.id, KeyRole::Tenant, None, "demonstration").await?;
-    tx.commit().await?;
-    let address = node.config.server.listen;
-    output.note(format!(
-        "a key of {} (not shown again), and a first request:",
-        tenant.name
-    ));
-    output.note(format!("  export QUIRE_KEY={}", text.expose()));
-    output.note(format!(
-        "  curl http://{address}/v1/ask -H \"Authorization: Bearer $QUIRE_KEY\" --json '{{\"question\": \"Who is the site superintendent?\"}}'"
-    ));
-    Ok(())
 }

@@ -115,12 +115,9 @@ impl ReadSource {
         let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
         let published =
             passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
-        if let Published::Searchable {
-            replaced: Some(old),
-        } = published
-        {
-            let object = sources::object(&mut tx, self.source, old).await?;
-            ingest.purge(&mut tx, &[object]).await?;
+        if let Published::Searchable { .. } = published {
+            let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
+            ingest.purge(&mut tx, &objects).await?;
         }
         Ok(tx.commit().await?)
     }
@@ -154,7 +151,8 @@ async fn embed(ingest: &Ingest, drafts: Vec<PassageDraft>) -> Result<Vec<NewPass
 #[async_trait]
 impl Task for ReadSource {
     const KIND: &'static str = "read-source";
-    const TIMEOUT: Duration = Duration::from_secs(1_800);
+    /// The largest text that is accepted takes over an hour to embed on two busy cores.
+    const TIMEOUT: Duration = Duration::from_secs(4 * 3_600);
     type Context = Ingest;
 
     async fn run(&self, ingest: &Ingest, attempt: &Attempt) -> Result<(), Failure> {

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use utoipa::ToSchema;
 
 use quire_ask::{Answer, Citation, Event, Question, Usage};
-use quire_index::Filter;
+use quire_types::Timestamp;
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
@@ -25,23 +25,41 @@ use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AskIn {
     #[schema(example = "How much retainage is held back?")]
     question: String,
     /// Send the parts of the answer as server-sent events; `Accept: text/event-stream` does the same.
     #[serde(default)]
     stream: bool,
-    #[serde(flatten)]
-    filter: FilterIn,
+    /// Only in these notebooks.
+    notebooks: Option<Vec<String>>,
+    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
+    media_types: Option<Vec<String>>,
+    /// Only what was added at this instant or later (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_from: Option<Timestamp>,
+    /// Only what was added before this instant (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_before: Option<Timestamp>,
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct AskNotebookIn {
     #[schema(example = "How much retainage is held back?")]
     question: String,
     /// Send the parts of the answer as server-sent events; `Accept: text/event-stream` does the same.
     #[serde(default)]
     stream: bool,
+    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
+    media_types: Option<Vec<String>>,
+    /// Only what was added at this instant or later (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_from: Option<Timestamp>,
+    /// Only what was added before this instant (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_before: Option<Timestamp>,
 }
 
 /// A place in a source that supports a part of the answer.
@@ -160,7 +178,13 @@ pub(super) async fn ask(
     headers: HeaderMap,
     Body(asked): Body<AskIn>,
 ) -> ApiResult<Response> {
-    let filter = asked.filter.check(&app, &caller).await?;
+    let filter = FilterIn {
+        notebooks: asked.notebooks,
+        media_types: asked.media_types,
+        added_from: asked.added_from,
+        added_before: asked.added_before,
+    };
+    let filter = filter.check(&app, &caller).await?;
     let question = Question {
         text: asked.question,
         filter,
@@ -185,10 +209,13 @@ pub(super) async fn ask_notebook(
     headers: HeaderMap,
     Body(asked): Body<AskNotebookIn>,
 ) -> ApiResult<Response> {
-    let filter = Filter {
-        notebooks: Some(vec![notebook.id]),
-        ..Filter::default()
+    let filter = FilterIn {
+        notebooks: Some(vec![notebook.id.to_string()]),
+        media_types: asked.media_types,
+        added_from: asked.added_from,
+        added_before: asked.added_before,
     };
+    let filter = filter.check(&app, &caller).await?;
     let question = Question {
         text: asked.question,
         filter,
@@ -215,6 +242,8 @@ async fn answer(
     as_events: bool,
 ) -> ApiResult<Response> {
     if as_events {
+        // What can be refused is refused before the stream begins, with a status.
+        app.asker.check(&question.text)?;
         return Ok(events(app, caller, question));
     }
     let answer = app

@@ -13,7 +13,7 @@ use quire_types::{KeyId, KeyRole, NotebookId};
 
 use crate::body::{Body, ListOut, time};
 use crate::caller::Writer;
-use crate::idempotent::{Reply, once};
+use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
@@ -139,12 +139,13 @@ pub(super) async fn create(
 ) -> ApiResult<Response> {
     let (role, notebook) = new.role_and_notebook()?;
     let request = serde_json::to_vec(&new).unwrap_or_default();
+    let request = fingerprint(&[b"POST /v1/keys", &request]);
     once(
-        &app,
+        &app.clone(),
         caller.placement(),
         &headers,
-        &[b"POST /v1/keys", &request],
-        async {
+        request,
+        async move {
             check_notebook(&app, caller.placement(), notebook).await?;
             let mut tx = app.store.system().await?;
             let (key, text) =

@@ -13,7 +13,7 @@ use quire_types::NotebookId;
 
 use crate::body::{Body, ListOut, Paged, time};
 use crate::caller::{ReadNotebook, Reader, WriteNotebook, Writer};
-use crate::idempotent::{Reply, once};
+use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiResult, Problem};
 use crate::state::App;
 
@@ -93,13 +93,19 @@ pub(super) async fn create(
     headers: HeaderMap,
     Body(new): Body<NotebookIn>,
 ) -> ApiResult<Response> {
-    let request = [b"POST /v1/notebooks".as_slice(), new.name.as_bytes()];
-    once(&app, caller.placement(), &headers, &request, async {
-        let mut tx = app.store.tenant(caller.placement()).await?;
-        let notebook = rows::create(&mut tx, &new.name).await?;
-        tx.commit().await?;
-        Reply::new(StatusCode::CREATED, &NotebookOut::of(notebook))
-    })
+    let request = fingerprint(&[b"POST /v1/notebooks".as_slice(), new.name.as_bytes()]);
+    once(
+        &app.clone(),
+        caller.placement(),
+        &headers,
+        request,
+        async move {
+            let mut tx = app.store.tenant(caller.placement()).await?;
+            let notebook = rows::create(&mut tx, &new.name).await?;
+            tx.commit().await?;
+            Reply::new(StatusCode::CREATED, &NotebookOut::of(notebook))
+        },
+    )
     .await
 }
 
@@ -135,17 +141,23 @@ pub(super) async fn rename(
     Body(new): Body<NotebookIn>,
 ) -> ApiResult<Response> {
     let id = notebook.id.to_string();
-    let request = [
+    let request = fingerprint(&[
         b"PATCH notebook".as_slice(),
         id.as_bytes(),
         new.name.as_bytes(),
-    ];
-    once(&app, caller.placement(), &headers, &request, async {
-        let mut tx = app.store.tenant(caller.placement()).await?;
-        let notebook = rows::rename(&mut tx, notebook.id, &new.name).await?;
-        tx.commit().await?;
-        Reply::new(StatusCode::OK, &NotebookOut::of(notebook))
-    })
+    ]);
+    once(
+        &app.clone(),
+        caller.placement(),
+        &headers,
+        request,
+        async move {
+            let mut tx = app.store.tenant(caller.placement()).await?;
+            let notebook = rows::rename(&mut tx, notebook.id, &new.name).await?;
+            tx.commit().await?;
+            Reply::new(StatusCode::OK, &NotebookOut::of(notebook))
+        },
+    )
     .await
 }
 

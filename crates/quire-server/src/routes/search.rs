@@ -15,18 +15,12 @@ use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
 /// Which passages may be used. What is left out lets everything through.
-#[derive(Debug, Default, Deserialize, ToSchema)]
+#[derive(Debug, Default)]
 pub(super) struct FilterIn {
-    /// Only in these notebooks.
-    notebooks: Option<Vec<String>>,
-    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
-    media_types: Option<Vec<String>>,
-    /// Only what was added at this instant or later (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_from: Option<Timestamp>,
-    /// Only what was added before this instant (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_before: Option<Timestamp>,
+    pub(super) notebooks: Option<Vec<String>>,
+    pub(super) media_types: Option<Vec<String>>,
+    pub(super) added_from: Option<Timestamp>,
+    pub(super) added_before: Option<Timestamp>,
 }
 
 impl FilterIn {
@@ -73,6 +67,7 @@ impl FilterIn {
 }
 
 #[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(super) struct SearchIn {
     #[schema(example = "retainage percentage")]
     query: String,
@@ -82,8 +77,16 @@ pub(super) struct SearchIn {
     /// `hybrid` (both paths, the default), `lexical` or `dense`.
     #[schema(value_type = Option<String>, example = "hybrid")]
     mode: Option<Mode>,
-    #[serde(flatten)]
-    filter: FilterIn,
+    /// Only in these notebooks.
+    notebooks: Option<Vec<String>>,
+    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
+    media_types: Option<Vec<String>>,
+    /// Only what was added at this instant or later (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_from: Option<Timestamp>,
+    /// Only what was added before this instant (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_before: Option<Timestamp>,
 }
 
 /// A passage that was found.
@@ -148,7 +151,13 @@ pub(super) async fn search(
     if !(1..=100).contains(&limit) {
         return Err(ApiError::invalid("limit must be between 1 and 100"));
     }
-    let filter = wanted.filter.check(&app, &caller).await?;
+    let filter = FilterIn {
+        notebooks: wanted.notebooks,
+        media_types: wanted.media_types,
+        added_from: wanted.added_from,
+        added_before: wanted.added_before,
+    };
+    let filter = filter.check(&app, &caller).await?;
     let mode = wanted.mode.unwrap_or_default();
     let hits = app
         .asker

@@ -1,11 +1,11 @@
 //! Sources: adding, watching, reading back, removing.
 
-use axum::body::Body as StreamBody;
+use axum::Json;
+use axum::body::{Body as StreamBody, to_bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::{Json, http};
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -15,9 +15,9 @@ use quire_store::passages;
 use quire_store::sources::{self as rows, Added, Source};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
-use crate::body::{Body, ListOut, Paged, time};
+use crate::body::{ListOut, Paged, time};
 use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
-use crate::idempotent::{Reply, once};
+use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
@@ -156,60 +156,59 @@ pub(super) async fn add(
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
-    let is_form = header_text(&headers, &header::CONTENT_TYPE).starts_with("multipart/form-data");
-    let notebook = target.notebook.id.to_string();
-    let placement = target.caller.placement();
-    if is_form {
-        // The files are not hashed before they are stored; content that was stored already is recognised
-        // then, so a repetition changes nothing either way.
-        let length = header_text(&headers, &header::CONTENT_LENGTH).to_owned();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|value| value.starts_with("multipart/form-data")) {
+        // Content is recognised by its hash, so a form that is sent again changes nothing and needs no key.
         let form = Multipart::from_request(request, &app)
             .await
             .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
-        let parts = [
-            b"POST sources".as_slice(),
-            notebook.as_bytes(),
-            length.as_bytes(),
-        ];
-        return once(
-            &app,
-            placement,
-            &headers,
-            &parts,
-            add_files(&app, &target, form),
-        )
-        .await;
+        return Ok(add_files(&app, &target, form).await?.into_response());
     }
-    let Body(text) = Body::<TextIn>::from_request(request, &app).await?;
-    let parts = [
-        b"POST sources".as_slice(),
+    let text = text_of(request, app.limits.json_bytes).await?;
+    let notebook = target.notebook.id.to_string();
+    let fingerprint = fingerprint(&[
+        b"POST sources",
         notebook.as_bytes(),
         text.name.as_bytes(),
         text.text.as_bytes(),
-    ];
-    once(&app, placement, &headers, &parts, async {
-        let bytes =
-            stream::once(async { Ok::<_, std::io::Error>(text.text.clone().into()) }).boxed();
-        let added = app
-            .ingest
-            .add(placement, target.notebook.id, &text.name, bytes)
-            .await?;
-        Reply::new(
-            StatusCode::ACCEPTED,
-            &AddOut {
-                sources: vec![added_out(added)],
-                refused: Vec::new(),
-            },
-        )
-    })
+    ]);
+    once(
+        &app.clone(),
+        target.caller.placement(),
+        &headers,
+        fingerprint,
+        async move {
+            let TextIn { name, text } = text;
+            let bytes = stream::once(async { Ok::<_, std::io::Error>(text.into()) }).boxed();
+            let placement = target.caller.placement();
+            let added = app
+                .ingest
+                .add(placement, target.notebook.id, &name, bytes)
+                .await?;
+            Reply::new(
+                StatusCode::ACCEPTED,
+                &AddOut {
+                    sources: vec![added_out(added)],
+                    refused: Vec::new(),
+                },
+            )
+        },
+    )
     .await
 }
 
-fn header_text<'a>(headers: &'a HeaderMap, name: &http::HeaderName) -> &'a str {
-    headers
-        .get(name)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+/// The JSON form; the route as a whole accepts as much as a file may have.
+async fn text_of(request: Request, limit_bytes: usize) -> ApiResult<TextIn> {
+    let bytes = to_bytes(request.into_body(), limit_bytes).await.map_err(|_| {
+        ApiError::new(
+            ErrorKind::TooLarge,
+            format!("the body is cut off or larger than {limit_bytes} bytes: send the text as a file"),
+        )
+    })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| ApiError::invalid(format!("the body can't be read: {error}")))
 }
 
 async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> ApiResult<Reply> {

@@ -12,7 +12,7 @@ use quire_store::sources::{self, Added, Source};
 use quire_store::{Placement, Store, notebooks};
 use quire_types::{ErrorKind, NotebookId, SourceId, SourceState};
 
-use super::tenant;
+use super::{interrupted, tenant, until};
 use crate::cli::AddArgs;
 use crate::failure::Failure;
 use crate::node::{Node, Services};
@@ -26,7 +26,12 @@ struct Input {
     path: Option<PathBuf>,
 }
 
-pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<(), Failure> {
+pub(super) async fn run(
+    args: &AddArgs,
+    node: &Node,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     let inputs = inputs(args)?;
     let tenant = tenant(&node.store, &args.tenant).await?;
     let placement = tenant.placement();
@@ -36,8 +41,8 @@ pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<
     let progress = Progress::new(output, "storing", inputs.len() as u64);
     let mut results = Vec::with_capacity(inputs.len());
     for (done, input) in (1..).zip(inputs) {
-        let added = add(&services, placement, notebook, &input).await;
-        results.push((input.name, added));
+        let added = until(stop, add(&services, placement, notebook, &input)).await;
+        results.push((input.name, added.ok_or_else(interrupted)?));
         progress.at(done, "");
     }
     progress.finish();
@@ -50,15 +55,27 @@ pub(super) async fn run(args: &AddArgs, node: &Node, output: &Output) -> Result<
     let finished = if args.no_wait {
         current(&node.store, placement, &ids).await?
     } else {
-        let stop = CancellationToken::new();
-        let worker = node.work(&services, stop.clone());
-        let finished = wait(&node.store, placement, &ids, output).await;
-        stop.cancel();
-        // Its tasks have ended or been given back either way.
-        drop(worker.await);
-        finished?
+        work_off(node, &services, placement, &ids, output, stop).await?
     };
     report(output, results, &finished)
+}
+
+/// Runs tasks here until the given sources are finished. A running service may take them as well. When
+/// told to stop, unfinished tasks are given back.
+pub(super) async fn work_off(
+    node: &Node,
+    services: &Services,
+    placement: Placement,
+    ids: &[SourceId],
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<Vec<Source>, Failure> {
+    let enough = stop.child_token();
+    let worker = node.work(services, enough.clone());
+    let finished = until(stop, wait(&node.store, placement, ids, output)).await;
+    enough.cancel();
+    super::serve::finished(worker).await?;
+    finished.unwrap_or_else(|| Err(interrupted()))
 }
 
 async fn notebook(
@@ -160,7 +177,7 @@ fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failur
         }
         if kind.is_dir() {
             folder(root, &path, inputs)?;
-        } else {
+        } else if kind.is_file() {
             let name = path
                 .strip_prefix(root)
                 .unwrap_or(&path)

@@ -18,6 +18,7 @@ pub(super) async fn run(
     command: &SourceCommand,
     node: &Node,
     output: &Output,
+    stop: &CancellationToken,
 ) -> Result<(), Failure> {
     match command {
         SourceCommand::List {
@@ -89,12 +90,8 @@ pub(super) async fn run(
             let placement = tenant(&node.store, arg).await?.placement();
             let services = node.services().await?;
             let source = services.ingest.retry(placement, id(source)?).await?;
-            let stop = CancellationToken::new();
-            let worker = node.work(&services, stop.clone());
-            let finished = add::wait(&node.store, placement, &[source.id], output).await;
-            stop.cancel();
-            // Its tasks have ended or been given back either way.
-            drop(worker.await);
+            let finished =
+                add::work_off(node, &services, placement, &[source.id], output, stop).await;
             show(output, &finished?)
         }
         SourceCommand::Delete {

@@ -34,7 +34,7 @@ pub(super) async fn run(
         first_admin_key(node, output).await?;
         if args.demo {
             tokio::select! {
-                shown = demo::run(node, &services, output) => shown?,
+                shown = demo::run(node, &services, output, address) => shown?,
                 () = stop.cancelled() => return Ok(()),
             }
         }
@@ -49,10 +49,15 @@ pub(super) async fn run(
     result
 }
 
-/// The first start makes the operator's key and shows it; it is stored as a hash only.
+/// The first start on a terminal makes the operator's key and shows it; it is stored as a hash only.
+/// Without a terminal the messages end in some log, where no key belongs.
 async fn first_admin_key(node: &Node, output: &Output) -> Result<(), Failure> {
     let marker = node.data.join("secrets/admin-key-was-shown");
     if marker.exists() {
+        return Ok(());
+    }
+    if !output.is_interactive() {
+        output.note("make the operator's key with: quire key create --role admin --name ops");
         return Ok(());
     }
     let mut tx = node.store.system().await?;

@@ -269,7 +269,7 @@ async fn a_bad_request_says_what_to_do() {
             sources.clone(),
             json!({ "name": "huge.txt", "text": "x".repeat(1_500_000) }),
             413,
-            "length limit",
+            "larger than",
         ),
     ];
     for (path, body, status, word) in cases {

@@ -1,0 +1,525 @@
+//! Search over a real database with made-up vectors: what is committed is found, what is gone is not,
+//! filters are exact, tenants are apart, and the list is what a plain sort would give.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+
+use quire_index::{Filter, Hit, Mode, Query, Search};
+use quire_store::passages::{self, NewPassage};
+use quire_store::tenants::Tenant;
+use quire_store::{ObjectKey, TenantTx, notebooks, sources};
+use quire_testkit::postgres::TestStore;
+use quire_types::{MediaType, NotebookId, Place, SourceId, Timestamp};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+const DIMENSION: usize = 8;
+const ROOMY: usize = 100 << 20;
+
+/// A vector of unit length.
+fn vector(rng: &mut StdRng) -> Vec<f32> {
+    let raw: Vec<f32> = (0..DIMENSION)
+        .map(|_| rng.random_range(-1.0..1.0))
+        .collect();
+    let length = raw.iter().map(|value| value * value).sum::<f32>().sqrt();
+    raw.iter().map(|value| value / length).collect()
+}
+
+/// The unit vector along one axis.
+fn axis(axis: usize) -> Vec<f32> {
+    (0..DIMENSION)
+        .map(|at| if at == axis { 1.0 } else { 0.0 })
+        .collect()
+}
+
+fn passage(body: &str, embedding: Vec<f32>) -> NewPassage {
+    NewPassage {
+        context: String::new(),
+        body: body.to_owned(),
+        place: Place::default(),
+        embedding,
+    }
+}
+
+async fn notebook(test: &TestStore, tenant: &Tenant, name: &str) -> NotebookId {
+    let mut tx = test.tx(tenant).await;
+    let id = notebooks::create(&mut tx, name).await.unwrap().id;
+    tx.commit().await.unwrap();
+    id
+}
+
+/// Adds a source of this name, or a new version of it, and makes it searchable.
+async fn publish(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    name: &str,
+    media_type: MediaType,
+    passages: &[NewPassage],
+) -> SourceId {
+    let object = ObjectKey::original(tx.placement());
+    let content = sources::NewContent {
+        name,
+        content_hash: object.as_str().as_bytes(),
+        size_bytes: 1,
+        object: &object,
+    };
+    let added = sources::add(tx, notebook, &content).await.unwrap();
+    let source = added.source();
+    passages::publish(
+        tx,
+        source.id,
+        source.latest_version,
+        media_type,
+        None,
+        passages,
+    )
+    .await
+    .unwrap();
+    source.id
+}
+
+async fn add(
+    test: &TestStore,
+    tenant: &Tenant,
+    notebook: NotebookId,
+    name: &str,
+    passages: &[NewPassage],
+) -> SourceId {
+    let mut tx = test.tx(tenant).await;
+    let id = publish(&mut tx, notebook, name, MediaType::Text, passages).await;
+    tx.commit().await.unwrap();
+    id
+}
+
+async fn delete(test: &TestStore, tenant: &Tenant, source: SourceId) {
+    let mut tx = test.tx(tenant).await;
+    sources::delete(&mut tx, source).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
+fn query(text: &str, vector: Vec<f32>, mode: Mode) -> Query {
+    Query {
+        text: text.to_owned(),
+        vector,
+        filter: Filter::default(),
+        limit: 100,
+        mode,
+    }
+}
+
+async fn hits(search: &Search, tenant: &Tenant, query: Query) -> Vec<Hit> {
+    search.search(tenant.placement(), query).await.unwrap()
+}
+
+async fn bodies(search: &Search, tenant: &Tenant, query: Query) -> Vec<String> {
+    let hits = hits(search, tenant, query).await;
+    hits.into_iter().map(|hit| hit.passage.body).collect()
+}
+
+#[tokio::test]
+async fn what_is_committed_is_found_at_once_and_what_is_deleted_is_not() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let notebook = notebook(&test, &tenant, "n").await;
+    let search = Search::new(test.store.clone(), ROOMY);
+    for mode in [Mode::Hybrid, Mode::Lexical, Mode::Dense] {
+        let found = async || bodies(&search, &tenant, query("crane", axis(0), mode)).await;
+        assert_eq!(found().await, [""; 0], "{mode:?}");
+
+        let mut tx = test.tx(&tenant).await;
+        let old = [
+            passage("crane old", axis(0)),
+            passage("crane old too", axis(1)),
+        ];
+        let source = publish(&mut tx, notebook, "a.txt", MediaType::Text, &old).await;
+        assert_eq!(found().await, [""; 0], "{mode:?}: not committed yet");
+        tx.commit().await.unwrap();
+        let mut first = found().await;
+        first.sort();
+        assert_eq!(first, ["crane old", "crane old too"], "{mode:?}");
+
+        // A new version takes the place of the old one in one step.
+        let mut tx = test.tx(&tenant).await;
+        publish(
+            &mut tx,
+            notebook,
+            "a.txt",
+            MediaType::Text,
+            &[passage("crane new", axis(0))],
+        )
+        .await;
+        assert_eq!(
+            found().await.len(),
+            2,
+            "{mode:?}: the old one stays until then"
+        );
+        tx.commit().await.unwrap();
+        assert_eq!(found().await, ["crane new"], "{mode:?}");
+
+        delete(&test, &tenant, source).await;
+        assert_eq!(found().await, [""; 0], "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn many_versions_between_two_searches_leave_the_last_one() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let notebook = notebook(&test, &tenant, "n").await;
+    let search = Search::new(test.store.clone(), ROOMY);
+    let all = || query("", axis(0), Mode::Dense);
+    assert!(hits(&search, &tenant, all()).await.is_empty());
+    let mut last = None;
+    for version in 0..5 {
+        let text = format!("version {version}");
+        last = Some(
+            add(
+                &test,
+                &tenant,
+                notebook,
+                "a.txt",
+                &[passage(&text, axis(0))],
+            )
+            .await,
+        );
+    }
+    let gone = add(
+        &test,
+        &tenant,
+        notebook,
+        "b.txt",
+        &[passage("gone", axis(0))],
+    )
+    .await;
+    delete(&test, &tenant, gone).await;
+    assert_eq!(bodies(&search, &tenant, all()).await, ["version 4"]);
+
+    // The same name again is another source.
+    delete(&test, &tenant, last.unwrap()).await;
+    add(
+        &test,
+        &tenant,
+        notebook,
+        "a.txt",
+        &[passage("reborn", axis(0))],
+    )
+    .await;
+    assert_eq!(bodies(&search, &tenant, all()).await, ["reborn"]);
+    // So does a reader that was not there.
+    let fresh = Search::new(test.store.clone(), ROOMY);
+    assert_eq!(bodies(&fresh, &tenant, all()).await, ["reborn"]);
+}
+
+#[tokio::test]
+async fn filters_let_through_exactly_what_they_name() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let (one, two) = (
+        notebook(&test, &tenant, "1").await,
+        notebook(&test, &tenant, "2").await,
+    );
+    let mut moments: Vec<Timestamp> = Vec::new();
+    for (name, notebook, media_type) in [
+        ("1 text", one, MediaType::Text),
+        ("1 pdf", one, MediaType::Pdf),
+        ("2 text", two, MediaType::Text),
+        ("2 html", two, MediaType::Html),
+    ] {
+        let mut tx = test.tx(&tenant).await;
+        let body = format!("beam {name}");
+        let source = publish(
+            &mut tx,
+            notebook,
+            name,
+            media_type,
+            &[passage(&body, axis(0))],
+        )
+        .await;
+        let indexed = passages::indexed(&mut tx, Some(&[source]), None, 1)
+            .await
+            .unwrap();
+        moments.push(indexed[0].added_at);
+        tx.commit().await.unwrap();
+    }
+    let search = Search::new(test.store.clone(), ROOMY);
+    let all = Filter::default;
+    for (filter, expected) in [
+        (all(), &["1 pdf", "1 text", "2 html", "2 text"][..]),
+        (
+            Filter {
+                notebooks: Some(vec![one]),
+                ..all()
+            },
+            &["1 pdf", "1 text"],
+        ),
+        (
+            Filter {
+                notebooks: Some(vec![NotebookId::generate()]),
+                ..all()
+            },
+            &[],
+        ),
+        (
+            Filter {
+                notebooks: Some(vec![]),
+                ..all()
+            },
+            &[],
+        ),
+        (
+            Filter {
+                media_types: Some(vec![MediaType::Text]),
+                ..all()
+            },
+            &["1 text", "2 text"],
+        ),
+        (
+            Filter {
+                media_types: Some(vec![MediaType::Pdf, MediaType::Html]),
+                ..all()
+            },
+            &["1 pdf", "2 html"],
+        ),
+        (
+            Filter {
+                media_types: Some(vec![MediaType::Text]),
+                notebooks: Some(vec![two]),
+                ..all()
+            },
+            &["2 text"],
+        ),
+        (
+            Filter {
+                added_from: Some(moments[1]),
+                ..all()
+            },
+            &["1 pdf", "2 html", "2 text"],
+        ),
+        (
+            Filter {
+                added_before: Some(moments[1]),
+                ..all()
+            },
+            &["1 text"],
+        ),
+        (
+            Filter {
+                added_from: Some(moments[1]),
+                added_before: Some(moments[3]),
+                ..all()
+            },
+            &["1 pdf", "2 text"],
+        ),
+    ] {
+        for mode in [Mode::Hybrid, Mode::Lexical, Mode::Dense] {
+            let query = Query {
+                filter: filter.clone(),
+                ..query("beam", axis(0), mode)
+            };
+            let mut found = bodies(&search, &tenant, query).await;
+            found.sort();
+            let expected: Vec<String> =
+                expected.iter().map(|name| format!("beam {name}")).collect();
+            assert_eq!(found, expected, "{mode:?} {filter:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn tenants_with_the_same_text_never_meet() {
+    let test = TestStore::new().await;
+    let search = Search::new(test.store.clone(), ROOMY);
+    let mut tenants = Vec::new();
+    for slug in ["a", "b"] {
+        let tenant = test.tenant(slug).await;
+        let notebook = notebook(&test, &tenant, "n").await;
+        let source = add(
+            &test,
+            &tenant,
+            notebook,
+            "same.txt",
+            &[passage("the same words", axis(0))],
+        )
+        .await;
+        tenants.push((tenant, notebook, source));
+    }
+    for (own, other) in [(0, 1), (1, 0)] {
+        let (tenant, _, source) = &tenants[own];
+        for mode in [Mode::Hybrid, Mode::Lexical, Mode::Dense] {
+            let found = hits(&search, tenant, query("same words", axis(0), mode)).await;
+            let found: Vec<SourceId> = found.iter().map(|hit| hit.passage.source).collect();
+            assert_eq!(found, [*source], "{mode:?}");
+            let foreign = Query {
+                filter: Filter {
+                    notebooks: Some(vec![tenants[other].1]),
+                    ..Filter::default()
+                },
+                ..query("same words", axis(0), mode)
+            };
+            assert!(hits(&search, tenant, foreign).await.is_empty());
+        }
+    }
+    delete(&test, &tenants[0].0, tenants[0].2).await;
+    let rest = bodies(&search, &tenants[1].0, query("same", axis(0), Mode::Hybrid)).await;
+    assert_eq!(rest, ["the same words"], "what one deletes the other keeps");
+}
+
+#[tokio::test]
+async fn words_find_an_identifier_that_vectors_know_nothing_of() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let notebook = notebook(&test, &tenant, "n").await;
+    let mut passages: Vec<NewPassage> = (0..300)
+        .map(|number| {
+            passage(
+                &format!("Permit R-2025-{number:04} was granted for the site."),
+                axis(0),
+            )
+        })
+        .collect();
+    passages.push(passage("Submittal HD-3 uses bolt XK47Q.", axis(7)));
+    add(&test, &tenant, notebook, "a.txt", &passages).await;
+    let search = Search::new(test.store.clone(), ROOMY);
+    for (text, expected) in [
+        ("XK47Q", "Submittal HD-3 uses bolt XK47Q."),
+        ("what is xk47q?", "Submittal HD-3 uses bolt XK47Q."),
+        (
+            "R-2025-0207",
+            "Permit R-2025-0207 was granted for the site.",
+        ),
+    ] {
+        let found = bodies(&search, &tenant, query(text, axis(0), Mode::Lexical)).await;
+        assert_eq!(found[0], expected, "{text}");
+    }
+    // Fused, it is among the candidates with its exact cosine, however far its vector is away.
+    let everything = Query {
+        limit: 400,
+        ..query("XK47Q", axis(0), Mode::Hybrid)
+    };
+    let found = hits(&search, &tenant, everything).await;
+    let hit = found
+        .iter()
+        .find(|hit| hit.passage.body.contains("XK47Q"))
+        .unwrap();
+    assert!(hit.scores.lexical.is_some() && hit.scores.dense.abs() < 1e-6);
+    assert!(
+        bodies(&search, &tenant, query("nowhere", axis(0), Mode::Lexical))
+            .await
+            .is_empty()
+    );
+    assert!(
+        bodies(
+            &search,
+            &tenant,
+            query("the of and", axis(0), Mode::Lexical)
+        )
+        .await
+        .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_vector_of_another_dimension_is_refused() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let notebook = notebook(&test, &tenant, "n").await;
+    add(&test, &tenant, notebook, "a.txt", &[passage("x", axis(0))]).await;
+    let search = Search::new(test.store.clone(), ROOMY);
+    let wrong = query("x", vec![1.0], Mode::Dense);
+    let refused = search.search(tenant.placement(), wrong).await.unwrap_err();
+    assert!(matches!(
+        refused,
+        quire_index::Error::Dimension {
+            expected: DIMENSION,
+            found: 1
+        }
+    ));
+    assert_eq!(
+        bodies(&search, &tenant, query("x", axis(0), Mode::Dense)).await,
+        ["x"]
+    );
+}
+
+/// What a tenant's corpus is, kept by the test itself.
+type Oracle = BTreeMap<String, (SourceId, NotebookId, Vec<(String, Vec<f32>)>)>;
+
+/// Cosines of everything that may be found, best first.
+fn expected(oracle: &Oracle, query: &Query) -> Vec<(f32, String)> {
+    let mut all: Vec<(f32, String)> = oracle
+        .values()
+        .filter(|(_, notebook, _)| {
+            let notebooks = query.filter.notebooks.as_ref();
+            notebooks.is_none_or(|notebooks| notebooks.contains(notebook))
+        })
+        .flat_map(|(_, _, passages)| passages)
+        .map(|(body, vector)| {
+            let cosine = vector.iter().zip(&query.vector).map(|(a, b)| a * b).sum();
+            (cosine, body.clone())
+        })
+        .collect();
+    all.sort_by(|a, b| b.0.total_cmp(&a.0));
+    all.truncate(query.limit);
+    all
+}
+
+/// Random additions, new versions, deletions and searches of two tenants, compared after every step with
+/// a plain sort. One search has room for everything, one throws every view away, and one looks rarely.
+#[tokio::test]
+async fn random_steps_give_what_a_plain_sort_gives() {
+    let test = TestStore::new().await;
+    let searches = [ROOMY, 1].map(|bytes| Search::new(test.store.clone(), bytes));
+    let rare = Search::new(test.store.clone(), ROOMY);
+    let mut rng = StdRng::seed_from_u64(2_025);
+    let mut tenants: Vec<(Tenant, Vec<NotebookId>, Oracle)> = Vec::new();
+    for slug in ["a", "b"] {
+        let tenant = test.tenant(slug).await;
+        let one = notebook(&test, &tenant, "1").await;
+        let two = notebook(&test, &tenant, "2").await;
+        tenants.push((tenant, vec![one, two], Oracle::new()));
+    }
+
+    for step in 0..200 {
+        let (tenant, notebooks, oracle) = &mut tenants[rng.random_range(0..2)];
+        if rng.random_bool(0.7) {
+            // Twelve names: many an addition is a new version.
+            let number = rng.random_range(0..12);
+            let name = format!("{number}.txt");
+            let passages: Vec<(String, Vec<f32>)> = (0..rng.random_range(1..40))
+                .map(|part| (format!("step {step} part {part}"), vector(&mut rng)))
+                .collect();
+            let new: Vec<NewPassage> = passages
+                .iter()
+                .map(|(body, vector)| passage(body, vector.clone()))
+                .collect();
+            let notebook = notebooks[number % 2];
+            let source = add(&test, tenant, notebook, &name, &new).await;
+            oracle.insert(name, (source, notebook, passages));
+        } else if let Some(name) = oracle.keys().nth(rng.random_range(0..12)).cloned() {
+            let (source, _, _) = oracle.remove(&name).unwrap();
+            delete(&test, tenant, source).await;
+        }
+
+        let mut query = query("", vector(&mut rng), Mode::Dense);
+        query.limit = rng.random_range(1..60);
+        if rng.random_bool(0.4) {
+            query.filter.notebooks = Some(vec![notebooks[rng.random_range(0..2)]]);
+        }
+        let expected = expected(oracle, &query);
+        let lately = (step % 40 == 39).then_some(&rare);
+        for search in searches.iter().chain(lately) {
+            let found = hits(search, tenant, query.clone()).await;
+            let texts: Vec<&str> = found.iter().map(|hit| hit.passage.body.as_str()).collect();
+            let wanted: Vec<&str> = expected.iter().map(|(_, body)| body.as_str()).collect();
+            assert_eq!(texts, wanted, "step {step}");
+            for (hit, (cosine, _)) in found.iter().zip(&expected) {
+                assert!((hit.scores.dense - cosine).abs() < 1e-5, "step {step}");
+            }
+        }
+    }
+    assert_eq!(searches[0].usage().0, 2);
+    assert_eq!(
+        searches[1].usage().0,
+        1,
+        "the other tenant's view was thrown away"
+    );
+}
