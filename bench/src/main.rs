@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use failure::Failure;
 
@@ -88,13 +89,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// The result of `work`, or a failure once Ctrl-C was pressed; what was started can then be stopped.
+/// The result of `work`, or a failure once SIGINT or SIGTERM came: the caller then stops what it started.
 async fn until_interrupted<T>(
     work: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
+    let mut terminate =
+        signal(SignalKind::terminate()).map_err(Failure::doing("listening for signals"))?;
     tokio::select! {
         result = work => result,
         _ = tokio::signal::ctrl_c() => Err(Failure::failed("interrupted")),
+        _ = terminate.recv() => Err(Failure::failed("told to stop")),
     }
 }
 
