@@ -87,7 +87,7 @@ async fn a_bad_file_fails_alone_and_says_why() {
         ("blank.txt", b"   \n\n  \t ".to_vec(), "text"),
         (
             "noise.bin",
-            vec![0, 1, 2, 0, 255, 0, 7, 0, 0, 3].repeat(50),
+            [0, 1, 2, 0, 255, 0, 7, 0, 0, 3].repeat(50),
             "binary",
         ),
     ];

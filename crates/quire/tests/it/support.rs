@@ -232,6 +232,7 @@ fn start(data: &Path, environment: &[(String, String)]) -> (Child, String) {
         let left = deadline.saturating_duration_since(Instant::now());
         let Ok(line) = lines.recv_timeout(left) else {
             child.kill().unwrap();
+            child.wait().unwrap();
             panic!("quire did not start; it said:\n{}", said.join("\n"));
         };
         said.push(line.clone());
