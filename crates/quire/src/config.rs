@@ -280,6 +280,7 @@ fn set(table: &mut Table, name: &str, path: &str, value: &str) -> Result<(), Fai
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -142,20 +142,20 @@ async fn a_cancelled_beginning_leaves_no_transaction_open() {
 
 /// Waits until no connection of the tenant pool is inside a transaction.
 async fn settle(admin: &mut PgConnection) {
-    let open = "select count(*) from pg_stat_activity
+    let open = "select state || ' after ' || query from pg_stat_activity
                 where datname = current_database() and usename = 'quire_app' and state <> 'idle'";
     let started = Instant::now();
     loop {
-        let open: i64 = sqlx::query_scalar(open)
-            .fetch_one(&mut *admin)
+        let open: Vec<String> = sqlx::query_scalar(open)
+            .fetch_all(&mut *admin)
             .await
             .unwrap();
-        if open == 0 {
+        if open.is_empty() {
             return;
         }
         assert!(
             started.elapsed() < Duration::from_secs(10),
-            "{open} transactions are left open"
+            "left open: {open:?}"
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
