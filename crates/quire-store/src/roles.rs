@@ -42,22 +42,24 @@ impl RoleReport {
 /// given to a new role only: roles belong to the whole server, and another installation on it may be
 /// using the ones that are there.
 pub(crate) async fn ensure(admin: &mut PgConnection, password: Option<&str>) -> Result<(), Error> {
-    let password = password.map(|text| text.replace('\'', "''"));
     let login = password.map_or("login".to_owned(), |text| {
-        format!("login password ''{text}''")
+        format!("login password '{}'", text.replace('\'', "''"))
     });
     for (role, rights) in [(OWNER, "nologin"), (APP, &login), (WORKER, &login)] {
-        run(
-            admin,
-            format!(
-                "do $$ begin
-                     if not exists (select from pg_roles where rolname = '{role}') then
-                         execute 'create role {role} {rights}';
-                     end if;
-                 exception when duplicate_object or unique_violation then null; end $$"
-            ),
-        )
-        .await?;
+        let exists: bool =
+            sqlx::query_scalar("select exists (select from pg_roles where rolname = $1)")
+                .bind(role)
+                .fetch_one(&mut *admin)
+                .await?;
+        if exists {
+            continue;
+        }
+        match run(admin, format!("create role {role} {rights}")).await {
+            // Another installation was creating the same one.
+            Err(Error::Database(sqlx::Error::Database(error)))
+                if matches!(error.code().as_deref(), Some("42710" | "23505")) => {}
+            other => other?,
+        }
     }
     let is_member: bool = sqlx::query_scalar("select pg_has_role(current_user, $1, 'usage')")
         .bind(OWNER)

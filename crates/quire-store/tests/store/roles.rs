@@ -26,7 +26,7 @@ async fn a_remote_server_is_used_safely_or_not_at_all() {
     let url = |user: &str, password: &str| format!("postgres://{user}:{password}@{address}");
 
     // quire's own roles get the password they are given, quotes and all.
-    let own = Database::remote(&admin, None, None, "it's");
+    let own = Database::remote(&admin, None, None, r"it's $$ a \ word");
     let store = connect(objects, own).await.unwrap();
     let report = store.roles();
     assert_eq!(
