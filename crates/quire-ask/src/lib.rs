@@ -1,6 +1,6 @@
 //! A question over a tenant's own passages.
 //!
-//! [`ask`] holds the whole path, top to bottom: check the question, embed it, search, then let a model
+//! `ask` holds the whole path, top to bottom: check the question, embed it, search, then let a model
 //! compose an answer from the passages, or pick sentences from them when there is no model. Every
 //! statement of an answer points at a passage; what no passage supports is marked, and when the
 //! evidence is weak the answer says so. Knows neither HTTP nor how passages came to be.

@@ -1,10 +1,10 @@
 //! Search over one tenant's passages.
 //!
 //! [`Search::search`] takes a question with its vector and returns one fused list. The corpus version
-//! of the tenant is read first; a [`view`] of the tenant's corpus is kept in memory, caught up by what
+//! of the tenant is read first; a `view` of the tenant's corpus is kept in memory, caught up by what
 //! changed since, and dropped when others need the room, so what is committed can be found at once
 //! and an idle tenant costs nothing. Inside the view two paths score the same rows under the same
-//! mask: BM25 ([`lexical`]) and exact cosine ([`dense`]); [`fusion`] makes one list of both. Knows
+//! mask: BM25 (`lexical`) and exact cosine (`dense`); `fusion` makes one list of both. Knows
 //! passages and filters, but neither models nor questions.
 
 mod cache;

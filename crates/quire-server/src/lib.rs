@@ -2,8 +2,8 @@
 //!
 //! [`app`] builds the router and, from the same handlers, the OpenAPI document. A handler extracts,
 //! makes one call to a feature crate and shapes a body. Who is calling is an argument type
-//! ([`caller`]): there is no way to hold a tenant, notebook or source that was not checked. Errors
-//! become problem documents in one place ([`problem`]).
+//! (`caller`): there is no way to hold a tenant, notebook or source that was not checked. Errors
+//! become problem documents in one place (`problem`).
 
 mod body;
 mod caller;

@@ -1,7 +1,7 @@
 //! Idempotency keys: a write that is repeated with the same key happens once.
 //!
 //! A key is claimed before the work and holds its answer afterwards. A failed attempt frees it, so a
-//! repetition tries again; an attempt whose process died frees it after [`LOCK_SECONDS`]. Keys live a
+//! repetition tries again; an attempt whose process died frees it after a minute. Keys live a
 //! day. Follows draft-ietf-httpapi-idempotency-key-header.
 
 use crate::{Error, TenantTx};
