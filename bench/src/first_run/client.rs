@@ -90,7 +90,7 @@ impl Client {
             let (id, _) = named.ok_or_else(|| {
                 Failure::failed(format!("there is no notebook '{wanted}' in the sample"))
             })?;
-            body["notebooks"] = json!([id]);
+            body["filter"] = json!({ "notebooks": [id] });
         }
         self.send(self.http.post(self.url("/v1/ask")).json(&body))
             .await

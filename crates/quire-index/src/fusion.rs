@@ -90,7 +90,8 @@ impl Scale {
         if range > f32::EPSILON {
             (score - self.low) / range
         } else {
-            0.0
+            // Candidates that can't be told apart are all as good as the best, unless there is nothing.
+            f32::from(self.high > 0.0)
         }
     }
 }

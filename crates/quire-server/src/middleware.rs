@@ -16,11 +16,18 @@ use quire_types::{ErrorKind, RequestId};
 use crate::problem::ApiError;
 use crate::state::App;
 
+/// What an error that is told later, inside a stream, says about its request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestLabel {
+    pub(crate) id: String,
+    pub(crate) path: String,
+}
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Wraps a request. A request id of the caller is kept if it is one short word, so that traces of two
 /// systems can be joined; no text of a caller reaches the log unchecked.
-pub(crate) async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let start = Instant::now();
     let id = given_id(&request).unwrap_or_else(|| RequestId::generate().to_string());
     let method = request.method().clone();
@@ -32,6 +39,10 @@ pub(crate) async fn around(State(app): State<App>, request: Request, next: Next)
         .to_owned();
     let span = info_span!("request", request.id = %id);
 
+    request.extensions_mut().insert(RequestLabel {
+        id: id.clone(),
+        path: path.clone(),
+    });
     let mut response = next.run(request).instrument(span.clone()).await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = with_body(response, &error, &path, &id);
@@ -95,10 +106,15 @@ pub(crate) async fn no_method() -> ApiError {
 
 /// A handler that panicked.
 pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    panic_error(&*panic).into_response()
+}
+
+/// What a panic says, as an error of quire's own.
+pub(crate) fn panic_error(panic: &(dyn Any + Send)) -> ApiError {
     let text = panic
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())
         .or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_default();
-    ApiError::new(ErrorKind::Internal, format!("a handler panicked: {text}")).into_response()
+    ApiError::new(ErrorKind::Internal, format!("a handler panicked: {text}"))
 }

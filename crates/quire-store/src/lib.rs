@@ -25,6 +25,6 @@ pub use connect::{Database, IsolationGap, Store, StoreConfig};
 pub use error::Error;
 pub use migrate::MigrationSet;
 pub use objects::{ObjectKey, Objects, Upload, UploadError};
-pub use page::{Page, PageRequest};
+pub use page::{Page, PageRequest, every};
 pub use roles::RoleReport;
 pub use tx::{Placement, SystemTx, TenantTx};

@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use crate::Error;
+
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest {
@@ -47,4 +49,27 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// Whether another page follows the last item.
     pub more: bool,
+}
+
+/// Every item of a list that is read in pages; `id` tells what the list is ordered by.
+///
+/// # Errors
+/// Those of reading a page.
+pub async fn every<T>(
+    mut read: impl AsyncFnMut(PageRequest) -> Result<Page<T>, Error>,
+    id: impl Fn(&T) -> Uuid,
+) -> Result<Vec<T>, Error> {
+    let mut all = Vec::new();
+    let mut request = PageRequest {
+        after: None,
+        limit: PageRequest::MAX,
+    };
+    loop {
+        let page = read(request).await?;
+        request.after = page.items.last().map(&id);
+        all.extend(page.items);
+        if !page.more {
+            return Ok(all);
+        }
+    }
 }

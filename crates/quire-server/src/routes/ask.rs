@@ -1,26 +1,28 @@
 //! Questions: one answer as JSON, or its parts as server-sent events while it is made.
 
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use futures::stream;
+use axum::{Extension, Json};
+use futures::{FutureExt, stream};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tracing::Instrument;
 use utoipa::ToSchema;
 
 use quire_ask::{Answer, Citation, Event, Question, Usage};
-use quire_types::Timestamp;
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
 use crate::body::Body;
 use crate::caller::{ReadNotebook, Reader};
+use crate::middleware::{RequestLabel, panic_error};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
@@ -32,34 +34,8 @@ pub(super) struct AskIn {
     /// Send the parts of the answer as server-sent events; `Accept: text/event-stream` does the same.
     #[serde(default)]
     stream: bool,
-    /// Only in these notebooks.
-    notebooks: Option<Vec<String>>,
-    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
-    media_types: Option<Vec<String>>,
-    /// Only what was added at this instant or later (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_from: Option<Timestamp>,
-    /// Only what was added before this instant (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_before: Option<Timestamp>,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AskNotebookIn {
-    #[schema(example = "How much retainage is held back?")]
-    question: String,
-    /// Send the parts of the answer as server-sent events; `Accept: text/event-stream` does the same.
     #[serde(default)]
-    stream: bool,
-    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
-    media_types: Option<Vec<String>>,
-    /// Only what was added at this instant or later (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_from: Option<Timestamp>,
-    /// Only what was added before this instant (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_before: Option<Timestamp>,
+    filter: FilterIn,
 }
 
 /// A place in a source that supports a part of the answer.
@@ -175,58 +151,32 @@ impl AnswerOut {
 pub(super) async fn ask(
     caller: Reader,
     State(app): State<App>,
+    Extension(label): Extension<RequestLabel>,
     headers: HeaderMap,
     Body(asked): Body<AskIn>,
 ) -> ApiResult<Response> {
-    let filter = FilterIn {
-        notebooks: asked.notebooks,
-        media_types: asked.media_types,
-        added_from: asked.added_from,
-        added_before: asked.added_before,
-    };
-    let filter = filter.check(&app, &caller).await?;
-    let question = Question {
-        text: asked.question,
-        filter,
-    };
-    answer(
-        app,
-        caller,
-        question,
-        asked.stream || wants_events(&headers),
-    )
-    .await
+    answer(app, caller, label, headers, asked).await
 }
 
-/// Ask a question over one notebook; otherwise as `/v1/ask`.
+/// Ask a question over one notebook; otherwise as `/v1/ask`, without `filter.notebooks`.
 #[utoipa::path(post, path = "/v1/notebooks/{notebook}/ask", tag = "questions", security(("tenant_key" = [])),
-    params(("notebook" = String, Path)), request_body = AskNotebookIn,
+    params(("notebook" = String, Path)), request_body = AskIn,
     responses((status = 200, content((AnswerOut = "application/json"), (String = "text/event-stream"))),
         (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn ask_notebook(
     ReadNotebook { caller, notebook }: ReadNotebook,
     State(app): State<App>,
+    Extension(label): Extension<RequestLabel>,
     headers: HeaderMap,
-    Body(asked): Body<AskNotebookIn>,
+    Body(mut asked): Body<AskIn>,
 ) -> ApiResult<Response> {
-    let filter = FilterIn {
-        notebooks: Some(vec![notebook.id.to_string()]),
-        media_types: asked.media_types,
-        added_from: asked.added_from,
-        added_before: asked.added_before,
-    };
-    let filter = filter.check(&app, &caller).await?;
-    let question = Question {
-        text: asked.question,
-        filter,
-    };
-    answer(
-        app,
-        caller,
-        question,
-        asked.stream || wants_events(&headers),
-    )
-    .await
+    if asked.filter.notebooks.is_some() {
+        return Err(ApiError::invalid(
+            "the address names the notebook: leave filter.notebooks out, or ask at /v1/ask",
+        ));
+    }
+    asked.filter.notebooks = Some(vec![notebook.id.to_string()]);
+    answer(app, caller, label, headers, asked).await
 }
 
 fn wants_events(headers: &HeaderMap) -> bool {
@@ -238,13 +188,18 @@ fn wants_events(headers: &HeaderMap) -> bool {
 async fn answer(
     app: App,
     caller: Reader,
-    question: Question,
-    as_events: bool,
+    label: RequestLabel,
+    headers: HeaderMap,
+    asked: AskIn,
 ) -> ApiResult<Response> {
-    if as_events {
+    let question = Question {
+        text: asked.question,
+        filter: asked.filter.check(&app, &caller).await?,
+    };
+    if asked.stream || wants_events(&headers) {
         // What can be refused is refused before the stream begins, with a status.
         app.asker.check(&question.text)?;
-        return Ok(events(app, caller, question));
+        return Ok(events(app, caller, label, question));
     }
     let answer = app
         .asker
@@ -266,26 +221,26 @@ impl Drop for Listening {
     }
 }
 
-fn events(app: App, caller: Reader, question: Question) -> Response {
+fn events(app: App, caller: Reader, label: RequestLabel, question: Question) -> Response {
     // Unbounded, since an answer is small and its size is capped where it is made.
     let (sender, events) = mpsc::unbounded_channel();
-    let work = tokio::spawn(async move {
+    let work = async move {
         let tell = |event: SseEvent| drop(sender.send(event));
-        let answer = app
-            .asker
-            .ask(caller.placement(), question, &mut |event| tell(sse(event)))
-            .await;
+        let mut relay = |event| tell(sse(event));
+        let asking = app.asker.ask(caller.placement(), question, &mut relay);
+        let answer = match AssertUnwindSafe(asking).catch_unwind().await {
+            Ok(answer) => answer.map_err(ApiError::from),
+            Err(panic) => Err(panic_error(&*panic)),
+        };
         match answer {
             Ok(answer) => {
                 app.metrics.answered(answer.kind.as_str());
                 tell(named("done", &AnswerOut::of(answer)));
             }
-            Err(error) => tell(named(
-                "error",
-                &ApiError::from(error).problem("/v1/ask", ""),
-            )),
+            Err(error) => tell(named("error", &error.problem(&label.path, &label.id))),
         }
-    });
+    };
+    let work = tokio::spawn(work.in_current_span());
     let listening = Listening { events, work };
     let stream = stream::unfold(listening, |mut listening| async move {
         let event = listening.events.recv().await?;

@@ -15,12 +15,19 @@ use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
 /// Which passages may be used. What is left out lets everything through.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
 pub(super) struct FilterIn {
+    /// Only in these notebooks, 1 to 100.
     pub(super) notebooks: Option<Vec<String>>,
-    pub(super) media_types: Option<Vec<String>>,
-    pub(super) added_from: Option<Timestamp>,
-    pub(super) added_before: Option<Timestamp>,
+    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
+    media_types: Option<Vec<String>>,
+    /// Only what was added at this instant or later (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_from: Option<Timestamp>,
+    /// Only what was added before this instant (RFC 3339).
+    #[schema(value_type = Option<String>, format = DateTime)]
+    added_before: Option<Timestamp>,
 }
 
 impl FilterIn {
@@ -77,16 +84,8 @@ pub(super) struct SearchIn {
     /// `hybrid` (both paths, the default), `lexical` or `dense`.
     #[schema(value_type = Option<String>, example = "hybrid")]
     mode: Option<Mode>,
-    /// Only in these notebooks.
-    notebooks: Option<Vec<String>>,
-    /// Only in sources of these types: `text`, `markdown`, `html`, `pdf`, `docx`.
-    media_types: Option<Vec<String>>,
-    /// Only what was added at this instant or later (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_from: Option<Timestamp>,
-    /// Only what was added before this instant (RFC 3339).
-    #[schema(value_type = Option<String>, format = DateTime)]
-    added_before: Option<Timestamp>,
+    #[serde(default)]
+    filter: FilterIn,
 }
 
 /// A passage that was found.
@@ -151,13 +150,7 @@ pub(super) async fn search(
     if !(1..=100).contains(&limit) {
         return Err(ApiError::invalid("limit must be between 1 and 100"));
     }
-    let filter = FilterIn {
-        notebooks: wanted.notebooks,
-        media_types: wanted.media_types,
-        added_from: wanted.added_from,
-        added_before: wanted.added_before,
-    };
-    let filter = filter.check(&app, &caller).await?;
+    let filter = wanted.filter.check(&app, &caller).await?;
     let mode = wanted.mode.unwrap_or_default();
     let hits = app
         .asker

@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal};
 use serde_json::json;
 
 use quire_store::notebooks::{self, Notebook};
-use quire_store::{PageRequest, TenantTx, sources};
+use quire_store::{TenantTx, every, sources};
 use quire_types::SourceState;
 
 use super::tenant;
@@ -99,22 +99,17 @@ fn confirmed(output: &Output, question: &str) -> Result<bool, Failure> {
 type Counted = (Notebook, Vec<(SourceState, i64)>);
 
 async fn all(tx: &mut TenantTx) -> Result<Vec<Counted>, Failure> {
-    let mut all = Vec::new();
-    let mut request = PageRequest {
-        after: None,
-        limit: PageRequest::MAX,
-    };
-    loop {
-        let page = notebooks::list(tx, request).await?;
-        request.after = page.items.last().map(|notebook| notebook.id.uuid());
-        for notebook in page.items {
-            let counts = sources::counts(tx, notebook.id).await?;
-            all.push((notebook, counts));
-        }
-        if !page.more {
-            return Ok(all);
-        }
+    let notebooks = every(
+        async |page| notebooks::list(tx, page).await,
+        |notebook| notebook.id.uuid(),
+    )
+    .await?;
+    let mut all = Vec::with_capacity(notebooks.len());
+    for notebook in notebooks {
+        let counts = sources::counts(tx, notebook.id).await?;
+        all.push((notebook, counts));
     }
+    Ok(all)
 }
 
 fn show(output: &Output, notebooks: &[Counted]) -> Result<(), Failure> {

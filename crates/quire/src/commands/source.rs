@@ -3,7 +3,7 @@
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use quire_store::PageRequest;
+use quire_store::every;
 use quire_store::passages::{self, Passage};
 use quire_store::sources::{self, Source};
 use quire_types::SourceId;
@@ -30,19 +30,11 @@ pub(super) async fn run(
                 .tenant(tenant(&node.store, arg).await?.placement())
                 .await?;
             let notebook = super::notebook(&mut tx, notebook).await?;
-            let mut all = Vec::new();
-            let mut request = PageRequest {
-                after: None,
-                limit: PageRequest::MAX,
-            };
-            loop {
-                let page = sources::list(&mut tx, notebook.id, request).await?;
-                request.after = page.items.last().map(|source| source.id.uuid());
-                all.extend(page.items);
-                if !page.more {
-                    break;
-                }
-            }
+            let all = every(
+                async |page| sources::list(&mut tx, notebook.id, page).await,
+                |source| source.id.uuid(),
+            )
+            .await?;
             tx.commit().await?;
             show(output, &all)
         }
@@ -67,19 +59,11 @@ pub(super) async fn run(
                 .tenant(tenant(&node.store, arg).await?.placement())
                 .await?;
             let id = id(source)?;
-            let mut all = Vec::new();
-            let mut request = PageRequest {
-                after: None,
-                limit: PageRequest::MAX,
-            };
-            loop {
-                let page = passages::of_source(&mut tx, id, request).await?;
-                request.after = page.items.last().map(|passage| passage.id.uuid());
-                all.extend(page.items);
-                if !page.more {
-                    break;
-                }
-            }
+            let all = every(
+                async |page| passages::of_source(&mut tx, id, page).await,
+                |passage| passage.id.uuid(),
+            )
+            .await?;
             tx.commit().await?;
             show_passages(output, &all)
         }

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use quire_store::tenants::{self, Tenant};
-use quire_store::{PageRequest, SystemTx};
+use quire_store::{SystemTx, every};
 use quire_types::TenantState;
 
 use crate::cli::TenantCommand;
@@ -27,7 +27,11 @@ pub(super) async fn run(
             ));
         }
         TenantCommand::List => {
-            let tenants = all(&mut tx).await?;
+            let tenants = every(
+                async |page| tenants::list(&mut tx, page).await,
+                |tenant| tenant.id.uuid(),
+            )
+            .await?;
             tx.commit().await?;
             show(output, &tenants)?;
         }
@@ -35,22 +39,6 @@ pub(super) async fn run(
         TenantCommand::Resume { slug } => set(tx, slug, TenantState::Active, output).await?,
     }
     Ok(())
-}
-
-async fn all(tx: &mut SystemTx) -> Result<Vec<Tenant>, Failure> {
-    let mut all = Vec::new();
-    let mut request = PageRequest {
-        after: None,
-        limit: PageRequest::MAX,
-    };
-    loop {
-        let page = tenants::list(tx, request).await?;
-        request.after = page.items.last().map(|tenant| tenant.id.uuid());
-        all.extend(page.items);
-        if !page.more {
-            return Ok(all);
-        }
-    }
 }
 
 async fn set(

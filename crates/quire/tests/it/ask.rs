@@ -18,7 +18,7 @@ async fn the_sample_company_answers_its_questions() {
         let question: Value = serde_json::from_str(line).unwrap();
         let mut body = json!({ "question": question["question"] });
         if let Some(notebook) = question["notebook"].as_str() {
-            body["notebooks"] = json!([notebooks[notebook]]);
+            body["filter"] = json!({ "notebooks": [notebooks[notebook]] });
         }
         let answer = northgate.post("/v1/ask", &body).await.ok();
         if !is_right(&question["expect"], &answer, &notebooks) {

@@ -189,19 +189,19 @@ async fn a_bad_request_says_what_to_do() {
         ),
         (
             "/v1/search".into(),
-            json!({ "query": "x", "notebooks": [] }),
+            json!({ "query": "x", "filter": { "notebooks": [] } }),
             400,
             "notebooks",
         ),
         (
             "/v1/search".into(),
-            json!({ "query": "x", "notebooks": ["nb_nope"] }),
+            json!({ "query": "x", "filter": { "notebooks": ["nb_nope"] } }),
             404,
             "notebook",
         ),
         (
             "/v1/search".into(),
-            json!({ "query": "x", "media_types": ["papyrus"] }),
+            json!({ "query": "x", "filter": { "media_types": ["papyrus"] } }),
             400,
             "papyrus",
         ),

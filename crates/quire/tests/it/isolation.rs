@@ -90,8 +90,10 @@ async fn operations(caller: &Caller) -> Vec<Operation> {
 /// A body that would be fine for the caller's own things, with the given ids where a body has ids.
 fn body(operation: &Operation, things: &Things) -> Value {
     match operation.path.as_str() {
-        "/v1/ask" => json!({ "question": "where is the vault?", "notebooks": [things.notebook] }),
-        "/v1/search" => json!({ "query": "vault", "notebooks": [things.notebook] }),
+        "/v1/ask" => {
+            json!({ "question": "where is the vault?", "filter": { "notebooks": [things.notebook] } })
+        }
+        "/v1/search" => json!({ "query": "vault", "filter": { "notebooks": [things.notebook] } }),
         "/v1/keys" | "/v1/tenants/{tenant}/keys" => {
             json!({ "name": "k", "role": "notebook", "notebook": things.notebook })
         }

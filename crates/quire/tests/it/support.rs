@@ -416,7 +416,7 @@ impl Caller {
         let found = self
             .post(
                 "/v1/search",
-                &json!({ "query": query, "notebooks": [notebook] }),
+                &json!({ "query": query, "filter": { "notebooks": [notebook] } }),
             )
             .await
             .ok();
