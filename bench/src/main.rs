@@ -5,6 +5,7 @@
 
 mod failure;
 mod first_run;
+mod queue;
 mod report;
 mod retrieval;
 
@@ -29,6 +30,11 @@ enum Suite {
     Retrieval(retrieval::Options),
     /// The first minutes: time to an answer, memory, latency, right answers, speed of adding.
     FirstRun(first_run::Options),
+    /// The task queue: speed, fairness, faults, and other queues beside it.
+    Queue(queue::Options),
+    /// A worker process of the queue suite; started by the suite itself.
+    #[command(hide = true)]
+    QueueWorker(queue::WorkerArgs),
 }
 
 /// Where the evaluation data is.
@@ -106,12 +112,18 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
     match suite {
         Suite::Retrieval(options) => Box::pin(retrieval::run(options)).await,
         Suite::FirstRun(options) => Box::pin(first_run::run(options)).await,
+        Suite::Queue(options) => Box::pin(queue::run(options)).await,
+        Suite::QueueWorker(options) => Box::pin(queue::work(options)).await,
     }
 }
 
 fn list() {
     report::line("suites:");
-    for command in <Cli as clap::CommandFactory>::command().get_subcommands() {
+    let cli = <Cli as clap::CommandFactory>::command();
+    for command in cli
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set())
+    {
         let about = command.get_about().map(ToString::to_string);
         report::line(format!(
             "  {:10} {}",

@@ -54,6 +54,7 @@ impl Report {
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
     AtLeast(f64),
+    AtMost(f64),
     /// Somebody else's figure, to compare with.
     Reference(f64),
 }
@@ -63,6 +64,8 @@ impl Target {
         match self {
             Self::AtLeast(bound) if value >= bound => format!("≥ {bound} reached"),
             Self::AtLeast(bound) => format!("≥ {bound} missed"),
+            Self::AtMost(bound) if value <= bound => format!("≤ {bound} reached"),
+            Self::AtMost(bound) => format!("≤ {bound} missed"),
             Self::Reference(figure) => format!("reference {figure}"),
         }
     }

@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use tokio::sync::Notify;
 
 use quire_models::Embedder;
+use quire_queue::Wishes;
 use quire_store::sources::{self, Added, NewContent, Source};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_types::{Kind, NotebookId, SourceId};
@@ -142,7 +143,11 @@ impl Ingest {
             let task = PurgeObjects {
                 objects: part.to_vec(),
             };
-            quire_queue::enqueue_after(tx, &task, self.config.object_grace).await?;
+            let wishes = Wishes {
+                delay: self.config.object_grace,
+                ..Wishes::default()
+            };
+            quire_queue::enqueue_with(tx, &task, wishes).await?;
         }
         Ok(())
     }

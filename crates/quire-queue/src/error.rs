@@ -11,6 +11,15 @@ pub enum Error {
     /// A statement failed.
     #[error("queue: {0}")]
     Database(#[from] sqlx::Error),
+    /// The request makes no sense; the text says what to change.
+    #[error("{0}")]
+    Invalid(String),
+    /// There is nothing of this name.
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    /// The task was handed to somebody else meanwhile.
+    #[error("the task is no longer this worker's")]
+    Lost,
     /// A task can't be written as JSON.
     #[error("a task can't be stored: {0}")]
     Payload(#[from] serde_json::Error),
@@ -21,6 +30,9 @@ impl Kind for Error {
         match self {
             Self::Store(error) => error.kind(),
             Self::Database(_) => ErrorKind::Unavailable,
+            Self::Invalid(_) => ErrorKind::Invalid,
+            Self::NotFound(_) => ErrorKind::NotFound,
+            Self::Lost => ErrorKind::Conflict,
             Self::Payload(_) => ErrorKind::Internal,
         }
     }

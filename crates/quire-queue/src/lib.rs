@@ -1,27 +1,51 @@
-//! Durable background tasks.
+//! Durable background tasks, fair among tenants.
 //!
-//! A task is a row. [`enqueue`] inserts it in the caller's own transaction, so it exists exactly when
-//! the caller's change does. A [`Worker`] claims due rows in a short transaction that counts the
-//! attempt, runs them outside any transaction under a lease that it keeps extending, and then deletes
-//! the row, plans the next attempt, or sets it aside as dead. A worker that dies leaves leases that run
-//! out; a worker that comes back too late is refused by its lease token. So a task runs at least once,
-//! and must be written to bear running twice. Knows nothing about what tasks do.
+//! A task is a row of `queue.ready`. [`enqueue`] inserts it in the caller's own transaction, so it exists
+//! exactly when the caller's change does. Every tenant belongs to a shard and every shard to one
+//! [`Worker`], which keeps the order of its ready tasks in memory: priorities by weight, tenants by the
+//! time they have used, concurrency keys in turn. A task is noted in a receipt before it runs, runs outside
+//! any transaction, and ends by the removal of its row, together with hundreds of others. A worker that
+//! dies loses its shards within seconds; what it had begun is found by its receipts, counted as an attempt
+//! and moved to a new place, so that the dead can't end it any more. So a task runs at least once, and must
+//! bear running twice, unless it ends in the transaction of its own effect ([`Attempt::complete`]). Knows
+//! nothing about what tasks do.
 
 mod backoff;
+mod enqueue;
 mod error;
+mod handler;
+mod lease;
+mod operate;
+mod owner;
+mod policy;
 mod rows;
+mod rules;
+mod schedule;
 mod task;
+mod upkeep;
+mod work;
 mod worker;
 
 use quire_store::MigrationSet;
 
+pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
-pub use rows::{Depth, depths, enqueue, enqueue_after};
-pub use task::{Attempt, Failure, Priority, Task};
-pub use worker::{Worker, WorkerOptions};
+pub use operate::{
+    ALERT_AT, Advice, DeadGroup, Event, PriorityStats, SLOW_DOWN_AT, Selection, Stats, TaskRow,
+    TenantWork, advise, cancel, dead, discard, events, get, list, retry, stats, top_tenants,
+};
+pub use rules::{TenantShare, dedicate, pause_kind, pause_tenant, set_tenant_share};
+pub use schedule::{Missed, Plan, Rule, schedule, unschedule};
+pub use task::{Attempt, Failure, Priority, Retry, Task};
+pub use upkeep::{KEPT_DAYS, upkeep};
+pub use work::{Tally, Totals};
+pub use worker::{Worker, WorkerOptions, relay};
 
 /// The tables of the queue.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "queue",
-    steps: &[("tasks", include_str!("../migrations/0001_tasks.sql"))],
+    steps: &[
+        ("tasks", include_str!("../migrations/0001_tasks.sql")),
+        ("owners", include_str!("../migrations/0002_owners.sql")),
+    ],
 };

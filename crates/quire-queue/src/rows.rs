@@ -1,185 +1,472 @@
-//! The SQL of the queue: every statement that touches `queue.tasks`.
+//! The SQL of a worker at work: what is new, handing out, recording outcomes, moving what is due.
+//!
+//! Every statement is one batch. Rows of `queue.ready` are found by their place (shard, token, id) and
+//! never updated; `limit 1` inside a lateral join keeps the planner on that index whatever it believes
+//! about the size of the table.
 
 use std::time::Duration;
 
-use sqlx::PgConnection;
+use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use quire_store::{SystemTx, TenantTx};
-use quire_types::TaskId;
+use quire_store::SystemTx;
 
-use crate::{Error, Failure, Task};
+use crate::{Error, Failure};
 
-/// Adds a task of the transaction's tenant. It exists when the transaction commits; ring the
-/// worker's bell afterwards, or it is found at the next poll.
-pub async fn enqueue<T: Task>(tx: &mut TenantTx, task: &T) -> Result<TaskId, Error> {
-    enqueue_after(tx, task, Duration::ZERO).await
+/// The columns that a task keeps when its row moves to another table.
+macro_rules! moved {
+    () => {
+        "tenant_id, id, shard, kind, priority, key, cost_ms, deadline"
+    };
 }
 
-/// Adds a task that does not start before `delay` has passed.
-pub async fn enqueue_after<T: Task>(
-    tx: &mut TenantTx,
-    task: &T,
-    delay: Duration,
-) -> Result<TaskId, Error> {
-    let id = TaskId::generate();
+/// Where a row of `queue.ready` is. A task that is tried again gets another place, so whoever knows an
+/// old one can do nothing to the task any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct RowPlace {
+    pub(crate) shard: i16,
+    pub(crate) token: i64,
+    pub(crate) id: Uuid,
+}
+
+/// A ready task without its payload.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(crate) struct Arrival {
+    pub(crate) shard: i16,
+    pub(crate) run_token: i64,
+    pub(crate) id: Uuid,
+    pub(crate) tenant_id: Uuid,
+    pub(crate) kind: String,
+    pub(crate) priority: i16,
+    pub(crate) attempt: i16,
+    pub(crate) key: Option<String>,
+    pub(crate) cost_ms: Option<i32>,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    pub(crate) is_keyed: bool,
+}
+
+impl Arrival {
+    pub(crate) fn place(&self) -> RowPlace {
+        RowPlace {
+            shard: self.shard,
+            token: self.run_token,
+            id: self.id,
+        }
+    }
+}
+
+/// What an owner has seen: a snapshot, in the terms of `pg_current_snapshot`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Cursor {
+    /// Transactions from this one on had not begun.
+    next: i64,
+    /// Transactions that were going on.
+    open: Vec<i64>,
+}
+
+impl Cursor {
+    fn parse(snapshot: &str) -> Result<Self, Error> {
+        let broken = || Error::Database(sqlx::Error::Protocol(format!("snapshot {snapshot:?}")));
+        let mut parts = snapshot.split(':').skip(1);
+        let next = parts
+            .next()
+            .and_then(|part| part.parse().ok())
+            .ok_or_else(broken)?;
+        let open = parts.next().ok_or_else(broken)?;
+        let open = open.split(',').filter(|part| !part.is_empty());
+        let open = open
+            .map(|part| part.parse().map_err(|_| broken()))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { next, open })
+    }
+}
+
+const ARRIVAL: &str =
+    "shard, run_token, id, tenant_id, kind, priority, attempt, key, cost_ms, deadline,
+    payload is null as is_keyed";
+
+/// Every ready task of some shards.
+pub(crate) async fn load(tx: &mut SystemTx, shards: &[i16]) -> Result<Vec<Arrival>, Error> {
+    // Tokens of another cluster, from a restored dump, would be new for ever.
     sqlx::query(
-        "insert into queue.tasks (tenant_id, id, kind, payload, priority, max_attempts, run_at)
-         values ($1, $2, $3, $4, $5, $6, now() + make_interval(secs => $7))",
+        "update queue.ready set run_token = pg_current_xact_id()::text::bigint
+         where shard = any($1) and run_token > pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     )
-    .bind(tx.tenant_id())
-    .bind(id.uuid())
-    .bind(T::KIND)
-    .bind(serde_json::to_value(task)?)
-    .bind(T::PRIORITY as i16)
-    .bind(T::MAX_ATTEMPTS)
-    .bind(delay.as_secs_f64())
+    .bind(shards)
     .execute(tx.connection())
     .await?;
-    Ok(id)
+    let statement = sqlx::AssertSqlSafe(format!(
+        "select {ARRIVAL} from queue.ready where shard = any($1) order by id"
+    ));
+    Ok(sqlx::query_as(statement)
+        .bind(shards)
+        .fetch_all(tx.connection())
+        .await?)
 }
 
-/// A task that was handed to this worker.
+/// The present, to ask later what came since.
+pub(crate) async fn now(tx: &mut SystemTx) -> Result<Cursor, Error> {
+    let snapshot: String = sqlx::query_scalar("select pg_current_snapshot()::text")
+        .fetch_one(tx.connection())
+        .await?;
+    Cursor::parse(&snapshot)
+}
+
+/// The ready tasks that became visible since the cursor, and the new cursor. Exact: a row is new if its
+/// transaction had not begun or was still open then, however long it stayed open.
+pub(crate) async fn arrivals(
+    tx: &mut SystemTx,
+    shards: &[i16],
+    since: &Cursor,
+) -> Result<(Vec<Arrival>, Cursor), Error> {
+    // Asked before the rows: what commits in between is seen twice, which the owner notices.
+    let cursor = now(tx).await?;
+    let statement = sqlx::AssertSqlSafe(format!(
+        "select {ARRIVAL} from queue.ready where shard = any($1) and run_token >= $2
+         union all
+         select {ARRIVAL} from queue.ready where shard = any($1) and run_token = any($3)"
+    ));
+    let rows = sqlx::query_as(statement)
+        .bind(shards)
+        .bind(since.next)
+        .bind(&since.open)
+        .fetch_all(tx.connection())
+        .await?;
+    Ok((rows, cursor))
+}
+
+/// A task that is to be handed out.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pick {
+    pub(crate) place: RowPlace,
+    pub(crate) tenant: Uuid,
+    pub(crate) is_keyed: bool,
+}
+
+/// A task as it is handed out.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(crate) struct Claimed {
-    pub(crate) tenant_id: Uuid,
+pub(crate) struct Handed {
     pub(crate) id: Uuid,
-    pub(crate) kind: String,
-    pub(crate) payload: serde_json::Value,
-    pub(crate) attempts: i32,
-    pub(crate) max_attempts: i32,
-    pub(crate) lease_token: Uuid,
+    pub(crate) payload: String,
     pub(crate) error_kind: Option<String>,
     pub(crate) error: Option<String>,
 }
 
-/// Takes due tasks, and tasks whose worker let the lease run out, and counts the attempt before
-/// anything runs: a task that kills its process is found out by its count.
-pub(crate) async fn claim(
+/// Notes that these tasks are being worked on, before anything of them runs, and reads their payloads.
+/// A task whose row is gone was cancelled; a shard that is somebody else's by now gives nothing.
+pub(crate) async fn hand_out(
     tx: &mut SystemTx,
-    kinds: &[String],
-    limit: i64,
-    lease: Duration,
-) -> Result<Vec<Claimed>, Error> {
-    let claimed = sqlx::query_as(
-        "with expired as (
-             select tenant_id, id from queue.tasks
-             where state = 'running' and lease_until < now() and kind = any($1)
-             order by lease_until limit $2 for update skip locked
-         ), ready as (
-             select tenant_id, id from queue.tasks
-             where state = 'ready' and run_at <= now() and kind = any($1)
-             order by priority, run_at limit $2 for update skip locked
-         ), due as (
-             (table expired) union all (table ready) limit $2
+    worker: Uuid,
+    receipt: Uuid,
+    epochs: &[(i16, i64)],
+    tasks: &[Pick],
+) -> Result<Vec<Handed>, Error> {
+    let keyed = tasks.iter().filter(|task| task.is_keyed);
+    let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) =
+        keyed.map(|task| (task.tenant, task.place.id)).unzip();
+    if !ids.is_empty() {
+        // Waits for a producer that is replacing the payload; one that comes later adds a new task.
+        sqlx::query(
+            "update queue.keyed q set is_waiting = false
+             from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
+             where q.tenant_id = k.tenant_id and q.id = k.id and q.is_waiting",
+        )
+        .bind(tenants)
+        .bind(ids)
+        .execute(tx.connection())
+        .await?;
+    }
+    let handed = sqlx::query_as(
+        "with own as materialized (
+             select s.shard from queue.shards s
+             join unnest($2::smallint[], $3::bigint[]) as o (shard, epoch) on s.shard = o.shard and s.epoch = o.epoch
+             where s.owner = $1 for share of s
+         ), found as materialized (
+             select r.* from unnest($4::smallint[], $5::bigint[], $6::uuid[]) as k (shard, token, id)
+             cross join lateral (
+                 select * from queue.ready r
+                 where r.shard = k.shard and r.run_token = k.token and r.id = k.id limit 1
+             ) r
+             where k.shard in (select shard from own)
+         ), noted as (
+             insert into queue.receipts (id, worker, tasks, attempts)
+             select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
          )
-         update queue.tasks t
-         set state = 'running', attempts = t.attempts + 1, lease_token = gen_random_uuid(),
-             lease_until = now() + make_interval(secs => $3)
-         from due where t.tenant_id = due.tenant_id and t.id = due.id
-         returning t.tenant_id, t.id, t.kind, t.payload, t.attempts, t.max_attempts, t.lease_token,
-                   t.error_kind, t.error",
+         select f.id, f.error_kind, f.error,
+                coalesce(f.payload, (select payload from queue.keyed q
+                                     where q.tenant_id = f.tenant_id and q.id = f.id), 'null')::text as payload
+         from found f",
     )
-    .bind(kinds)
-    .bind(limit)
-    .bind(lease.as_secs_f64())
+    .bind(worker)
+    .bind(epochs.iter().map(|(shard, _)| *shard).collect::<Vec<_>>())
+    .bind(epochs.iter().map(|(_, epoch)| *epoch).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|task| task.place.shard).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|task| task.place.token).collect::<Vec<_>>())
+    .bind(tasks.iter().map(|task| task.place.id).collect::<Vec<_>>())
+    .bind(receipt)
     .fetch_all(tx.connection())
     .await?;
-    Ok(claimed)
+    Ok(handed)
 }
 
-/// Extends the leases of running tasks. Returns the tokens that are still good.
-pub(crate) async fn extend(
-    tx: &mut SystemTx,
-    tokens: &[Uuid],
-    lease: Duration,
-) -> Result<Vec<Uuid>, Error> {
-    let good = sqlx::query_scalar(
-        "update queue.tasks set lease_until = now() + make_interval(secs => $2)
-         where lease_token = any($1) and state = 'running' returning lease_token",
-    )
-    .bind(tokens)
-    .bind(lease.as_secs_f64())
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(good)
-}
-
-/// What becomes of a task after an attempt.
-#[derive(Debug)]
-pub(crate) enum Outcome<'a> {
+/// What became of a task.
+#[derive(Clone, Debug)]
+pub(crate) enum Outcome {
     Done,
+    /// Another attempt, after a wait.
     Again {
-        failure: &'a Failure,
+        failure: Failure,
+        attempt: i16,
         after: Duration,
     },
     Dead {
-        failure: &'a Failure,
+        failure: Failure,
+        attempt: i16,
     },
-    /// Given back unfinished; the attempt does not count.
-    Returned,
 }
 
-/// Records an outcome. False when the lease was lost: somebody else has the task now.
+/// A task and what became of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Settlement {
+    pub(crate) place: RowPlace,
+    pub(crate) tenant: Uuid,
+    pub(crate) is_keyed: bool,
+    pub(crate) outcome: Outcome,
+}
+
+/// Records outcomes and forgets receipts whose tasks have all ended. Returns the tasks that were still
+/// this worker's; the rest had been handed to somebody else or were cancelled, and nothing is recorded
+/// for them.
 pub(crate) async fn settle(
     tx: &mut SystemTx,
-    task: &Claimed,
-    outcome: &Outcome<'_>,
-) -> Result<bool, Error> {
-    let connection: &mut PgConnection = tx.connection();
-    let query = match outcome {
-        Outcome::Done => sqlx::query(
-            "delete from queue.tasks where tenant_id = $1 and id = $2 and lease_token = $3 and state = 'running'",
-        ),
-        Outcome::Again { .. } => sqlx::query(
-            "update queue.tasks
-             set state = 'ready', lease_token = null, lease_until = null, error_kind = $4, error = $5,
-                 run_at = now() + make_interval(secs => $6)
-             where tenant_id = $1 and id = $2 and lease_token = $3 and state = 'running'",
-        ),
-        Outcome::Dead { .. } => sqlx::query(
-            "update queue.tasks
-             set state = 'dead', lease_token = null, lease_until = null, error_kind = $4, error = $5
-             where tenant_id = $1 and id = $2 and lease_token = $3 and state = 'running'",
-        ),
-        Outcome::Returned => sqlx::query(
-            "update queue.tasks
-             set state = 'ready', lease_token = null, lease_until = null, attempts = attempts - 1, run_at = now()
-             where tenant_id = $1 and id = $2 and lease_token = $3 and state = 'running'",
-        ),
-    };
-    let query = query
-        .bind(task.tenant_id)
-        .bind(task.id)
-        .bind(task.lease_token);
-    let query = match outcome {
-        Outcome::Done | Outcome::Returned => query,
-        Outcome::Dead { failure } => query.bind(failure.kind.as_str()).bind(&failure.message),
-        Outcome::Again { failure, after } => query
-            .bind(failure.kind.as_str())
-            .bind(&failure.message)
-            .bind(after.as_secs_f64()),
-    };
-    Ok(query.execute(connection).await?.rows_affected() == 1)
+    settlements: &[Settlement],
+    receipts: &[Uuid],
+) -> Result<Vec<Uuid>, Error> {
+    let mut done = Places::default();
+    let (mut again, mut dead) = (Failed::default(), Failed::default());
+    for settlement in settlements {
+        match &settlement.outcome {
+            Outcome::Done => done.push(settlement.place),
+            Outcome::Again {
+                failure,
+                attempt,
+                after,
+            } => {
+                again.push(settlement.place, failure, *attempt, *after);
+            }
+            Outcome::Dead { failure, attempt } => {
+                dead.push(settlement.place, failure, *attempt, Duration::ZERO);
+            }
+        }
+    }
+    let mut settled = Vec::with_capacity(settlements.len());
+    if !done.ids.is_empty() {
+        let deleted: Vec<Uuid> = sqlx::query_scalar(
+            "delete from queue.ready r using unnest($1::smallint[], $2::bigint[], $3::uuid[]) as k (shard, token, id)
+             where r.shard = k.shard and r.run_token = k.token and r.id = k.id returning r.id",
+        )
+        .bind(&done.shards)
+        .bind(&done.tokens)
+        .bind(&done.ids)
+        .fetch_all(tx.connection())
+        .await?;
+        settled.extend(deleted);
+    }
+    if !again.places.ids.is_empty() {
+        let statement = concat!(
+            "with k as (",
+            "    select * from unnest($1::smallint[], $2::bigint[], $3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::float8[])",
+            "        as k (k_shard, k_token, k_id, k_attempt, k_kind, k_error, k_after)",
+            "), gone as (",
+            "    delete from queue.ready r using k",
+            "    where r.shard = k_shard and r.run_token = k_token and r.id = k_id returning r.*, k.*",
+            ") insert into queue.deferred (",
+            moved!(),
+            ", payload, attempt, error_kind, error, run_at)",
+            "  select ",
+            moved!(),
+            ", payload, k_attempt, k_kind, k_error, now() + make_interval(secs => k_after)",
+            "  from gone returning id"
+        );
+        settled.extend(again.run(tx, statement).await?);
+    }
+    if !dead.places.ids.is_empty() {
+        let statement = concat!(
+            "with k as (",
+            "    select * from unnest($1::smallint[], $2::bigint[], $3::uuid[], $4::smallint[], $5::text[], $6::text[], $7::float8[])",
+            "        as k (k_shard, k_token, k_id, k_attempt, k_kind, k_error, k_after)",
+            "), gone as (",
+            "    delete from queue.ready r using k",
+            "    where r.shard = k_shard and r.run_token = k_token and r.id = k_id returning r.*, k.*",
+            "), keyed as (",
+            "    delete from queue.keyed q using gone g where q.tenant_id = g.tenant_id and q.id = g.id",
+            "    returning q.id, q.payload",
+            ") insert into queue.dead (tenant_id, id, shard, kind, priority, key, attempt, payload, error_kind, error, signature)",
+            "  select g.tenant_id, g.id, g.shard, g.kind, g.priority, g.key, g.k_attempt, coalesce(g.payload, q.payload), g.k_kind,",
+            "         g.k_error, left(regexp_replace(g.k_error, '([[:alpha:]]+_)?[0-9a-f-]*[0-9][0-9a-f.-]*|''[^'']*''|\"[^\"]*\"', '…', 'g'), 300)",
+            "  from gone g left join keyed q on q.id = g.id returning id"
+        );
+        settled.extend(dead.run(tx, statement).await?);
+    }
+    let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) = settlements
+        .iter()
+        .filter(|task| task.is_keyed && matches!(task.outcome, Outcome::Done))
+        .filter(|task| settled.contains(&task.place.id))
+        .map(|task| (task.tenant, task.place.id))
+        .unzip();
+    if !ids.is_empty() {
+        sqlx::query(
+            "delete from queue.keyed q using unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
+             where q.tenant_id = k.tenant_id and q.id = k.id",
+        )
+        .bind(tenants)
+        .bind(ids)
+        .execute(tx.connection())
+        .await?;
+    }
+    if !receipts.is_empty() {
+        sqlx::query("delete from queue.receipts where id = any($1)")
+            .bind(receipts)
+            .execute(tx.connection())
+            .await?;
+    }
+    Ok(settled)
 }
 
-/// How many tasks of a kind are in a state.
-#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
-pub struct Depth {
-    /// The kind.
-    pub kind: String,
-    /// `ready`, `running` or `dead`.
-    pub state: String,
-    /// How many.
-    pub tasks: i64,
+#[derive(Default)]
+struct Places {
+    shards: Vec<i16>,
+    tokens: Vec<i64>,
+    ids: Vec<Uuid>,
 }
 
-/// The depth of the queue by kind and state.
-pub async fn depths(tx: &mut SystemTx) -> Result<Vec<Depth>, Error> {
-    let depths = sqlx::query_as(
-        "select kind, state, count(*) as tasks from queue.tasks group by kind, state order by kind, state",
+impl Places {
+    fn push(&mut self, place: RowPlace) {
+        self.shards.push(place.shard);
+        self.tokens.push(place.token);
+        self.ids.push(place.id);
+    }
+}
+
+#[derive(Default)]
+struct Failed {
+    places: Places,
+    attempts: Vec<i16>,
+    kinds: Vec<&'static str>,
+    errors: Vec<String>,
+    after: Vec<f64>,
+}
+
+impl Failed {
+    fn push(&mut self, place: RowPlace, failure: &Failure, attempt: i16, after: Duration) {
+        self.places.push(place);
+        self.attempts.push(attempt);
+        self.kinds.push(failure.kind.as_str());
+        // PostgreSQL's text holds no NUL.
+        self.errors.push(failure.message.replace('\0', ""));
+        self.after.push(after.as_secs_f64());
+    }
+
+    async fn run(self, tx: &mut SystemTx, statement: &'static str) -> Result<Vec<Uuid>, Error> {
+        let settled = sqlx::query_scalar(statement)
+            .bind(self.places.shards)
+            .bind(self.places.tokens)
+            .bind(self.places.ids)
+            .bind(self.attempts)
+            .bind(self.kinds)
+            .bind(self.errors)
+            .bind(self.after)
+            .fetch_all(tx.connection())
+            .await?;
+        Ok(settled)
+    }
+}
+
+/// Which of these rows are still there: a running task without its row was cancelled.
+pub(crate) async fn existing(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Uuid>, Error> {
+    let mut columns = Places::default();
+    places.iter().for_each(|place| columns.push(*place));
+    let ids = sqlx::query_scalar(
+        "select r.id from unnest($1::smallint[], $2::bigint[], $3::uuid[]) as k (shard, token, id)
+         cross join lateral (
+             select id from queue.ready r
+             where r.shard = k.shard and r.run_token = k.token and r.id = k.id limit 1
+         ) r",
     )
+    .bind(columns.shards)
+    .bind(columns.tokens)
+    .bind(columns.ids)
     .fetch_all(tx.connection())
     .await?;
-    Ok(depths)
+    Ok(ids)
+}
+
+/// Makes deferred tasks ready whose time has come, at most `limit`. `since` is where the last look ended:
+/// entries of the index before it belong to rows that are gone, and may be many while somebody holds an
+/// old snapshot.
+pub(crate) async fn promote(
+    tx: &mut SystemTx,
+    since: Option<DateTime<Utc>>,
+    limit: i64,
+) -> Result<(u64, Option<DateTime<Utc>>), Error> {
+    let statement = concat!(
+        "with due as (",
+        "    select tenant_id, id from queue.deferred where run_at <= now() and ($2::timestamptz is null or run_at >= $2)",
+        "    order by run_at limit $1 for update skip locked",
+        "), gone as (",
+        "    delete from queue.deferred d using due where d.tenant_id = due.tenant_id and d.id = due.id returning d.*",
+        "), moved as (",
+        "    insert into queue.ready (",
+        moved!(),
+        ", payload, attempt, error_kind, error)",
+        "    select ",
+        moved!(),
+        ", payload, attempt, error_kind, error from gone",
+        ") select count(*), max(run_at) from gone"
+    );
+    let (count, last): (i64, Option<DateTime<Utc>>) = sqlx::query_as(statement)
+        .bind(limit)
+        .bind(since)
+        .fetch_one(tx.connection())
+        .await?;
+    Ok((u64::try_from(count).unwrap_or(0), last))
+}
+
+/// Gives interrupted tasks a new place and counts the attempt that nobody ended: what their last worker
+/// may still say about the old place is void.
+pub(crate) async fn recount(tx: &mut SystemTx, places: &[RowPlace]) -> Result<(), Error> {
+    let mut columns = Places::default();
+    places.iter().for_each(|place| columns.push(*place));
+    let statement = concat!(
+        "with gone as (",
+        "    delete from queue.ready r using unnest($1::smallint[], $2::bigint[], $3::uuid[]) as k (shard, token, id)",
+        "    where r.shard = k.shard and r.run_token = k.token and r.id = k.id returning r.*",
+        ") insert into queue.ready (",
+        moved!(),
+        ", payload, attempt, error_kind, error)",
+        "  select ",
+        moved!(),
+        ", payload, attempt + 1, error_kind, error from gone"
+    );
+    sqlx::query(statement)
+        .bind(columns.shards)
+        .bind(columns.tokens)
+        .bind(columns.ids)
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_is_read() {
+        let cursor = |text: &str| Cursor::parse(text).map(|cursor| (cursor.next, cursor.open));
+        assert_eq!(cursor("790:790:").ok(), Some((790, vec![])));
+        assert_eq!(cursor("790:795:790,793").ok(), Some((795, vec![790, 793])));
+        assert!(cursor("790").is_err());
+        assert!(cursor("790:x:").is_err());
+    }
 }

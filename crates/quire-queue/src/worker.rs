@@ -1,56 +1,80 @@
-//! The worker: claims, runs, keeps leases alive, records outcomes, drains.
+//! The worker: owns shards, hands tasks to its seats, records how they ended, and leaves in order.
+//!
+//! One loop holds everything in memory and never waits for the database: what it wants done there runs
+//! beside it, one operation of each kind at a time, so batches grow by themselves with the load. No
+//! transaction is open while a task runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use tokio::sync::Notify;
-use tokio::task::JoinSet;
-use tokio::time::Interval;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use quire_store::Store;
-use quire_types::ErrorKind;
+use quire_types::TenantId;
 
-use crate::rows::{self, Claimed, Outcome};
-use crate::{Attempt, Error, Failure, Task, backoff};
+use crate::handler::Handler;
+use crate::lease::Identity;
+use crate::owner::{Held, Owner};
+use crate::policy::{KindRule, Seats, TenantRule, Ticket};
+use crate::rows::{Handed, Outcome, Pick, Settlement};
+use crate::work::{Ledger, Report, Tally};
+use crate::{Attempt, Error, Task};
+
+mod operations;
+
+pub use operations::relay;
+use operations::{Beat, BeatResult, Done, News, PollMarks};
+
+/// Tasks handed out by one statement.
+const HAND_OUT: usize = 500;
+/// Outcomes recorded by one transaction.
+const SETTLE: usize = 1_000;
+
+/// Other workers are called no more often than this: a notice takes a lock of the whole server.
+const CALL: Duration = Duration::from_millis(20);
+/// The tables are looked after this often.
+const UPKEEP: Duration = Duration::from_secs(3_600);
 
 /// How a worker behaves.
 #[derive(Clone, Debug)]
 pub struct WorkerOptions {
+    /// What people call the worker: the host, say.
+    pub name: String,
     /// Tasks that run at once.
     pub seats: usize,
-    /// How long a task stays with a worker that says nothing.
+    /// How long the shards of a worker that says nothing stay its own.
     pub lease: Duration,
     /// How long an idle worker waits before it looks again without being woken.
     pub poll: Duration,
     /// How long running tasks may take to finish once the worker is told to stop.
     pub grace: Duration,
+    /// Serve only this tenant, which has a shard of its own: see [`crate::dedicate`].
+    pub dedicated: Option<TenantId>,
+    /// A task that waits this long counts as one priority higher, twice as long as two.
+    pub aging: Duration,
+    /// Counts how tasks end.
+    pub tally: Tally,
 }
 
 impl Default for WorkerOptions {
     fn default() -> Self {
         Self {
+            name: "quire".to_owned(),
             seats: 4,
-            lease: Duration::from_secs(30),
-            poll: Duration::from_secs(1),
+            lease: Duration::from_secs(5),
+            poll: Duration::from_millis(200),
             grace: Duration::from_secs(20),
+            dedicated: None,
+            aging: Duration::from_secs(300),
+            tally: Tally::default(),
         }
     }
-}
-
-type Handler<C> =
-    Arc<dyn Fn(C, Arc<Claimed>, Step) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
-
-/// Which method of the task is called.
-#[derive(Clone)]
-enum Step {
-    Run,
-    GaveUp(Failure),
 }
 
 /// Runs the tasks of the kinds it was told about.
@@ -58,8 +82,8 @@ pub struct Worker<C> {
     store: Store,
     context: C,
     options: WorkerOptions,
-    handlers: HashMap<&'static str, (Handler<C>, Duration)>,
-    wake: Arc<Notify>,
+    handlers: HashMap<&'static str, Handler<C>>,
+    bell: Arc<Notify>,
 }
 
 impl<C: Clone + Send + Sync + 'static> Worker<C> {
@@ -70,294 +94,693 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
             context,
             options,
             handlers: HashMap::new(),
-            wake: bell,
+            bell,
         }
     }
 
     /// Adds a kind of task.
     #[must_use]
     pub fn with<T: Task<Context = C>>(mut self) -> Self {
-        let handler: Handler<C> = Arc::new(|context, claimed, step| {
-            async move {
-                let task: T = match (serde_json::from_value(claimed.payload.clone()), &step) {
-                    (Ok(task), _) => task,
-                    (Err(error), Step::Run) => {
-                        let text = format!("the payload can't be read: {error}");
-                        return Err(Failure::new(ErrorKind::Invalid, text));
-                    }
-                    // Nobody knows whom to tell.
-                    (Err(_), Step::GaveUp(_)) => return Ok(()),
-                };
-                let attempt = attempt(&claimed);
-                match step {
-                    Step::Run => task.run(&context, &attempt).await,
-                    Step::GaveUp(failure) => task.gave_up(&context, &attempt, &failure).await,
-                }
-            }
-            .boxed()
-        });
-        self.handlers.insert(T::KIND, (handler, T::TIMEOUT));
+        self.handlers.insert(T::KIND, Handler::of::<T>());
         self
     }
 
-    /// Works until told to stop, then lets running tasks finish or gives them back.
+    /// Works until told to stop, then lets running tasks finish or leaves them to others.
     pub async fn run(self, stop: CancellationToken) {
-        let kinds: Vec<String> = self
-            .handlers
-            .keys()
-            .map(|kind| (*kind).to_owned())
-            .collect();
-        let mut running: JoinSet<Uuid> = JoinSet::new();
-        let mut leases: HashMap<Uuid, (Arc<Claimed>, CancellationToken)> = HashMap::new();
-        let mut heartbeat = tokio::time::interval(self.options.lease / 3);
-        heartbeat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        Box::pin(Engine::new(self).run(stop)).await;
+    }
+}
 
+/// A task that is running.
+struct Running {
+    held: Held,
+    kind: &'static str,
+    receipt: Uuid,
+    waited_ms: u64,
+    started: Instant,
+    is_complete: Arc<AtomicBool>,
+    abort: AbortHandle,
+}
+
+/// Whoever stops looking after a task stops the task.
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.abort.abort();
+    }
+}
+
+/// An outcome on its way to the database.
+struct Ended {
+    settlement: Settlement,
+    receipt: Uuid,
+    /// The row is expected to be gone: the task ended itself, or this was sent before.
+    may_be_gone: bool,
+}
+
+struct Engine<C> {
+    worker: Worker<C>,
+    me: Identity,
+    clock: Instant,
+    owner: Owner,
+    cursor: Option<crate::rows::Cursor>,
+    marks: PollMarks,
+    operations: JoinSet<Done>,
+    busy: HashSet<&'static str>,
+    next_poll: Instant,
+    is_poll_wanted: bool,
+    next_beat: Instant,
+    running: HashMap<Ticket, Running>,
+    /// Shards of tasks that are being handed out.
+    handing: HashSet<i16>,
+    outcomes: mpsc::UnboundedSender<(Ticket, Outcome)>,
+    finished: mpsc::UnboundedReceiver<(Ticket, Outcome)>,
+    ended: Vec<Ended>,
+    settling: Vec<Ended>,
+    pause_until: Option<Instant>,
+    /// Open tasks of each receipt.
+    receipts: HashMap<Uuid, usize>,
+    closed_receipts: Vec<Uuid>,
+    /// Shards to let go as soon as nothing of them is open.
+    leaving: HashSet<i16>,
+    ledger: Ledger,
+    next_ledger: Instant,
+    next_upkeep: Instant,
+    /// Whether there are other workers.
+    has_company: bool,
+    is_news: bool,
+    next_call: Instant,
+    is_draining: bool,
+}
+
+impl<C: Clone + Send + Sync + 'static> Engine<C> {
+    fn new(worker: Worker<C>) -> Self {
+        let options = &worker.options;
+        let seats = u32::try_from(options.seats).unwrap_or(u32::MAX).max(1);
+        let me = Identity {
+            id: Uuid::now_v7(),
+            name: options.name.clone(),
+            seats: i32::try_from(seats).unwrap_or(i32::MAX),
+            dedicated: options.dedicated.map(TenantId::uuid),
+            lease: options.lease,
+        };
+        let seats = Seats {
+            all: seats,
+            // A tenth, but never the only seat.
+            reserve: if seats == 1 { 0 } else { (seats / 10).max(1) },
+            aging_ms: u64::try_from(options.aging.as_millis()).unwrap_or(u64::MAX),
+        };
+        let mut owner = Owner::new(seats);
+        for handler in worker.handlers.values() {
+            owner.set_kind(handler.kind, rule(handler, None));
+        }
+        let (outcomes, finished) = mpsc::unbounded_channel();
+        let now = Instant::now();
+        let ledger = Ledger::new(worker.options.tally.clone());
+        Self {
+            worker,
+            me,
+            clock: now,
+            owner,
+            cursor: None,
+            marks: PollMarks::default(),
+            operations: JoinSet::new(),
+            busy: HashSet::new(),
+            next_poll: now,
+            is_poll_wanted: false,
+            next_beat: now,
+            running: HashMap::new(),
+            handing: HashSet::new(),
+            outcomes,
+            finished,
+            ended: Vec::new(),
+            settling: Vec::new(),
+            pause_until: None,
+            receipts: HashMap::new(),
+            closed_receipts: Vec::new(),
+            leaving: HashSet::new(),
+            ledger,
+            next_ledger: now + Ledger::PERIOD,
+            next_upkeep: now,
+            has_company: false,
+            is_news: false,
+            next_call: now,
+            is_draining: false,
+        }
+    }
+
+    async fn run(mut self, stop: CancellationToken) {
+        let bell = self.worker.bell.clone();
+        let heard = Arc::new(Notify::new());
+        let mut ears = JoinSet::new();
+        ears.spawn(operations::listen(self.worker.store.clone(), heard.clone()));
+        let mut give_up: Option<Instant> = None;
         loop {
-            let free = self.options.seats.saturating_sub(running.len());
-            let mut claimed_any = false;
-            if free > 0 && !stop.is_cancelled() {
-                match self.claim(&kinds, free).await {
-                    Ok(claimed) => {
-                        claimed_any = !claimed.is_empty();
-                        for task in claimed {
-                            let task = Arc::new(task);
-                            let lost = CancellationToken::new();
-                            leases.insert(task.lease_token, (task.clone(), lost.clone()));
-                            running.spawn(self.attempt(task, lost));
-                        }
-                    }
-                    Err(error) => warn!(%error, "can't claim tasks; trying again"),
-                }
-            }
-            if stop.is_cancelled() {
+            if self.is_draining && self.is_done(give_up) {
                 break;
             }
-            let may_claim_now = claimed_any && running.len() < self.options.seats;
+            self.launch();
+            let wake = self.next_wake(give_up);
             tokio::select! {
-                () = stop.cancelled() => break,
-                Some(finished) = running.join_next(), if !running.is_empty() => forget(&mut leases, finished),
-                _ = heartbeat.tick() => self.extend(&leases).await,
-                () = self.wake.notified() => {}
-                () = tokio::time::sleep(if may_claim_now { Duration::ZERO } else { self.options.poll }) => {}
+                Some(done) = self.operations.join_next(), if !self.operations.is_empty() => {
+                    if let Ok(done) = done {
+                        self.handle(done);
+                    }
+                }
+                Some((ticket, outcome)) = self.finished.recv() => {
+                    self.finish(ticket, outcome);
+                    while let Ok((ticket, outcome)) = self.finished.try_recv() {
+                        self.finish(ticket, outcome);
+                    }
+                }
+                () = bell.notified() => {
+                    self.is_poll_wanted = true;
+                    self.is_news = true;
+                }
+                () = heard.notified() => self.is_poll_wanted = true,
+                () = tokio::time::sleep_until(wake.into()) => {}
+                () = stop.cancelled(), if !self.is_draining => {
+                    self.is_draining = true;
+                    give_up = Some(Instant::now() + self.worker.options.grace);
+                    let shards: Vec<i16> = self.owner.epochs().iter().map(|(shard, _)| *shard).collect();
+                    self.owner.disown(&shards);
+                    self.leaving.extend(shards);
+                    self.next_beat = Instant::now();
+                }
             }
         }
-        self.drain(running, leases, heartbeat).await;
+        self.leave().await;
     }
 
-    async fn claim(&self, kinds: &[String], free: usize) -> Result<Vec<Claimed>, Error> {
-        let mut tx = self.store.system().await?;
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let claimed = rows::claim(&mut tx, kinds, limit, self.options.lease).await?;
-        tx.commit().await?;
-        Ok(claimed)
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    async fn extend(&self, leases: &HashMap<Uuid, (Arc<Claimed>, CancellationToken)>) {
-        if leases.is_empty() {
+    fn next_wake(&self, give_up: Option<Instant>) -> Instant {
+        let mut wake = self.next_beat.min(self.next_ledger);
+        if !self.is_draining {
+            wake = wake.min(self.next_poll);
+        }
+        for moment in [give_up, self.pause_until].into_iter().flatten() {
+            wake = wake.min(moment);
+        }
+        // What is due and already under way wakes the loop when it ends.
+        wake.max(Instant::now() + Duration::from_millis(1))
+    }
+
+    /// Whether a worker that was told to stop may go.
+    fn is_done(&self, give_up: Option<Instant>) -> bool {
+        let is_over = give_up.is_some_and(|moment| moment <= Instant::now());
+        is_over || (self.running.is_empty() && self.ended.is_empty() && self.settling.is_empty())
+    }
+
+    /// Starts what is due and not under way.
+    fn launch(&mut self) {
+        let now = Instant::now();
+        if now >= self.next_beat && self.begin("beat") {
+            self.next_beat = now + self.worker.options.lease / 4;
+            let beat = self.beat();
+            self.operations.spawn(operations::beat(
+                self.worker.store.clone(),
+                self.me.clone(),
+                beat,
+            ));
+        }
+        if self.pause_until.is_some_and(|until| until > now) {
             return;
         }
-        let tokens: Vec<Uuid> = leases.keys().copied().collect();
-        let extended = async {
-            let mut tx = self.store.system().await?;
-            let good = rows::extend(&mut tx, &tokens, self.options.lease).await?;
-            tx.commit().await?;
-            Ok::<_, Error>(good)
-        };
-        match extended.await {
-            Ok(good) => {
-                for (token, (_, lost)) in leases {
-                    if !good.contains(token) {
-                        lost.cancel();
-                    }
-                }
+        self.pause_until = None;
+        if !self.ended.is_empty() && self.begin("settle") {
+            let rest = self.ended.split_off(self.ended.len().min(SETTLE));
+            self.settling = std::mem::replace(&mut self.ended, rest);
+            let settlements = self
+                .settling
+                .iter()
+                .map(|ended| ended.settlement.clone())
+                .collect();
+            let receipts = std::mem::take(&mut self.closed_receipts);
+            self.operations.spawn(operations::settle(
+                self.worker.store.clone(),
+                settlements,
+                receipts,
+            ));
+        }
+        if self.is_draining {
+            return;
+        }
+        if now >= self.next_ledger && self.begin("ledger") {
+            self.next_ledger = now + Ledger::PERIOD;
+            self.owner.policy.sweep();
+            let running: Vec<_> = self.owner.policy.running_by_tenant().collect();
+            let page = self.ledger.close(&running);
+            self.operations
+                .spawn(operations::ledger(self.worker.store.clone(), page));
+        }
+        if now >= self.next_upkeep && self.begin("upkeep") {
+            self.next_upkeep = now + UPKEEP;
+            self.operations
+                .spawn(operations::upkeep(self.worker.store.clone()));
+        }
+        // Others may own the shard of what was added here.
+        if self.is_news && self.has_company && now >= self.next_call && self.begin("call") {
+            self.is_news = false;
+            self.next_call = now + CALL;
+            self.operations
+                .spawn(operations::call(self.worker.store.clone()));
+        }
+        let is_due = now >= self.next_poll;
+        if let Some(cursor) = &self.cursor
+            && (is_due || self.is_poll_wanted)
+            && !self.busy.contains("poll")
+        {
+            let cursor = cursor.clone();
+            self.busy.insert("poll");
+            self.is_poll_wanted = false;
+            if is_due {
+                self.next_poll = now + self.worker.options.poll;
             }
-            Err(error) => warn!(%error, "can't extend leases; trying again"),
+            let shards = self
+                .owner
+                .epochs()
+                .iter()
+                .map(|(shard, _)| *shard)
+                .collect();
+            let marks = is_due.then(|| self.marks.clone());
+            let poll = operations::poll(self.worker.store.clone(), shards, cursor, marks);
+            self.operations.spawn(poll);
+        } else if is_due && self.cursor.is_none() {
+            // Nothing to look for before the first shards are there.
+            self.next_poll = now + self.worker.options.poll;
+        }
+        if self.owner.policy.free_seats() > 0 && !self.busy.contains("hand-out") {
+            let taken = self.owner.take(HAND_OUT, self.now_ms());
+            if !taken.is_empty() {
+                self.busy.insert("hand-out");
+                self.handing
+                    .extend(taken.iter().map(|(_, held)| held.place.shard));
+                let picks = taken.iter().map(|(_, held)| pick(held)).collect();
+                let receipt = Uuid::now_v7();
+                self.operations.spawn(operations::hand_out(
+                    self.worker.store.clone(),
+                    self.me.id,
+                    receipt,
+                    self.owner.epochs(),
+                    picks,
+                    taken,
+                ));
+            }
         }
     }
 
-    /// One attempt from start to recorded outcome. Owns everything it needs, so it can be spawned.
-    fn attempt(
-        &self,
-        task: Arc<Claimed>,
-        lost: CancellationToken,
-    ) -> impl Future<Output = Uuid> + use<C> {
-        let store = self.store.clone();
-        let context = self.context.clone();
-        let handler = self.handlers.get(task.kind.as_str()).cloned();
-        async move {
-            if let Some((handler, timeout)) = handler {
-                let outcome = tokio::select! {
-                    outcome = perform(&handler, &context, &task, timeout) => Some(outcome),
-                    () = lost.cancelled() => None,
-                };
-                match outcome {
-                    Some(result) => {
-                        record(&store, &handler, &context, &task, timeout, result).await
+    fn begin(&mut self, operation: &'static str) -> bool {
+        self.busy.insert(operation)
+    }
+
+    fn handle(&mut self, done: Done) {
+        match done {
+            Done::Beat(result) => {
+                self.busy.remove("beat");
+                match result {
+                    Ok(result) => self.after_beat(result),
+                    Err(error) => {
+                        warn!(%error, "can't renew the lease of the task worker; trying again")
                     }
-                    None => warn!(
-                        task.id = %task.id, task.kind = %task.kind,
-                        "the lease of a task ran out while it was running; another worker has it now"
-                    ),
                 }
             }
-            task.lease_token
+            Done::Poll(result) => {
+                self.busy.remove("poll");
+                match result {
+                    Ok(news) => self.after_poll(news),
+                    Err(error) => warn!(%error, "can't look for tasks; trying again"),
+                }
+            }
+            Done::HandOut {
+                receipt,
+                taken,
+                result,
+            } => {
+                self.busy.remove("hand-out");
+                self.handing.clear();
+                self.after_hand_out(receipt, taken, result);
+            }
+            Done::Settle { receipts, result } => {
+                self.busy.remove("settle");
+                self.after_settle(receipts, result);
+            }
+            Done::Call => {
+                self.busy.remove("call");
+            }
+            Done::Upkeep(result) => {
+                self.busy.remove("upkeep");
+                if let Err(error) = result {
+                    warn!(%error, "the upkeep of the queue's tables failed; it is tried again in an hour");
+                }
+            }
+            Done::Ledger(result) => {
+                self.busy.remove("ledger");
+                if let Err(error) = result {
+                    warn!(%error, "can't write down what was done");
+                }
+            }
         }
     }
 
-    async fn drain(
-        &self,
-        mut running: JoinSet<Uuid>,
-        mut leases: HashMap<Uuid, (Arc<Claimed>, CancellationToken)>,
-        mut heartbeat: Interval,
+    fn beat(&mut self) -> Beat {
+        let open: HashSet<i16> = self
+            .running
+            .values()
+            .map(|running| running.held.place.shard)
+            .chain(
+                self.ended
+                    .iter()
+                    .chain(&self.settling)
+                    .map(|ended| ended.settlement.place.shard),
+            )
+            .chain(self.handing.iter().copied())
+            .collect();
+        Beat {
+            is_draining: self.is_draining,
+            mine: self.owner.epochs(),
+            release: self
+                .leaving
+                .iter()
+                .copied()
+                .filter(|shard| !open.contains(shard))
+                .collect(),
+            leaving: self.leaving.clone(),
+            running: self
+                .running
+                .values()
+                .filter(|running| !running.is_complete.load(Ordering::Acquire))
+                .map(|running| running.held.place)
+                .collect(),
+            report: self.report(),
+        }
+    }
+
+    fn report(&self) -> Report {
+        Report {
+            seats_used: self.owner.policy.running(),
+            backlog: self.owner.policy.backlog(self.now_ms()),
+            busy_share: self.ledger.busy_share(self.worker.options.seats),
+            unknown_kinds: self
+                .owner
+                .policy
+                .unknown_kinds()
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
+
+    fn after_beat(&mut self, result: BeatResult) {
+        self.has_company = result.has_company;
+        for shard in &result.released {
+            self.leaving.remove(shard);
+        }
+        if !result.lost.is_empty() {
+            warn!(
+                shards = result.lost.len(),
+                "another worker took shards over from this one"
+            );
+            self.owner.disown(&result.lost);
+            self.leaving.retain(|shard| !result.lost.contains(shard));
+            self.cancel(|held| result.lost.contains(&held.place.shard));
+        }
+        self.cancel(|held| result.cancelled.contains(&held.place.id));
+        self.leaving.extend(&result.let_go);
+        self.owner.disown(&result.let_go);
+
+        for row in &result.kinds {
+            if let Some(handler) = self.worker.handlers.get(row.kind.as_str()) {
+                self.owner.set_kind(handler.kind, rule(handler, Some(row)));
+            }
+        }
+        for row in &result.tenants {
+            if self.owner.policy.knows(row.tenant_id) {
+                self.owner.set_tenant(row.tenant_id, row.rule());
+            }
+        }
+        if let Some(taken) = result.taken {
+            for (shard, epoch) in taken.shards {
+                // A shard that was on its way out may come back.
+                self.leaving.remove(&shard);
+                self.owner.own(shard, epoch);
+            }
+            if self.cursor.is_none() {
+                self.cursor = Some(taken.cursor);
+            }
+            self.arrive(taken.news);
+            // Others may have more to give in a moment.
+            self.next_beat = self
+                .next_beat
+                .min(Instant::now() + self.worker.options.lease / 8);
+        }
+    }
+
+    /// Rules first: a task of a paused tenant must not slip through.
+    fn arrive(&mut self, news: News) {
+        let now = self.now_ms();
+        let rules: HashMap<Uuid, TenantRule> = news
+            .tenants
+            .iter()
+            .map(|row| (row.tenant_id, row.rule()))
+            .collect();
+        for (tenant, rule) in rules {
+            self.owner.set_tenant(tenant, rule);
+        }
+        for row in &news.rows {
+            self.owner.arrive(row, now);
+        }
+    }
+
+    fn after_poll(&mut self, poll: operations::Polled) {
+        self.cursor = Some(poll.cursor);
+        if let Some(marks) = poll.marks {
+            self.is_poll_wanted |= marks.is_more;
+            if marks.is_more {
+                // What became ready is ours or another worker's; either way there is more to move.
+                self.next_poll = Instant::now();
+            }
+            self.marks = marks;
+        }
+        self.arrive(poll.news);
+    }
+
+    fn after_hand_out(
+        &mut self,
+        receipt: Uuid,
+        taken: Vec<(Ticket, Held)>,
+        result: Result<Vec<Handed>, Error>,
     ) {
-        let finished = tokio::time::timeout(self.options.grace, async {
-            loop {
-                tokio::select! {
-                    finished = running.join_next() => match finished {
-                        Some(finished) => forget(&mut leases, finished),
-                        None => break,
-                    },
-                    _ = heartbeat.tick() => self.extend(&leases).await,
+        let handed = match result {
+            Ok(handed) => handed,
+            Err(error) => {
+                warn!(%error, "can't hand tasks out; trying again");
+                // From the last to the first, so that each lands in front of the one after it.
+                for (ticket, _) in taken.into_iter().rev() {
+                    self.owner.put_back(ticket);
                 }
-            }
-        })
-        .await;
-        if finished.is_ok() {
-            return;
-        }
-        running.shutdown().await;
-        for (task, _) in leases.values() {
-            info!(task.id = %task.id, task.kind = %task.kind, "giving an unfinished task back");
-            settle(&self.store, task, &Outcome::Returned).await;
-        }
-    }
-}
-
-fn forget(
-    leases: &mut HashMap<Uuid, (Arc<Claimed>, CancellationToken)>,
-    finished: Result<Uuid, tokio::task::JoinError>,
-) {
-    // A panic inside a task is caught in `guarded`; a join error can only mean that we aborted it.
-    if let Ok(token) = finished {
-        leases.remove(&token);
-    }
-}
-
-fn attempt(task: &Claimed) -> Attempt {
-    Attempt {
-        task: task.id.into(),
-        tenant: task.tenant_id.into(),
-        number: task.attempts,
-        of: task.max_attempts,
-    }
-}
-
-/// Runs the task, with its deadline, and turns a panic into a failure.
-async fn perform<C: Clone>(
-    handler: &Handler<C>,
-    context: &C,
-    task: &Arc<Claimed>,
-    timeout: Duration,
-) -> Result<(), Failure> {
-    if task.attempts > task.max_attempts {
-        // Every attempt so far was counted and none reported an end: it takes its process down.
-        let kind = ErrorKind::Internal;
-        let text = task.error.clone().filter(|_| task.error_kind.is_some());
-        return Err(Failure::new(
-            kind,
-            text.unwrap_or_else(|| "the process ended each time this was tried".to_owned()),
-        ));
-    }
-    guarded(handler, context, task, Step::Run, timeout).await
-}
-
-/// Calls the task; a panic and a call that does not end are failures too.
-async fn guarded<C: Clone>(
-    handler: &Handler<C>,
-    context: &C,
-    task: &Arc<Claimed>,
-    step: Step,
-    timeout: Duration,
-) -> Result<(), Failure> {
-    let run =
-        std::panic::AssertUnwindSafe(async { handler(context.clone(), task.clone(), step).await })
-            .catch_unwind();
-    match tokio::time::timeout(timeout, run).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) => Err(Failure::new(
-            ErrorKind::Internal,
-            "the task panicked; the log has the place",
-        )),
-        Err(_) => Err(Failure::new(
-            ErrorKind::Timeout,
-            format!("one attempt took longer than {} s", timeout.as_secs()),
-        )),
-    }
-}
-
-async fn record<C: Clone>(
-    store: &Store,
-    handler: &Handler<C>,
-    context: &C,
-    task: &Arc<Claimed>,
-    timeout: Duration,
-    result: Result<(), Failure>,
-) {
-    let Err(failure) = result else {
-        settle(store, task, &Outcome::Done).await;
-        return;
-    };
-    if failure.kind.is_transient() && task.attempts < task.max_attempts {
-        let after = backoff::delay(task.attempts, &mut rand::rng());
-        info!(
-            task.id = %task.id, task.kind = %task.kind, attempt = task.attempts, error = %failure,
-            retry_after_ms = after.as_millis(), "a task failed and is tried again"
-        );
-        settle(
-            store,
-            task,
-            &Outcome::Again {
-                failure: &failure,
-                after,
-            },
-        )
-        .await;
-        return;
-    }
-    warn!(
-        task.id = %task.id, task.kind = %task.kind, attempt = task.attempts, error = %failure,
-        error.kind = failure.kind.as_str(), "a task failed for good"
-    );
-    let step = Step::GaveUp(failure.clone());
-    let told = guarded(handler, context, task, step, timeout).await;
-    if let Err(error) = told {
-        // Not settled: the lease runs out and whoever claims the task next tells again.
-        warn!(task.id = %task.id, %error, "can't report that a task failed for good; trying again");
-        return;
-    }
-    settle(store, task, &Outcome::Dead { failure: &failure }).await;
-}
-
-/// Records an outcome, patiently: after a database restart the work need not be done twice.
-async fn settle(store: &Store, task: &Claimed, outcome: &Outcome<'_>) {
-    const TRIES: u32 = 6;
-    for number in 1..=TRIES {
-        let settled = async {
-            let mut tx = store.system().await?;
-            let mine = rows::settle(&mut tx, task, outcome).await?;
-            tx.commit().await?;
-            Ok::<_, Error>(mine)
-        };
-        match settled.await {
-            Ok(true) => return,
-            Ok(false) => {
-                warn!(task.id = %task.id, task.kind = %task.kind, "a late outcome was refused");
+                // It may have been written all the same.
+                self.closed_receipts.push(receipt);
+                self.pause();
                 return;
             }
-            Err(error) if number == TRIES => {
-                warn!(task.id = %task.id, %error, "can't record the outcome of a task; its lease will run out");
+        };
+        let mut handed: HashMap<Uuid, Handed> = handed
+            .into_iter()
+            .map(|handed| (handed.id, handed))
+            .collect();
+        let mut open = 0;
+        for (ticket, held) in taken {
+            let handed = handed.remove(&held.place.id);
+            if handed.is_some_and(|handed| self.start(ticket, held, handed, receipt)) {
+                open += 1;
+            } else {
+                self.owner.gone(ticket);
             }
-            Err(_) => tokio::time::sleep(Duration::from_millis(250) * number).await,
         }
+        if open > 0 {
+            self.receipts.insert(receipt, open);
+        } else {
+            self.closed_receipts.push(receipt);
+        }
+    }
+
+    fn start(&mut self, ticket: Ticket, held: Held, handed: Handed, receipt: Uuid) -> bool {
+        let Some(kind) = self.owner.policy.kind_of(ticket) else {
+            return false;
+        };
+        let Some(handler) = self.worker.handlers.get(&*kind).cloned() else {
+            return false;
+        };
+        let is_complete = Arc::new(AtomicBool::new(false));
+        let attempt = Attempt {
+            task: held.place.id.into(),
+            tenant: held.tenant.into(),
+            number: held.attempt.saturating_add(1),
+            of: handler.max_attempts,
+            place: held.place,
+            is_complete: is_complete.clone(),
+        };
+        let is_too_late = held
+            .deadline
+            .is_some_and(|deadline| deadline < chrono::Utc::now());
+        let context = self.worker.context.clone();
+        let outcomes = self.outcomes.clone();
+        let kind = handler.kind;
+        let work = tokio::spawn(async move {
+            let outcome = handler.attempt(context, handed, attempt, is_too_late).await;
+            // The engine listens as long as it has running tasks.
+            drop(outcomes.send((ticket, outcome)));
+        });
+        let running = Running {
+            held,
+            kind,
+            receipt,
+            waited_ms: self.owner.policy.waited_ms(ticket, self.now_ms()),
+            started: Instant::now(),
+            is_complete,
+            abort: work.abort_handle(),
+        };
+        self.running.insert(ticket, running);
+        true
+    }
+
+    fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
+        // None: it was cancelled while its last words were under way.
+        let Some(running) = self.running.remove(&ticket) else {
+            return;
+        };
+        let took = running.started.elapsed();
+        self.ledger.note(
+            &running.held,
+            running.kind,
+            &outcome,
+            took,
+            running.waited_ms,
+        );
+        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.owner.end(ticket, took_us);
+        let may_be_gone = running.is_complete.load(Ordering::Acquire);
+        self.ended.push(Ended {
+            settlement: Settlement {
+                place: running.held.place,
+                tenant: running.held.tenant,
+                is_keyed: running.held.is_keyed,
+                // What a task did inside its own transaction stands, whatever it said afterwards.
+                outcome: if may_be_gone { Outcome::Done } else { outcome },
+            },
+            receipt: running.receipt,
+            may_be_gone,
+        });
+    }
+
+    fn after_settle(&mut self, receipts: Vec<Uuid>, result: Result<Vec<Uuid>, Error>) {
+        let settling = std::mem::take(&mut self.settling);
+        let settled: HashSet<Uuid> = match result {
+            Ok(settled) => settled.into_iter().collect(),
+            Err(error) => {
+                warn!(%error, tasks = settling.len(), "can't record how tasks ended; trying again");
+                let again = settling.into_iter().map(|ended| Ended {
+                    may_be_gone: true,
+                    ..ended
+                });
+                self.ended.splice(0..0, again);
+                self.closed_receipts.extend(receipts);
+                self.pause();
+                return;
+            }
+        };
+        for ended in settling {
+            let place = ended.settlement.place;
+            if !settled.contains(&place.id) && !ended.may_be_gone {
+                warn!(
+                    task.id = %quire_types::TaskId::from(place.id),
+                    "a late outcome was refused: the task was cancelled, or another worker has it"
+                );
+            }
+            self.owner.recorded(place);
+            self.close(ended.receipt);
+        }
+    }
+
+    /// One task less in a receipt.
+    fn close(&mut self, receipt: Uuid) {
+        if let Some(open) = self.receipts.get_mut(&receipt) {
+            *open -= 1;
+            if *open == 0 {
+                self.receipts.remove(&receipt);
+                self.closed_receipts.push(receipt);
+            }
+        }
+    }
+
+    /// Stops running tasks; nothing is recorded for them.
+    fn cancel(&mut self, which: impl Fn(&Held) -> bool) {
+        let cancelled: Vec<Ticket> = self
+            .running
+            .iter()
+            .filter(|(_, running)| {
+                which(&running.held) && !running.is_complete.load(Ordering::Acquire)
+            })
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        for ticket in cancelled {
+            if let Some(running) = self.running.remove(&ticket) {
+                running.abort.abort();
+                info!(
+                    task.id = %quire_types::TaskId::from(running.held.place.id), task.kind = running.kind,
+                    "a running task was stopped: it was cancelled, or another worker has it"
+                );
+                self.owner.gone(ticket);
+                self.close(running.receipt);
+            }
+        }
+    }
+
+    /// The database is in trouble; asking it at full speed helps nobody.
+    fn pause(&mut self) {
+        self.pause_until = Some(Instant::now() + Duration::from_millis(500));
+    }
+
+    /// Leaves tasks that did not finish to others, with the attempt not counted.
+    async fn leave(mut self) {
+        for (_, running) in self.running.drain() {
+            running.abort.abort();
+            info!(
+                task.id = %quire_types::TaskId::from(running.held.place.id), task.kind = running.kind,
+                "leaving an unfinished task to another worker"
+            );
+        }
+        self.operations.shutdown().await;
+        let page = self.ledger.close(&[]);
+        for _ in 0..3 {
+            match operations::leave(&self.worker.store, self.me.id, &page).await {
+                Ok(()) => return,
+                Err(error) => {
+                    warn!(%error, "can't hand the shards over; the lease runs out by itself");
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            }
+        }
+    }
+}
+
+fn pick(held: &Held) -> Pick {
+    Pick {
+        place: held.place,
+        tenant: held.tenant,
+        is_keyed: held.is_keyed,
+    }
+}
+
+/// What a kind may use: what its code says, tightened by what an operator says.
+fn rule<C>(handler: &Handler<C>, row: Option<&crate::rules::KindRow>) -> KindRule {
+    let most = row
+        .and_then(|row| row.most_running)
+        .and_then(|most| u32::try_from(most).ok());
+    KindRule {
+        most_running: handler.most_running.min(most.unwrap_or(u32::MAX)).max(1),
+        most_per_key: handler.most_per_key,
+        is_paused: row.is_some_and(|row| row.is_paused),
     }
 }

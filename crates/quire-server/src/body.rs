@@ -45,6 +45,20 @@ pub(crate) async fn path<T: DeserializeOwned + Send, S: Send + Sync>(
     Ok(value)
 }
 
+/// What stands behind the question mark.
+pub(crate) struct Params<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|Query(params)| Self(params))
+            .map_err(|rejection| ApiError::invalid(rejection.body_text().to_lowercase_first()))
+    }
+}
+
 /// Which page of a list is wanted.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -66,9 +80,7 @@ impl<S: Send + Sync, I: std::str::FromStr + Into<uuid::Uuid>> FromRequestParts<S
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Query(params) = Query::<PageParams>::from_request_parts(parts, state)
-            .await
-            .map_err(|rejection| ApiError::invalid(rejection.body_text().to_lowercase_first()))?;
+        let Params(params) = Params::<PageParams>::from_request_parts(parts, state).await?;
         let after = params
             .cursor
             .map(|cursor| {

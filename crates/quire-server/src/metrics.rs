@@ -11,7 +11,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use quire_queue::Depth;
+use quire_queue::{Stats, Tally};
+
+mod tasks;
+
+use tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RequestLabels {
@@ -23,12 +27,6 @@ struct RequestLabels {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RouteLabels {
     route: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct KindLabels {
-    kind: String,
-    state: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,7 +45,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     answers: Family<AnswerLabels, Counter>,
-    tasks: Family<KindLabels, Gauge>,
+    tasks: Tasks,
     views: Gauge,
     view_bytes: Gauge,
 }
@@ -62,7 +60,6 @@ impl Default for Metrics {
             ])
         });
         let answers = Family::<AnswerLabels, Counter>::default();
-        let tasks = Family::<KindLabels, Gauge>::default();
         let views = Gauge::default();
         let view_bytes = Gauge::default();
         let build = Family::<BuildLabels, Gauge>::default();
@@ -80,7 +77,7 @@ impl Default for Metrics {
             durations.clone(),
         );
         registry.register("answers", "Questions answered", answers.clone());
-        registry.register("queue_tasks", "Tasks by kind and state", tasks.clone());
+        let tasks = Tasks::register(&mut registry);
         registry.register(
             "search_views",
             "Tenants whose corpus is in memory",
@@ -134,15 +131,13 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn queue(&self, depths: &[Depth]) {
-        self.tasks.clear();
-        for depth in depths {
-            let labels = KindLabels {
-                kind: depth.kind.clone(),
-                state: depth.state.clone(),
-            };
-            self.tasks.get_or_create(&labels).set(depth.tasks);
-        }
+    /// Where the workers of this process count how tasks end.
+    pub fn tally(&self) -> Tally {
+        self.tasks.tally()
+    }
+
+    pub(crate) fn queue(&self, stats: &Stats) {
+        self.tasks.update(stats);
     }
 
     pub(crate) fn search(&self, (views, bytes): (usize, usize)) {

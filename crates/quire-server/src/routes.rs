@@ -7,6 +7,7 @@ mod keys;
 mod notebooks;
 mod search;
 mod sources;
+mod tasks;
 mod tenants;
 
 use axum::Router;
@@ -67,6 +68,14 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(tenants::get, tenants::update))
         .routes(routes!(tenants::list_keys, tenants::create_key))
         .routes(routes!(tenants::revoke_key))
+        .routes(routes!(tasks::list))
+        .routes(routes!(tasks::dead))
+        .routes(routes!(tasks::retry))
+        .routes(routes!(tasks::discard))
+        .routes(routes!(tasks::cancel))
+        .routes(routes!(tasks::pause))
+        .routes(routes!(tasks::get))
+        .routes(routes!(tasks::queue))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(notebooks::list, notebooks::create))
@@ -100,6 +109,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),
         (name = "questions", description = "Search and answers"),
+        (name = "tasks", description = "The queue; with the operator's key"),
         (name = "service", description = "Health and metrics; without a key"),
     ),
     modifiers(&Security),

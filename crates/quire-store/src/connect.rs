@@ -5,7 +5,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::tx::Isolation;
@@ -112,6 +112,7 @@ pub struct IsolationGap {
 /// The open store.
 #[derive(Clone)]
 pub struct Store {
+    admin: PgConnectOptions,
     app: PgPool,
     worker: PgPool,
     objects: Objects,
@@ -134,6 +135,7 @@ impl Store {
         let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
         let report = roles::check(&app, &worker).await?;
         Ok(Self {
+            admin: config.database.admin,
             app,
             worker,
             objects: config.objects,
@@ -154,6 +156,26 @@ impl Store {
     /// Begins a transaction over the directory and the queue.
     pub async fn system(&self) -> Result<SystemTx, Error> {
         SystemTx::begin(&self.worker).await
+    }
+
+    /// A connection of its own as the owner of the tables, for upkeep that only the owner may do.
+    pub async fn owner(&self) -> Result<PgConnection, Error> {
+        let mut owner = PgConnection::connect_with(&self.admin).await?;
+        sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles::OWNER)))
+            .execute(&mut owner)
+            .await?;
+        Ok(owner)
+    }
+
+    /// Hears notices of a channel, on a connection of its own.
+    pub async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
+        let options = self.worker.connect_options();
+        let own = PgPoolOptions::new()
+            .max_connections(1)
+            .connect_lazy_with((*options).clone());
+        let mut listener = PgListener::connect_with(&own).await?;
+        listener.listen(channel).await?;
+        Ok(listener)
     }
 
     /// The bytes of sources.

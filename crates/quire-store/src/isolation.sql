@@ -13,7 +13,8 @@ with rel as (
 -- What may exist without a tenant: the directory itself and the migrator's notes.
 shared (name) as (
     values ('directory.regions'), ('directory.shards'), ('directory.plans'), ('directory.tenants'),
-           ('directory.admin_keys'), ('directory.migrations'), ('shard.migrations'), ('queue.migrations')
+           ('directory.admin_keys'), ('directory.migrations'), ('shard.migrations'), ('queue.migrations'),
+           ('queue.workers'), ('queue.shards'), ('queue.receipts'), ('queue.kinds')
 ),
 app (oid, name) as (
     select oid, rolname::text from pg_roles where rolname in ('quire_app', 'quire_worker')

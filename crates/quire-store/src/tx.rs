@@ -73,7 +73,9 @@ pub struct SystemTx {
 
 impl SystemTx {
     pub(crate) async fn begin(pool: &PgPool) -> Result<Self, Error> {
-        let tx = begin_uncancelled(pool, AssertSqlSafe("begin".to_owned())).await?;
+        // The planner may believe that a table which was empty a minute ago still is, and read all of it.
+        let statement = "begin; set local enable_seqscan = off".to_owned();
+        let tx = begin_uncancelled(pool, AssertSqlSafe(statement)).await?;
         Ok(Self { tx })
     }
 

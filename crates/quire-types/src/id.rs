@@ -123,6 +123,10 @@ id!(
     TaskId, "tsk_", "a task"
 );
 id!(
+    /// What creates tasks in time.
+    ScheduleId, "sch_", "a schedule"
+);
+id!(
     /// One HTTP request, echoed to the caller and written to the log.
     RequestId, "req_", "a request"
 );

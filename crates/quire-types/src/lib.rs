@@ -7,7 +7,9 @@ mod id;
 mod source;
 
 pub use error::{ErrorKind, Kind};
-pub use id::{BadId, KeyId, NotebookId, PassageId, RequestId, SourceId, TaskId, TenantId};
+pub use id::{
+    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SourceId, TaskId, TenantId,
+};
 pub use source::{
     ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName,
 };

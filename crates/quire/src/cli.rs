@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// Sources of a notebook: list, show, passages, retry, delete.
     #[command(subcommand)]
     Source(SourceCommand),
+    /// The queue of background work: list, show, stats, dead, retry, discard, cancel, pause, resume, advise.
+    #[command(subcommand)]
+    Tasks(TasksCommand),
     /// Check this machine and say how to mend what is wrong.
     Doctor,
     /// Print the OpenAPI document.
@@ -100,6 +103,9 @@ pub(crate) struct ServeArgs {
     /// Where to listen [default: 127.0.0.1:7700].
     #[arg(long, env = "QUIRE_LISTEN", value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// Run tasks of this tenant only; see `quire tasks dedicate`.
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) tenant: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -303,4 +309,76 @@ pub(crate) enum SourceCommand {
         /// Its id, src_….
         source: String,
     },
+}
+
+/// Which tasks are meant; what is left out lets everything through.
+#[derive(Args)]
+pub(crate) struct TaskSelection {
+    /// One task, tsk_….
+    pub(crate) task: Option<String>,
+    /// Those of one tenant.
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) tenant: Option<String>,
+    /// Those of one kind.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// Those of one group of dead tasks.
+    #[arg(long)]
+    pub(crate) signature: Option<String>,
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Held {
+    /// A kind of task.
+    #[arg(long)]
+    pub(crate) kind: Option<String>,
+    /// A tenant.
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) tenant: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum TasksCommand {
+    /// List tasks, oldest first.
+    List {
+        #[command(flatten)]
+        selection: TaskSelection,
+        /// ready, running, deferred or dead.
+        #[arg(long)]
+        state: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: i64,
+    },
+    /// Show one task with its payload and its last error.
+    Show {
+        /// Its id, tsk_….
+        task: String,
+    },
+    /// What waits, what runs, and whose work it was lately.
+    Stats {
+        /// The tenants that used most time in this many hours.
+        #[arg(long, default_value_t = 1)]
+        hours: i32,
+    },
+    /// Dead tasks by what went wrong.
+    Dead(TaskSelection),
+    /// Try dead tasks again, with all their attempts.
+    Retry(TaskSelection),
+    /// Remove dead tasks for good.
+    Discard(TaskSelection),
+    /// Cancel tasks that are not dead; one that runs is stopped within seconds.
+    Cancel(TaskSelection),
+    /// Hold back the tasks of a kind or a tenant; what runs goes on.
+    Pause(Held),
+    /// Let them go again.
+    Resume(Held),
+    /// Give a tenant a shard of its own, for `quire serve --role worker --tenant <slug>`.
+    Dedicate {
+        /// The tenant.
+        slug: String,
+    },
+    /// How many workers there should be, and why.
+    Advise,
 }

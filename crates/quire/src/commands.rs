@@ -8,6 +8,7 @@ mod notebook;
 mod search;
 mod serve;
 mod source;
+mod tasks;
 mod tenant;
 mod up;
 
@@ -70,6 +71,7 @@ async fn dispatch(
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
             Command::Search(args) => search::run(args, node, output).await,
+            Command::Tasks(command) => tasks::run(command, node, output).await,
             Command::Up(_)
             | Command::Add(_)
             | Command::Source(_)

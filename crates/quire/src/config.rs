@@ -157,7 +157,7 @@ impl Default for Limits {
             answer_passages: 12,
             search_memory_bytes: 256 << 20,
             task_seats: 4,
-            task_lease_s: 30,
+            task_lease_s: 5,
             object_grace_hours: 24,
         }
     }

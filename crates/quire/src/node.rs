@@ -21,8 +21,9 @@ use quire_ingest::{Ingest, IngestConfig};
 use quire_models::{Chat, ChatConfig, Embedder, Secret};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
+use quire_server::Metrics;
 use quire_store::{Database, Objects, Store, StoreConfig};
-use quire_types::ErrorKind;
+use quire_types::{ErrorKind, TenantId};
 
 use crate::cli::Cli;
 use crate::config::{Config, Places};
@@ -49,6 +50,7 @@ pub(crate) struct Services {
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
     bell: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Node {
@@ -131,14 +133,23 @@ impl Node {
             search,
             ingest,
             bell,
+            metrics: Arc::new(Metrics::default()),
         })
     }
 
-    /// Runs tasks until told to stop.
-    pub(crate) fn work(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
+    /// Runs tasks until told to stop: of all tenants, or of the one that this worker is dedicated to.
+    pub(crate) fn work(
+        &self,
+        services: &Services,
+        dedicated: Option<TenantId>,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
         let options = WorkerOptions {
+            name: host_name(),
             seats: self.config.limits.task_seats.max(1),
             lease: Duration::from_secs(self.config.limits.task_lease_s.max(1)),
+            dedicated,
+            tally: services.metrics.tally(),
             ..WorkerOptions::default()
         };
         let worker = Worker::new(
@@ -150,6 +161,15 @@ impl Node {
         .with::<ReadSource>()
         .with::<PurgeObjects>();
         tokio::spawn(worker.run(stop))
+    }
+
+    /// Calls the workers of other processes when this one, which has none, adds tasks.
+    pub(crate) fn relay(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(quire_queue::relay(
+            self.store.clone(),
+            services.bell.clone(),
+            stop,
+        ))
     }
 
     /// Closes connections and leaves the private server, which stops when nobody else uses it.
@@ -165,6 +185,15 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// What people call this machine, and the process on it.
+fn host_name() -> String {
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    format!("{host}:{}", std::process::id())
 }
 
 fn prepare(data: &Path) -> Result<(), Failure> {

@@ -46,7 +46,7 @@ pub(super) async fn ready(State(app): State<App>) -> ApiResult<Json<HealthOut>> 
     responses((status = 200, body = String, content_type = "application/openmetrics-text")))]
 pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoResponse> {
     let mut tx = app.store.system().await?;
-    app.metrics.queue(&quire_queue::depths(&mut tx).await?);
+    app.metrics.queue(&quire_queue::stats(&mut tx).await?);
     tx.commit().await?;
     app.metrics.search(app.search.usage());
     let text = app.metrics.text().map_err(|error| {

@@ -184,7 +184,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 12] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -192,7 +192,11 @@ const TABLES: [&str; 8] = [
     "shard.corpora",
     "shard.corpus_changes",
     "shard.idempotency_keys",
-    "queue.tasks",
+    "queue.tenants",
+    "queue.ready",
+    "queue.deferred",
+    "queue.keyed",
+    "queue.schedules",
 ];
 
 async fn rows(tx: &mut TenantTx, table: &str) -> Vec<Uuid> {
@@ -228,11 +232,29 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
     for tenant in [&a.tenant, &b.tenant] {
         let mut tx = test.tx(tenant).await;
         idempotency::claim(&mut tx, "k", b"1").await.unwrap();
-        sqlx::query("insert into queue.tasks (tenant_id, id, kind, payload, max_attempts) values ($1, $1, 'x', '{}', 1)")
-            .bind(tx.tenant_id())
-            .execute(tx.connection())
+        let id = tx.tenant_id();
+        for statement in [
+            "insert into queue.ready (tenant_id, id, shard, kind, payload, priority) values ($1, $1, 1, 'x', '{}', 2)",
+            "insert into queue.deferred (tenant_id, id, run_at, shard, kind, payload, priority)
+             values ($1, $1, now(), 1, 'x', '{}', 2)",
+            "insert into queue.keyed (tenant_id, id, unique_key, payload) values ($1, $1, 'k', '{}')",
+            "insert into queue.schedules (tenant_id, id, name, kind, priority, payload, rule)
+             values ($1, $1, 'n', 'x', 2, '{}', 'every 60')",
+        ] {
+            sqlx::query(statement)
+                .bind(id)
+                .execute(tx.connection())
+                .await
+                .unwrap();
+        }
+        // Only the operator's side writes these.
+        let mut system = test.store.system().await.unwrap();
+        sqlx::query("insert into queue.tenants (tenant_id) values ($1)")
+            .bind(id)
+            .execute(system.connection())
             .await
             .unwrap();
+        system.commit().await.unwrap();
         tx.commit().await.unwrap();
     }
 

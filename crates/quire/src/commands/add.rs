@@ -71,7 +71,7 @@ pub(super) async fn work_off(
     stop: &CancellationToken,
 ) -> Result<Vec<Source>, Failure> {
     let enough = stop.child_token();
-    let worker = node.work(services, enough.clone());
+    let worker = node.work(services, None, enough.clone());
     let finished = until(stop, wait(&node.store, placement, ids, output)).await;
     enough.cancel();
     super::serve::finished(worker).await?;

@@ -1,13 +1,13 @@
 //! `quire serve`: a service, all roles or one.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use quire_server::{App, Limits, Metrics};
+use quire_server::{App, Limits};
+use quire_store::tenants;
 use quire_types::ErrorKind;
 
 use crate::cli::{Role, ServeArgs};
@@ -21,11 +21,20 @@ pub(super) async fn run(
     output: &Output,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
+    let dedicated = match &args.tenant {
+        Some(slug) => {
+            let mut tx = node.store.system().await?;
+            let tenant = tenants::by_slug(&mut tx, slug).await?;
+            tx.commit().await?;
+            Some(tenant.id)
+        }
+        None => None,
+    };
     let services = node.services().await?;
     match args.role {
         Role::All => {
             let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
-            let worker = node.work(&services, stop.clone());
+            let worker = node.work(&services, dedicated, stop.clone());
             let served = http(listener, node, &services, output, stop).await;
             stop.cancel();
             finished(worker).await?;
@@ -33,11 +42,14 @@ pub(super) async fn run(
         }
         Role::Api => {
             let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
-            http(listener, node, &services, output, stop).await
+            let relay = node.relay(&services, stop.clone());
+            let served = http(listener, node, &services, output, stop).await;
+            relay.abort();
+            served
         }
         Role::Worker => {
             info!("running tasks");
-            finished(node.work(&services, stop.clone())).await
+            finished(node.work(&services, dedicated, stop.clone())).await
         }
     }
 }
@@ -65,7 +77,7 @@ pub(super) async fn http(
         ingest: services.ingest.clone(),
         asker: services.asker.clone(),
         search: services.search.clone(),
-        metrics: Arc::new(Metrics::default()),
+        metrics: services.metrics.clone(),
         limits: Limits {
             json_bytes: limits.json_bytes,
             file_bytes: limits.file_bytes,

@@ -28,7 +28,7 @@ pub(super) async fn run(
     } else {
         Some(listen(address).await?)
     };
-    let worker = node.work(&services, stop.clone());
+    let worker = node.work(&services, None, stop.clone());
 
     let result = async {
         first_admin_key(node, output).await?;

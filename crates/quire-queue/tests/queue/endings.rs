@@ -1,260 +1,29 @@
-//! The queue on a real PostgreSQL: what becomes of a task however its attempts, its worker and the
-//! database end.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+//! What becomes of a task however its attempts, its worker and the database end.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use quire_queue::{Attempt, Failure, Task, Worker, WorkerOptions, depths, enqueue, enqueue_after};
-use quire_store::tenants::Tenant;
+use quire_queue::{Wishes, WorkerOptions, enqueue, enqueue_with};
 use quire_testkit::postgres::{Cluster, TestStore, eventually};
 use quire_types::ErrorKind;
-use serde::{Deserialize, Serialize};
-use sqlx::AssertSqlSafe;
-use tokio::sync::{Notify, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// What happened so far, and whether blocked tasks may go on.
-struct World {
-    runs: Mutex<Vec<(u32, i32)>>,
-    ends: Mutex<Vec<u32>>,
-    gave_up: Mutex<Vec<(u32, ErrorKind, String)>>,
-    open: watch::Sender<bool>,
-}
-
-type Context = Arc<World>;
-
-impl World {
-    fn new() -> Context {
-        Arc::new(World {
-            runs: Mutex::default(),
-            ends: Mutex::default(),
-            gave_up: Mutex::default(),
-            open: watch::Sender::new(false),
-        })
-    }
-
-    /// The attempts at a task that were begun.
-    fn attempts(&self, label: u32) -> Vec<i32> {
-        let runs = self.runs.lock().unwrap();
-        let of_task = runs.iter().filter(|run| run.0 == label);
-        of_task.map(|run| run.1).collect()
-    }
-
-    fn ended(&self, label: u32) -> usize {
-        let ends = self.ends.lock().unwrap();
-        ends.iter().filter(|end| **end == label).count()
-    }
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-enum Act {
-    Succeed,
-    FailForNow,
-    FailForGood,
-    Panic,
-    /// Ends when the world opens.
-    Block,
-    /// Fails for good, and panics when it is told so for the first time.
-    FailAndPanic,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Scripted {
-    label: u32,
-    act: Act,
-}
-
-#[async_trait]
-impl Task for Scripted {
-    const KIND: &'static str = "scripted";
-    const MAX_ATTEMPTS: i32 = 3;
-    const TIMEOUT: Duration = Duration::from_secs(60);
-    type Context = Context;
-
-    async fn run(&self, world: &Context, attempt: &Attempt) -> Result<(), Failure> {
-        world
-            .runs
-            .lock()
-            .unwrap()
-            .push((self.label, attempt.number));
-        match self.act {
-            Act::Succeed => {}
-            Act::FailForNow => return Err(Failure::new(ErrorKind::Unavailable, "later")),
-            Act::FailForGood | Act::FailAndPanic => {
-                return Err(Failure::new(ErrorKind::Invalid, "never"));
-            }
-            Act::Panic => panic!("a task that panics"),
-            Act::Block => {
-                let mut open = world.open.subscribe();
-                open.wait_for(|open| *open).await.unwrap();
-            }
-        }
-        world.ends.lock().unwrap().push(self.label);
-        Ok(())
-    }
-
-    async fn gave_up(
-        &self,
-        world: &Context,
-        _: &Attempt,
-        failure: &Failure,
-    ) -> Result<(), Failure> {
-        let times = {
-            let mut gave_up = world.gave_up.lock().unwrap();
-            gave_up.push((self.label, failure.kind, failure.message.clone()));
-            gave_up.len()
-        };
-        match self.act {
-            Act::FailAndPanic if times == 1 => panic!("a report that panics"),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// A task that never ends in time.
-#[derive(Serialize, Deserialize)]
-struct Endless;
-
-#[async_trait]
-impl Task for Endless {
-    const KIND: &'static str = "endless";
-    const MAX_ATTEMPTS: i32 = 1;
-    const TIMEOUT: Duration = Duration::from_millis(50);
-    type Context = Context;
-
-    async fn run(&self, _: &Context, _: &Attempt) -> Result<(), Failure> {
-        std::future::pending().await
-    }
-
-    async fn gave_up(
-        &self,
-        world: &Context,
-        _: &Attempt,
-        failure: &Failure,
-    ) -> Result<(), Failure> {
-        let told = (0, failure.kind, failure.message.clone());
-        world.gave_up.lock().unwrap().push(told);
-        Ok(())
-    }
-}
-
-fn options() -> WorkerOptions {
-    WorkerOptions {
-        seats: 4,
-        lease: Duration::from_secs(30),
-        poll: Duration::from_millis(20),
-        grace: Duration::from_secs(20),
-    }
-}
-
-fn with_lease(milliseconds: u64) -> WorkerOptions {
-    WorkerOptions {
-        lease: Duration::from_millis(milliseconds),
-        ..options()
-    }
-}
-
-/// A worker at work.
-struct Running {
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
-impl Running {
-    fn start(test: &TestStore, world: &Context, options: WorkerOptions) -> Running {
-        Self::with_bell(test, world, options, Arc::default())
-    }
-
-    fn with_bell(
-        test: &TestStore,
-        world: &Context,
-        options: WorkerOptions,
-        bell: Arc<Notify>,
-    ) -> Running {
-        let stop = CancellationToken::new();
-        let worker = Worker::new(test.store.clone(), world.clone(), bell, options)
-            .with::<Scripted>()
-            .with::<Endless>();
-        let task = tokio::spawn(worker.run(stop.clone()));
-        Running { stop, task }
-    }
-
-    async fn stop(self) {
-        self.stop.cancel();
-        self.task.await.unwrap();
-    }
-
-    /// The worker vanishes without a word, as when its process is killed.
-    async fn abort(self) {
-        self.task.abort();
-        assert!(self.task.await.unwrap_err().is_cancelled());
-    }
-}
-
-async fn add(test: &TestStore, tenant: &Tenant, label: u32, act: Act) {
-    let mut tx = test.tx(tenant).await;
-    enqueue(&mut tx, &Scripted { label, act }).await.unwrap();
-    tx.commit().await.unwrap();
-}
-
-#[derive(Debug, PartialEq, sqlx::FromRow)]
-struct Row {
-    state: String,
-    attempts: i32,
-    error_kind: Option<String>,
-    error: Option<String>,
-}
-
-/// Every task in the queue, oldest first.
-async fn tasks(test: &TestStore) -> Vec<Row> {
-    let mut tx = test.store.system().await.unwrap();
-    sqlx::query_as("select state, attempts, error_kind, error from queue.tasks order by created_at")
-        .fetch_all(tx.connection())
-        .await
-        .unwrap()
-}
-
-async fn states(test: &TestStore) -> Vec<String> {
-    tasks(test).await.into_iter().map(|row| row.state).collect()
-}
-
-/// Runs SQL behind the worker's back: so time passes faster in a test.
-async fn sql(test: &TestStore, statement: &str) {
-    let mut tx = test.store.system().await.unwrap();
-    sqlx::query(AssertSqlSafe(statement.to_owned()))
-        .execute(tx.connection())
-        .await
-        .unwrap();
-    tx.commit().await.unwrap();
-}
-
-const HURRY: &str = "update queue.tasks set run_at = now() where state = 'ready'";
-const EXPIRE: &str =
-    "update queue.tasks set lease_until = now() - interval '1 second' where state = 'running'";
-const TOO_LATE: &str = "update queue.tasks set run_at = null
-     where state = 'ready' and attempts > 0 and run_at > now() + make_interval(secs => 2 ^ attempts)";
-const CLEAR: &str = "delete from queue.tasks";
+use crate::support::*;
 
 #[tokio::test]
 async fn every_committed_task_runs_and_a_rolled_back_one_does_not() {
     let test = TestStore::new().await;
     let tenants = [test.tenant("a").await, test.tenant("b").await];
     let world = World::new();
-    // Workers that would not look for an hour: the bell wakes them, and they go on while there is more.
+    // A worker that would not look for an hour: the bell wakes it, and it goes on while there is more.
     let bell = Arc::new(Notify::new());
     let idle = WorkerOptions {
         poll: Duration::from_secs(3_600),
         ..options()
     };
-    let workers = [1, 2].map(|_| Running::with_bell(&test, &world, idle.clone(), bell.clone()));
+    let worker = Running::with_bell(&test, &world, idle, bell.clone());
 
     let mut tx = test.tx(&tenants[0]).await;
     let undone = Scripted {
@@ -275,9 +44,7 @@ async fn every_committed_task_runs_and_a_rolled_back_one_does_not() {
         assert_eq!(world.attempts(label), [1], "task {label}");
     }
     assert_eq!(world.attempts(999), [0; 0]);
-    for worker in workers {
-        worker.stop().await;
-    }
+    worker.stop().await;
 }
 
 #[tokio::test]
@@ -315,16 +82,9 @@ async fn a_failure_is_tried_again_or_not_by_its_kind() {
 
         let row = tasks(&test).await.remove(0);
         assert_eq!(
-            (row.attempts, row.error_kind.as_deref()),
+            (row.attempt, row.error_kind.as_deref()),
             (attempts[attempts.len() - 1], Some(kind.as_str()))
         );
-        let mut tx = test.store.system().await.unwrap();
-        let depths = depths(&mut tx).await.unwrap();
-        assert_eq!(
-            (depths.len(), depths[0].state.as_str(), depths[0].tasks),
-            (1, "dead", 1)
-        );
-        drop(tx);
         sql(&test, CLEAR).await;
     }
     worker.stop().await;
@@ -343,17 +103,15 @@ async fn a_task_that_does_not_end_or_cannot_be_read_is_dead() {
     assert_eq!(world.gave_up.lock().unwrap()[0].1, ErrorKind::Timeout);
 
     // Nobody can be told of a task that can't be read, and it must not come back for ever.
-    let unreadable = r#"update queue.tasks set kind = 'scripted', payload = '{"label": -1}',
-                        state = 'ready', attempts = 0, max_attempts = 3"#;
+    let unreadable = r#"with old as (delete from queue.dead returning *)
+        insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
+        select tenant_id, id, shard, 'scripted', priority, '{"label": -1}' from old"#;
     sql(&test, unreadable).await;
     eventually("it is dead again", || async {
-        sql(&test, EXPIRE).await;
         let rows = tasks(&test).await;
-        rows[0].state == "dead"
-            && rows[0]
-                .error
-                .as_deref()
-                .is_some_and(|error| error.contains("payload"))
+        let error = rows.first().and_then(|row| row.error.as_deref());
+        rows.iter().all(|row| row.state == "dead")
+            && error.is_some_and(|error| error.contains("payload"))
     })
     .await;
     worker.stop().await;
@@ -367,7 +125,11 @@ async fn a_report_that_panics_is_made_again() {
     let world = World::new();
     let worker = Running::start(&test, &world, with_lease(600));
     add(&test, &tenant, 1, Act::FailAndPanic).await;
-    eventually("it is dead", || async { states(&test).await == ["dead"] }).await;
+    eventually("it is dead", || async {
+        sql(&test, HURRY).await;
+        states(&test).await == ["dead"]
+    })
+    .await;
     assert_eq!(world.gave_up.lock().unwrap().len(), 2);
     worker.stop().await;
 }
@@ -425,8 +187,8 @@ async fn a_late_outcome_is_refused() {
     assert_eq!(late.ended(1), 1, "the late worker did finish");
     let rows = tasks(&test).await;
     assert_eq!(
-        (rows[0].state.as_str(), rows[0].attempts),
-        ("running", 2),
+        (rows[0].state.as_str(), rows[0].attempt),
+        ("running", 1),
         "and was not heard"
     );
 
@@ -448,12 +210,20 @@ async fn a_lost_lease_ends_the_attempt() {
     let worker = Running::start(&test, &world, one_seat);
     add(&test, &tenant, 1, Act::Block).await;
     eventually("it runs", || async { world.attempts(1) == [1] }).await;
-    let taken = "update queue.tasks set lease_token = gen_random_uuid(), lease_until = now() + interval '1 hour'";
+    let taken = "update queue.shards set epoch = epoch + 1, owner = null";
     sql(&test, taken).await;
-    // Its only seat is free again, although the world never opened.
-    add(&test, &tenant, 2, Act::Succeed).await;
-    eventually("the next task runs", || async { world.ended(2) == 1 }).await;
+    // Its only seat is free again, although the world never opened; it takes the shards back, and
+    // begins the attempt anew.
+    let other = test.tenant("b").await;
+    add(&test, &other, 2, Act::Succeed).await;
+    eventually("the task is tried again", || async {
+        world.attempts(1).len() == 2
+    })
+    .await;
     assert_eq!(world.ended(1), 0);
+    world.open.send_replace(true);
+    eventually("both end", || async { tasks(&test).await.is_empty() }).await;
+    assert_eq!((world.ended(1), world.ended(2)), (1, 1));
     worker.stop().await;
 }
 
@@ -470,11 +240,7 @@ async fn a_task_that_takes_its_worker_down_ends_dead() {
         })
         .await;
         worker.abort().await;
-        assert_eq!(
-            tasks(&test).await[0].attempts,
-            attempt,
-            "counted before it ran"
-        );
+        assert_eq!(states(&test).await, ["running"], "noted before it ran");
         sql(&test, EXPIRE).await;
     }
     let worker = Running::start(&test, &world, options());
@@ -507,13 +273,13 @@ async fn a_worker_that_stops_finishes_what_it_can_and_gives_the_rest_back() {
 
         assert_eq!(world.attempts(2), [0; 0]);
         let rows = tasks(&test).await;
-        let is_fresh = |row: &Row| row.state == "ready" && row.attempts == 0;
+        let is_fresh = |row: &quire_queue::TaskRow| row.state == "ready" && row.attempt == 0;
         assert!(
             rows.iter().all(is_fresh),
             "the attempt does not count: {rows:?}"
         );
         assert_eq!(rows.len(), if opens { 1 } else { 2 });
-        sql(&test, CLEAR).await;
+        sql(&test, "delete from queue.ready").await;
     }
 }
 
@@ -536,7 +302,7 @@ async fn a_lease_is_kept_while_a_worker_drains() {
     world.open.send_replace(true);
     worker.task.await.unwrap();
     assert_eq!(world.attempts(1), [1]);
-    assert_eq!(tasks(&test).await, []);
+    assert!(tasks(&test).await.is_empty());
     other.stop().await;
 }
 
@@ -551,10 +317,14 @@ async fn a_delay_is_kept_and_an_unknown_kind_waits_for_a_worker_that_knows_it() 
         act: Act::Succeed,
     };
     let hour = Duration::from_secs(3_600);
-    enqueue_after(&mut tx, &later, hour).await.unwrap();
+    let wishes = Wishes {
+        delay: hour,
+        ..Wishes::default()
+    };
+    enqueue_with(&mut tx, &later, wishes).await.unwrap();
     sqlx::query(
-        "insert into queue.tasks (tenant_id, id, kind, payload, max_attempts)
-         values ($1, $1, 'unknown', '{}', 1)",
+        "insert into queue.ready (tenant_id, id, shard, priority, kind, payload)
+         values ($1, $1, 5, 0, 'unknown', '{}')",
     )
     .bind(tx.tenant_id())
     .execute(tx.connection())
@@ -567,7 +337,9 @@ async fn a_delay_is_kept_and_an_unknown_kind_waits_for_a_worker_that_knows_it() 
         eventually("it is done", || async { world.ended(label) == 1 }).await;
     }
     eventually("two wait", || async {
-        states(&test).await == ["ready", "ready"]
+        let mut states = states(&test).await;
+        states.sort();
+        states == ["deferred", "ready"]
     })
     .await;
     assert_eq!(world.attempts(1), [0; 0]);
@@ -575,10 +347,16 @@ async fn a_delay_is_kept_and_an_unknown_kind_waits_for_a_worker_that_knows_it() 
     eventually("one waits", || async { tasks(&test).await.len() == 1 }).await;
     assert_eq!(world.attempts(1), [1]);
     assert_eq!(
-        tasks(&test).await[0].attempts,
+        tasks(&test).await[0].attempt,
         0,
-        "the unknown one was never claimed"
+        "the unknown one was never handed out"
     );
+    eventually("it is known to be unknown", || async {
+        let mut tx = test.store.system().await.unwrap();
+        let stats = quire_queue::stats(&mut tx).await.unwrap();
+        stats.unknown_kinds == ["unknown"]
+    })
+    .await;
     worker.stop().await;
 }
 

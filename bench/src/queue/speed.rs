@@ -1,0 +1,237 @@
+//! How fast: no-op tasks, a held snapshot, a saturated key, a single task on an idle system.
+
+use std::time::{Duration, Instant};
+
+use quire_queue::Wishes;
+use quire_store::{Placement, Store};
+
+use super::lab::{Lab, Noop, Running, Timed, Waits, World, add, number, sql, tenant};
+use crate::failure::Failure;
+use crate::report::{line, note};
+
+const BATCH: u32 = 500;
+const SEATS: usize = 1_000;
+
+pub(super) struct Speed {
+    pub(super) end_to_end: f64,
+    pub(super) added: f64,
+    pub(super) drained: f64,
+    /// Beyond the payload.
+    pub(super) wal_bytes: f64,
+}
+
+/// Adds tasks in batches, as two producers.
+async fn produce(
+    store: &Store,
+    tenants: &[Placement],
+    tasks: u32,
+    bell: Option<&Running>,
+) -> Result<(), Failure> {
+    let half = |part: u32| async move {
+        let mut n = part * BATCH;
+        while n < tasks {
+            let batch: Vec<Noop> = (n..(n + BATCH).min(tasks)).map(Noop::new).collect();
+            let tenant = tenants[(n / BATCH) as usize % tenants.len()];
+            add(store, tenant, &batch, &Wishes::default()).await?;
+            if let Some(running) = bell {
+                running.bell.notify_one();
+            }
+            n += 2 * BATCH;
+        }
+        Ok::<_, Failure>(())
+    };
+    let (first, second) = tokio::join!(half(0), half(1));
+    first.and(second)
+}
+
+pub(super) async fn noop(lab: &Lab, tasks: u32) -> Result<Speed, Failure> {
+    note(format!("queue: {tasks} no-op tasks"));
+    let tenants: Vec<Placement> = (0..100).map(|_| tenant()).collect();
+    let rate = |elapsed: Duration| f64::from(tasks) / elapsed.as_secs_f64();
+
+    // Alone: first all are added, then all are done.
+    let (_, store) = lab.database().await?;
+    let started = Instant::now();
+    produce(&store, &tenants, tasks, None).await?;
+    let added = rate(started.elapsed());
+    let world = World::default();
+    let running = Running::start(&store, &world, SEATS);
+    world.until(1).await;
+    let drained = rate(world.until(u64::from(tasks)).await);
+    running.stop().await?;
+
+    // Together, three times: the median counts.
+    let mut rates = Vec::new();
+    let mut wal_bytes = f64::NAN;
+    for _ in 0..3 {
+        let (_, store) = lab.database().await?;
+        let world = World::default();
+        let running = Running::start(&store, &world, SEATS);
+        produce(&store, &tenants[..1], BATCH, Some(&running)).await?;
+        world.until(u64::from(BATCH)).await;
+        sql(&store, "checkpoint").await?;
+        let wal = "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
+        let before = number(&store, wal).await?;
+        let started = Instant::now();
+        produce(&store, &tenants, tasks, Some(&running)).await?;
+        world.until(u64::from(tasks + BATCH)).await;
+        while number(&store, "select count(*) from queue.ready").await? > 0 {}
+        rates.push(rate(started.elapsed()));
+        let payload = serde_json::to_string(&Noop::new(tasks)).map_or(0, |text| text.len());
+        let written = number(&store, wal).await? - before;
+        wal_bytes = written as f64 / f64::from(tasks) - payload as f64;
+        running.stop().await?;
+    }
+    rates.sort_by(f64::total_cmp);
+    Ok(Speed {
+        end_to_end: rates[1],
+        added,
+        drained,
+        wal_bytes,
+    })
+}
+
+/// The rate with an idle snapshot held for a while, against the rate before.
+pub(super) async fn held_snapshot(lab: &Lab, held_s: u64) -> Result<f64, Failure> {
+    note(format!(
+        "queue: no-op tasks with a snapshot held for {held_s} s"
+    ));
+    let (name, store) = lab.database().await?;
+    let tenants: Vec<Placement> = (0..100).map(|_| tenant()).collect();
+    let world = World::default();
+    let running = Running::start(&store, &world, SEATS);
+    let window = Duration::from_secs((held_s / 5).clamp(5, 30));
+    let before = rate_for(&store, &tenants, &world, &running, window).await?;
+
+    let (socket, port) = lab.socket();
+    let other = super::lab::connect(&socket, port, &lab.admin_user(), &name).await?;
+    let mut holder = other.tenant_snapshot(tenants[0]).await?;
+    sqlx::query("select count(*) from queue.ready")
+        .execute(holder.connection())
+        .await
+        .map_err(Failure::doing("taking a snapshot"))?;
+    let started = Instant::now();
+    let mut slices = Vec::new();
+    while started.elapsed().as_secs() < held_s {
+        slices.push(rate_for(&store, &tenants, &world, &running, window).await?);
+        // The pool ends transactions that idle for a minute; this one is held on purpose.
+        sqlx::query("select 1")
+            .execute(holder.connection())
+            .await
+            .map_err(Failure::doing("holding a snapshot"))?;
+    }
+    let dead = number(&store, "select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables where relname = 'ready'").await?;
+    drop(holder);
+    running.stop().await?;
+    let shown: Vec<String> = slices.iter().map(|rate| format!("{rate:.0}")).collect();
+    line(format!(
+        "held snapshot    {before:>9.0} tasks/s before · {} during, {:.0} s each · {dead} dead rows at the end",
+        shown.join(", "),
+        window.as_secs_f64()
+    ));
+    Ok(slices.last().copied().unwrap_or(f64::NAN) / before)
+}
+
+/// Tasks done in a second while they are added as fast as they are done.
+async fn rate_for(
+    store: &Store,
+    tenants: &[Placement],
+    world: &World,
+    running: &Running,
+    window: Duration,
+) -> Result<f64, Failure> {
+    let (started, before) = (Instant::now(), world.done());
+    while started.elapsed() < window {
+        produce(store, tenants, 40 * BATCH, Some(running)).await?;
+    }
+    Ok((world.done() - before) as f64 / started.elapsed().as_secs_f64())
+}
+
+/// The rate behind ten thousand tasks of one key, which run one at a time and take long, against the
+/// rate without them.
+pub(super) async fn saturated_head(lab: &Lab, tasks: u32) -> Result<f64, Failure> {
+    note("queue: a saturated key at the head");
+    let mut rates = Vec::new();
+    for saturated in [false, true, false, true] {
+        let (_, store) = lab.database().await?;
+        let tenants: Vec<Placement> = (0..100).map(|_| tenant()).collect();
+        if saturated {
+            let slow: Vec<Timed> = (0..10_000)
+                .map(|_| Timed {
+                    n: 0,
+                    group: 0,
+                    takes_us: 5_000_000,
+                })
+                .collect();
+            let wishes = Wishes {
+                key: Some("saturated".to_owned()),
+                ..Wishes::default()
+            };
+            add(&store, tenants[0], &slow, &wishes).await?;
+        }
+        produce(&store, &tenants, tasks, None).await?;
+        let world = World::default();
+        let running = Running::start(&store, &world, SEATS);
+        world.until(1).await;
+        let done = world.until(u64::from(tasks)).await;
+        rates.push(f64::from(tasks) / done.as_secs_f64());
+        drop(running);
+    }
+    line(format!(
+        "saturated key    {:>9.0} and {:.0} tasks/s without · {:.0} and {:.0} with",
+        rates[0], rates[2], rates[1], rates[3]
+    ));
+    Ok((rates[1] + rates[3]) / (rates[0] + rates[2]))
+}
+
+/// From commit to start, with nothing else to do.
+pub(super) async fn pickup(lab: &Lab) -> Result<Waits, Failure> {
+    note("queue: single tasks on an idle system");
+    let (_, store) = lab.database().await?;
+    let waits = single_waits(&store, 300, Duration::from_millis(20)).await?;
+    line(format!(
+        "pick-up          p50 {:.1} ms · p95 {:.1} ms · p99 {:.1} ms of 300",
+        waits.p50, waits.p95, waits.p99
+    ));
+    Ok(waits)
+}
+
+async fn single_waits(store: &Store, samples: u32, pause: Duration) -> Result<Waits, Failure> {
+    let world = World::default();
+    let running = Running::start(store, &world, 100);
+    // The first one waits for the worker to get its shards.
+    one_wait(store, &world, &running, 1).await?;
+    let mut waits = Vec::new();
+    for n in 2..samples + 2 {
+        waits.push(one_wait(store, &world, &running, n).await?);
+        tokio::time::sleep(pause).await;
+    }
+    running.stop().await?;
+    Ok(Waits::of(waits))
+}
+
+/// How long one task of a tenant that has no other waits after its commit.
+pub(super) async fn one_wait(
+    store: &Store,
+    world: &World,
+    running: &Running,
+    n: u32,
+) -> Result<Duration, Failure> {
+    let task = [Timed {
+        n,
+        group: 0,
+        takes_us: 0,
+    }];
+    add(store, tenant(), &task, &Wishes::default()).await?;
+    let committed = Instant::now();
+    running.bell.notify_one();
+    loop {
+        if let Ok(mut begun) = world.begun.lock()
+            && let Some(index) = begun.iter().position(|(number, _)| *number == n)
+        {
+            let (_, at) = begun.swap_remove(index);
+            return Ok(at.saturating_duration_since(committed));
+        }
+        tokio::time::sleep(Duration::from_micros(200)).await;
+    }
+}

@@ -1,0 +1,171 @@
+//! What a worker knows about the shards it owns: the ready tasks in their order, and those it handed out.
+//! Pure: it is told what the database said and says what to do next, so the simulation in
+//! `owner/simulation.rs` drives the same code against a model of the database that loses answers, stops
+//! workers in the middle and lets the dead speak.
+
+use std::collections::{HashMap, HashSet};
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::Priority;
+use crate::policy::{Item, KindRule, Policy, Seats, TenantRule, Ticket};
+use crate::rows::{Arrival, RowPlace};
+
+#[cfg(test)]
+mod simulation;
+
+/// A task in the memory of its owner.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) place: RowPlace,
+    pub(crate) tenant: Uuid,
+    pub(crate) priority: Priority,
+    /// Attempts that ended before.
+    pub(crate) attempt: i16,
+    pub(crate) is_keyed: bool,
+    pub(crate) deadline: Option<DateTime<Utc>>,
+    is_handed: bool,
+}
+
+/// The shards of one worker.
+pub(crate) struct Owner {
+    pub(crate) policy: Policy,
+    epochs: HashMap<i16, i64>,
+    held: Vec<Option<Held>>,
+    /// Rows that are in memory or whose end is not yet recorded: what the database shows of them is no
+    /// news.
+    known: HashSet<(Uuid, i64)>,
+}
+
+impl Owner {
+    pub(crate) fn new(seats: Seats) -> Self {
+        Self {
+            policy: Policy::new(seats),
+            epochs: HashMap::new(),
+            held: Vec::new(),
+            known: HashSet::new(),
+        }
+    }
+
+    /// The shards whose tasks it hands out, with their epochs.
+    pub(crate) fn epochs(&self) -> Vec<(i16, i64)> {
+        self.epochs
+            .iter()
+            .map(|(shard, epoch)| (*shard, *epoch))
+            .collect()
+    }
+
+    pub(crate) fn own(&mut self, shard: i16, epoch: i64) {
+        self.epochs.insert(shard, epoch);
+    }
+
+    /// Hands out nothing more of these shards.
+    pub(crate) fn disown(&mut self, shards: &[i16]) {
+        if shards.is_empty() {
+            return;
+        }
+        self.epochs.retain(|shard, _| !shards.contains(shard));
+        let mut dropped = Vec::new();
+        for (index, slot) in self.held.iter_mut().enumerate() {
+            let leaves = |held: &mut Held| !held.is_handed && shards.contains(&held.place.shard);
+            if let Some(held) = slot.take_if(leaves) {
+                self.known.remove(&(held.place.id, held.place.token));
+                dropped.push(index);
+            }
+        }
+        let dropped: HashSet<usize> = dropped.into_iter().collect();
+        self.policy
+            .retain(|ticket| !dropped.contains(&ticket.index()));
+    }
+
+    pub(crate) fn set_tenant(&mut self, tenant: Uuid, rule: TenantRule) {
+        self.policy.set_tenant(tenant, rule);
+    }
+
+    pub(crate) fn set_kind(&mut self, kind: &str, rule: KindRule) {
+        self.policy.set_kind(kind, rule);
+    }
+
+    /// A row that the database shows. Told twice, it counts once.
+    pub(crate) fn arrive(&mut self, row: &Arrival, now_ms: u64) {
+        let place = row.place();
+        if !self.epochs.contains_key(&place.shard) || !self.known.insert((place.id, place.token)) {
+            return;
+        }
+        let priority = Priority::of_row(row.priority);
+        let item = Item {
+            tenant: row.tenant_id,
+            kind: &row.kind,
+            key: row.key.as_deref(),
+            priority,
+            cost_us: row
+                .cost_ms
+                .and_then(|cost| u64::try_from(cost).ok())
+                .map(|cost| cost * 1_000),
+        };
+        let ticket = self.policy.add(&item, now_ms);
+        if self.held.len() <= ticket.index() {
+            self.held.resize(ticket.index() + 1, None);
+        }
+        self.held[ticket.index()] = Some(Held {
+            place,
+            tenant: row.tenant_id,
+            priority,
+            attempt: row.attempt,
+            is_keyed: row.is_keyed,
+            deadline: row.deadline,
+            is_handed: false,
+        });
+    }
+
+    /// The next tasks, at most `limit`; each keeps its seat until it ends or is put back.
+    pub(crate) fn take(&mut self, limit: usize, now_ms: u64) -> Vec<(Ticket, Held)> {
+        let mut taken = Vec::new();
+        while taken.len() < limit {
+            let Some(ticket) = self.policy.next(now_ms) else {
+                break;
+            };
+            if let Some(held) = &mut self.held[ticket.index()] {
+                held.is_handed = true;
+                taken.push((ticket, *held));
+            }
+        }
+        taken
+    }
+
+    /// The task could not be handed out; it is ready as before, if the shard still is this worker's.
+    pub(crate) fn put_back(&mut self, ticket: Ticket) {
+        let Some(held) = &mut self.held[ticket.index()] else {
+            return;
+        };
+        held.is_handed = false;
+        if self.epochs.contains_key(&held.place.shard) {
+            self.policy.put_back(ticket);
+        } else {
+            self.gone(ticket);
+        }
+    }
+
+    /// The task's row is gone: cancelled, or somebody else's.
+    pub(crate) fn gone(&mut self, ticket: Ticket) {
+        if let Some(held) = self.end(ticket, 0) {
+            self.recorded(held.place);
+        }
+    }
+
+    /// The task ran. Its row stays known until its end is recorded.
+    pub(crate) fn end(&mut self, ticket: Ticket, took_us: u64) -> Option<Held> {
+        let held = self.held.get_mut(ticket.index())?.take()?;
+        if took_us > 0 {
+            self.policy.learn(ticket, took_us);
+        }
+        self.policy.finish(ticket, took_us);
+        Some(held)
+    }
+
+    /// The database has recorded the end, or refused it for good.
+    pub(crate) fn recorded(&mut self, place: RowPlace) {
+        self.known.remove(&(place.id, place.token));
+    }
+}

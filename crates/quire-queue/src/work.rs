@@ -1,0 +1,222 @@
+//! What was done: sums by tenant and kind, written every half minute, and what a worker says about itself.
+//! From the sums come the shares of tenants and the notice of one that crowds out the others.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+
+use quire_store::SystemTx;
+
+use crate::owner::Held;
+use crate::policy::Backlog;
+use crate::rows::Outcome;
+use crate::{Error, Priority};
+
+/// What a worker says about itself at every beat.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) seats_used: u32,
+    pub(crate) backlog: [Backlog; Priority::COUNT],
+    /// The share of its seats' time that was spent on tasks lately.
+    pub(crate) busy_share: f64,
+    /// Kinds of tasks that nobody here can run.
+    pub(crate) unknown_kinds: Vec<String>,
+}
+
+/// How tasks ended in this process since it started, for counters. Clones share the numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Tally(Arc<Mutex<BTreeMap<(&'static str, Priority), Totals>>>);
+
+/// What happened to the tasks of one kind and priority.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Tasks done.
+    pub done: u64,
+    /// Attempts that failed and are repeated.
+    pub failed: u64,
+    /// Tasks that failed for good.
+    pub dead: u64,
+    /// Time that attempts took.
+    pub busy: Duration,
+}
+
+impl Tally {
+    /// The numbers by kind and priority.
+    pub fn totals(&self) -> Vec<(&'static str, Priority, Totals)> {
+        let totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        totals
+            .iter()
+            .map(|((kind, priority), totals)| (*kind, *priority, *totals))
+            .collect()
+    }
+
+    fn note(&self, kind: &'static str, priority: Priority, outcome: &Outcome, took: Duration) {
+        let mut totals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let totals = totals.entry((kind, priority)).or_default();
+        match outcome {
+            Outcome::Done => totals.done += 1,
+            Outcome::Again { .. } => totals.failed += 1,
+            Outcome::Dead { .. } => totals.dead += 1,
+        }
+        totals.busy += took;
+    }
+}
+
+/// Sums since the last page.
+pub(crate) struct Ledger {
+    tally: Tally,
+    sums: HashMap<(Uuid, &'static str, Priority), Sum>,
+    since: Instant,
+    last_busy: Option<(Duration, Duration)>,
+}
+
+impl Ledger {
+    pub(crate) fn new(tally: Tally) -> Self {
+        Self {
+            tally,
+            sums: HashMap::new(),
+            since: Instant::now(),
+            last_busy: None,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    done: i32,
+    failed: i32,
+    dead: i32,
+    busy: Duration,
+    waited_ms: u64,
+}
+
+/// What is written: sums, and the tenants that crowd out the others.
+pub(crate) struct Page {
+    sums: Vec<((Uuid, &'static str, Priority), Sum)>,
+    noisy: Vec<Noisy>,
+}
+
+struct Noisy {
+    tenant: Uuid,
+    running: u32,
+    running_share: f64,
+    time_share: f64,
+}
+
+impl Ledger {
+    pub(crate) const PERIOD: Duration = Duration::from_secs(30);
+
+    pub(crate) fn note(
+        &mut self,
+        task: &Held,
+        kind: &'static str,
+        outcome: &Outcome,
+        took: Duration,
+        waited_ms: u64,
+    ) {
+        let sum = self
+            .sums
+            .entry((task.tenant, kind, task.priority))
+            .or_default();
+        self.tally.note(kind, task.priority, outcome, took);
+        match outcome {
+            Outcome::Done => sum.done += 1,
+            Outcome::Again { .. } => sum.failed += 1,
+            Outcome::Dead { .. } => sum.dead += 1,
+        }
+        sum.busy += took;
+        sum.waited_ms += waited_ms;
+    }
+
+    /// The share of all seats' time spent on tasks, in this period and the last.
+    pub(crate) fn busy_share(&self, seats: usize) -> f64 {
+        let busy: Duration = self.sums.values().map(|sum| sum.busy).sum();
+        let (last_busy, last_time) = self.last_busy.unwrap_or_default();
+        let time = (self.since.elapsed() + last_time).as_secs_f64() * seats as f64;
+        (busy + last_busy).as_secs_f64() / time.max(f64::EPSILON)
+    }
+
+    /// Ends the period. `running` is what runs now, by tenant.
+    pub(crate) fn close(&mut self, running: &[(Uuid, u32)]) -> Page {
+        let sums: Vec<_> = self.sums.drain().collect();
+        let busy: Duration = sums.iter().map(|(_, sum)| sum.busy).sum();
+        self.last_busy = Some((busy, self.since.elapsed()));
+        self.since = Instant::now();
+
+        let mut by_tenant: HashMap<Uuid, Duration> = HashMap::new();
+        for ((tenant, ..), sum) in &sums {
+            *by_tenant.entry(*tenant).or_default() += sum.busy;
+        }
+        let all_running: u32 = running.iter().map(|(_, running)| running).sum();
+        let running: HashMap<Uuid, u32> = running.iter().copied().collect();
+        // Alone in the house nobody is noisy.
+        let is_shared = by_tenant.len() > 1;
+        let noisy = by_tenant
+            .into_iter()
+            .filter_map(|(tenant, time)| {
+                let running = running.get(&tenant).copied().unwrap_or(0);
+                let running_share = f64::from(running) / f64::from(all_running.max(1));
+                let time_share = time.as_secs_f64() / busy.as_secs_f64().max(f64::EPSILON);
+                // The rule by which Amazon SQS calls a tenant of a fair queue noisy.
+                let is_noisy = (running >= 30 && running_share > 0.1)
+                    || (time_share > 0.1 && time > Self::PERIOD / 10);
+                (is_shared && is_noisy).then_some(Noisy {
+                    tenant,
+                    running,
+                    running_share,
+                    time_share,
+                })
+            })
+            .collect();
+        Page { sums, noisy }
+    }
+}
+
+/// Writes a page down.
+pub(crate) async fn write(tx: &mut SystemTx, page: &Page) -> Result<(), Error> {
+    if !page.sums.is_empty() {
+        let column = |value: fn(&Sum) -> i64| -> Vec<i64> {
+            page.sums.iter().map(|(_, sum)| value(sum)).collect()
+        };
+        sqlx::query(
+            "insert into queue.work (tenant_id, minute, kind, priority, done, failed, dead, busy_ms, waited_ms)
+             select s.tenant_id, date_trunc('minute', now()), s.kind, s.priority, s.done, s.failed, s.dead,
+                    s.busy_ms, s.waited_ms
+             from unnest($1::uuid[], $2::text[], $3::smallint[], $4::bigint[], $5::bigint[], $6::bigint[],
+                         $7::bigint[], $8::bigint[])
+                  as s (tenant_id, kind, priority, done, failed, dead, busy_ms, waited_ms)",
+        )
+        .bind(page.sums.iter().map(|((tenant, ..), _)| *tenant).collect::<Vec<_>>())
+        .bind(page.sums.iter().map(|((_, kind, _), _)| *kind).collect::<Vec<_>>())
+        .bind(page.sums.iter().map(|((.., priority), _)| *priority as i16).collect::<Vec<_>>())
+        .bind(column(|sum| i64::from(sum.done)))
+        .bind(column(|sum| i64::from(sum.failed)))
+        .bind(column(|sum| i64::from(sum.dead)))
+        .bind(column(|sum| i64::try_from(sum.busy.as_millis()).unwrap_or(i64::MAX)))
+        .bind(column(|sum| i64::try_from(sum.waited_ms).unwrap_or(i64::MAX)))
+        .execute(tx.connection())
+        .await?;
+    }
+    for noisy in &page.noisy {
+        let detail = json!({
+            "running": noisy.running, "running_share": noisy.running_share, "time_share": noisy.time_share,
+        });
+        // Told once in ten minutes.
+        sqlx::query(
+            "insert into queue.events (tenant_id, id, what, detail)
+             select $1, $2, 'noisy-neighbour', $3
+             where not exists (select from queue.events where tenant_id = $1 and what = 'noisy-neighbour'
+                                                          and at > now() - interval '10 minutes')",
+        )
+        .bind(noisy.tenant)
+        .bind(Uuid::now_v7())
+        .bind(detail)
+        .execute(tx.connection())
+        .await?;
+    }
+    Ok(())
+}
