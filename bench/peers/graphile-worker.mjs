@@ -1,9 +1,9 @@
 // graphile-worker as its own performance page runs it: a local queue and batches for what is done.
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import pg from "pg";
 import { makeWorkerUtils, run, runMigrations } from "graphile-worker";
 
-const version = createRequire(import.meta.url)("graphile-worker/package.json").version;
+const version = JSON.parse(readFileSync("node_modules/graphile-worker/package.json", "utf8")).version;
 const tasks = Number(process.env.TASKS);
 const pgPool = new pg.Pool({ max: 20 });
 let done = 0;

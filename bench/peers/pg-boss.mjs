@@ -1,8 +1,8 @@
 // pg-boss with batches, which is how it is fast.
-import { createRequire } from "node:module";
+import { readFileSync } from "node:fs";
 import { PgBoss } from "pg-boss";
 
-const version = createRequire(import.meta.url)("pg-boss/package.json").version;
+const version = JSON.parse(readFileSync("node_modules/pg-boss/package.json", "utf8")).version;
 const tasks = Number(process.env.TASKS);
 const boss = new PgBoss({
   host: process.env.PGHOST,

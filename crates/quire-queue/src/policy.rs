@@ -11,6 +11,7 @@
 //! 5(5), 1997; with one tag per tenant instead of one per task, read when a task is taken, since tags fixed
 //! at arrival drift when estimates are wrong.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
@@ -19,11 +20,18 @@ use uuid::Uuid;
 
 use crate::Priority;
 
+#[cfg(test)]
+mod tests;
+
 /// How much of the time each priority gets when all have work.
 const CLASS_WEIGHTS: [u8; Priority::COUNT] = [64, 16, 8, 4, 1];
 /// Units of a tag per microsecond of work at weight 1.
 const SCALE: u64 = 1 << 10;
 const NO_KEY: u32 = u32::MAX;
+/// Of tenants with the same tag the one that came last is next, so that somebody with a single task does
+/// not wait for a round of all others; but every so often the one that came first is, so that a stream of
+/// newcomers holds nobody back for ever.
+const LATEST_OF: u64 = 4;
 
 /// A task that was added and not yet finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -92,6 +100,7 @@ pub(crate) struct Policy {
     seats: Seats,
     running: u32,
     virtual_time: u64,
+    comers: u64,
     classes: [Class; Priority::COUNT],
     entries: Vec<Option<Entry>>,
     free_entries: Vec<u32>,
@@ -115,8 +124,9 @@ struct Class {
     is_active: bool,
     queued: u32,
     running: u32,
-    /// For each kind, the tenants that may run a task of it, by tag.
-    order: Vec<BTreeSet<(u64, u32)>>,
+    /// For each kind, the tenants that may run a task of it, by tag and then by when they came.
+    order: Vec<BTreeSet<(u64, u64, u32)>>,
+    turns: u64,
 }
 
 struct Tenant {
@@ -131,6 +141,8 @@ struct Tenant {
 #[derive(Default)]
 struct Flow {
     tag: u64,
+    /// Counts the moments at which flows got work after they had none.
+    came: u64,
     queued: u32,
     lines: Vec<Line>,
 }
@@ -187,6 +199,7 @@ impl Policy {
             seats,
             running: 0,
             virtual_time: 0,
+            comers: 0,
             classes: Default::default(),
             entries: Vec::new(),
             free_entries: Vec::new(),
@@ -257,6 +270,8 @@ impl Policy {
         if flow.queued == 0 {
             // Idleness earns nothing.
             flow.tag = flow.tag.max(now_virtual);
+            self.comers += 1;
+            flow.came = self.comers;
         }
         let entry = Entry {
             tenant,
@@ -474,14 +489,28 @@ impl Policy {
     /// The tenant and kind with the smallest tag of a class.
     fn head(&self, class: usize) -> Option<Head> {
         let open = |kind: &Kind| !kind.rule.is_paused && kind.running < kind.rule.most_running;
+        let state = &self.classes[class];
+        let tenant = |order: &BTreeSet<(u64, u64, u32)>| {
+            let first = *order.first()?;
+            if state.turns.is_multiple_of(LATEST_OF) {
+                return Some(first);
+            }
+            let last = (first.0, u64::MAX, u32::MAX);
+            order.range(first..=last).next_back().copied()
+        };
         (0u16..)
-            .zip(&self.classes[class].order)
+            .zip(&state.order)
             .filter(|(kind, _)| open(&self.kinds[usize::from(*kind)]))
             .filter_map(|(kind, order)| {
-                let (tag, tenant) = *order.first()?;
-                Some(Head { tag, tenant, kind })
+                let (tag, came, tenant) = tenant(order)?;
+                Some(Head {
+                    tag,
+                    came,
+                    tenant,
+                    kind,
+                })
             })
-            .min_by_key(|head| (head.tag, head.tenant, head.kind))
+            .min_by_key(|head| (head.tag, Reverse(head.came), head.kind))
     }
 
     /// The next task of a line; none when every key of it is at its limit, and then the line is no
@@ -533,6 +562,7 @@ impl Policy {
         let state = &mut self.classes[class];
         state.queued -= 1;
         state.running += 1;
+        state.turns += 1;
         self.virtual_time = self.virtual_time.max(state.tag);
         state.tag += estimate * SCALE / weight;
         state.virtual_time = state.virtual_time.max(start);
@@ -666,21 +696,21 @@ impl Policy {
             return;
         }
         let flow = &mut self.tenants[tenant as usize].flows[class];
-        let tag = flow.tag;
+        let place = (flow.tag, flow.came, tenant);
         let line = flow.line(kind);
         if !line.is_listed && !line.turns.is_empty() {
             line.is_listed = true;
-            self.classes[class].order[usize::from(kind)].insert((tag, tenant));
+            self.classes[class].order[usize::from(kind)].insert(place);
         }
     }
 
     fn unlist(&mut self, tenant: u32, class: usize, kind: u16) {
         let flow = &mut self.tenants[tenant as usize].flows[class];
-        let tag = flow.tag;
+        let place = (flow.tag, flow.came, tenant);
         let line = flow.line(kind);
         if line.is_listed {
             line.is_listed = false;
-            self.classes[class].order[usize::from(kind)].remove(&(tag, tenant));
+            self.classes[class].order[usize::from(kind)].remove(&place);
         }
     }
 
@@ -705,8 +735,8 @@ impl Policy {
         let old = std::mem::replace(&mut flow.tag, tag);
         for line in flow.lines.iter().filter(|line| line.is_listed) {
             let order = &mut self.classes[class].order[usize::from(line.kind)];
-            order.remove(&(old, tenant));
-            order.insert((tag, tenant));
+            order.remove(&(old, flow.came, tenant));
+            order.insert((tag, flow.came, tenant));
         }
     }
 
@@ -733,6 +763,7 @@ pub(crate) struct Backlog {
 
 struct Head {
     tag: u64,
+    came: u64,
     tenant: u32,
     kind: u16,
 }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
 
 use crate::tx::Isolation;
 use crate::{
@@ -270,9 +270,12 @@ async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Er
 /// A connection goes back to the pool only outside a transaction and without a tenant; otherwise it is
 /// closed. Guards against what `begin_uncancelled` does not know of.
 async fn leaves_nothing_behind(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar(
+    // In the simple protocol both times are that of this message, unless a transaction began before it; in
+    // the extended protocol each step of a statement moves the second one on.
+    let row = sqlx::raw_sql(
         "select now() = statement_timestamp() and coalesce(current_setting('quire.tenant', true), '') = ''",
     )
     .fetch_one(connection)
-    .await
+    .await?;
+    row.try_get(0)
 }

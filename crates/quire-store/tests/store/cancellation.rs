@@ -76,9 +76,9 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
                 let placement = placements[rng.random_range(0..2)];
                 let work = work(&store, placement, rng.random_bool(0.8));
                 let saw_own = if rng.random_bool(0.7) {
-                    polled(rng.random_range(1..14), work).await
+                    polled(rng.random_range(1..10), work).await
                 } else {
-                    let wait = Duration::from_micros(rng.random_range(0..4_000));
+                    let wait = Duration::from_micros(rng.random_range(0..1_000));
                     tokio::time::timeout(wait, work).await.ok()
                 };
                 match saw_own {
@@ -101,7 +101,7 @@ async fn a_dropped_transaction_leaves_nothing_behind() {
         FINISHED.load(Ordering::Relaxed),
     );
     println!("{cancelled} transactions cancelled, {finished} finished");
-    assert!(cancelled >= 2_000 && finished >= 500);
+    assert!(cancelled >= 1_000 && finished >= 500);
 
     let mut admin = connect_as(&test, "quire_admin").await;
     settle(&mut admin).await;
@@ -159,4 +159,26 @@ async fn settle(admin: &mut PgConnection) {
         );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+}
+
+/// A guard that finds fault with every connection would make each transaction pay for a new one.
+#[tokio::test]
+async fn connections_are_used_again() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let mut servers = std::collections::HashSet::new();
+    for _ in 0..20 {
+        let mut tx = test.tx(&tenant).await;
+        let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+            .fetch_one(tx.connection())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        servers.insert(pid);
+    }
+    assert!(
+        servers.len() <= 3,
+        "{} connections for 20 transactions",
+        servers.len()
+    );
 }
