@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quire_queue::Wishes;
 use quire_store::{Placement, Store};
 
-use super::lab::{Lab, Noop, Running, Timed, Waits, World, add, number, sql, tenant};
+use super::lab::{Lab, Noop, Running, Timed, Waits, World, add, number, tenant};
 use crate::failure::Failure;
 use crate::report::{line, note};
 
@@ -69,7 +69,6 @@ pub(super) async fn noop(lab: &Lab, tasks: u32) -> Result<Speed, Failure> {
         let running = Running::start(&store, &world, SEATS);
         produce(&store, &tenants[..1], BATCH, Some(&running)).await?;
         world.until(u64::from(BATCH)).await;
-        sql(&store, "checkpoint").await?;
         let wal = "select pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::bigint";
         let before = number(&store, wal).await?;
         let started = Instant::now();

@@ -121,10 +121,16 @@ pub(crate) async fn arrivals(
 ) -> Result<(Vec<Arrival>, Cursor), Error> {
     // Asked before the rows: what commits in between is seen twice, which the owner notices.
     let cursor = now(tx).await?;
+    // `offset 0` keeps the planner from turning the look-ups of each shard into one pass over everything.
     let statement = sqlx::AssertSqlSafe(format!(
-        "select {ARRIVAL} from queue.ready where shard = any($1) and run_token >= $2
+        "select r.* from unnest($1::smallint[]) as s (own) cross join lateral (
+             select {ARRIVAL} from queue.ready where shard = own and run_token >= $2 offset 0
+         ) r
          union all
-         select {ARRIVAL} from queue.ready where shard = any($1) and run_token = any($3)"
+         select r.* from unnest($1::smallint[]) as s (own) cross join unnest($3::bigint[]) as o (open)
+         cross join lateral (
+             select {ARRIVAL} from queue.ready where shard = own and run_token = open offset 0
+         ) r"
     ));
     let rows = sqlx::query_as(statement)
         .bind(shards)

@@ -33,6 +33,8 @@ use operations::{Beat, BeatResult, Done, News, PollMarks};
 
 /// Tasks handed out by one statement.
 const HAND_OUT: usize = 500;
+/// Batches that are handed out side by side: a task that comes while one is under way need not wait for it.
+const HANDING: usize = 2;
 /// Outcomes recorded by one transaction.
 const SETTLE: usize = 1_000;
 
@@ -147,11 +149,12 @@ struct Engine<C> {
     operations: JoinSet<Done>,
     busy: HashSet<&'static str>,
     next_poll: Instant,
+    next_due: Instant,
     is_poll_wanted: bool,
     next_beat: Instant,
     running: HashMap<Ticket, Running>,
-    /// Shards of tasks that are being handed out.
-    handing: HashSet<i16>,
+    /// Shards of tasks that are being handed out, by receipt.
+    handing: HashMap<Uuid, Vec<i16>>,
     outcomes: mpsc::UnboundedSender<(Ticket, Outcome)>,
     finished: mpsc::UnboundedReceiver<(Ticket, Outcome)>,
     ended: Vec<Ended>,
@@ -206,10 +209,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             operations: JoinSet::new(),
             busy: HashSet::new(),
             next_poll: now,
+            next_due: now,
             is_poll_wanted: false,
             next_beat: now,
             running: HashMap::new(),
-            handing: HashSet::new(),
+            handing: HashMap::new(),
             outcomes,
             finished,
             ended: Vec::new(),
@@ -278,7 +282,10 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
     fn next_wake(&self, give_up: Option<Instant>) -> Instant {
         let mut wake = self.next_beat.min(self.next_ledger);
         if !self.is_draining {
-            wake = wake.min(self.next_poll);
+            wake = wake.min(self.next_due);
+            if self.cursor.is_some() {
+                wake = wake.min(self.next_poll);
+            }
         }
         for moment in [give_up, self.pause_until].into_iter().flatten() {
             wake = wake.min(moment);
@@ -347,38 +354,36 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.operations
                 .spawn(operations::call(self.worker.store.clone()));
         }
-        let is_due = now >= self.next_poll;
+        if now >= self.next_due && self.begin("due") {
+            self.next_due = now + self.worker.options.poll;
+            let marks = std::mem::take(&mut self.marks);
+            self.operations
+                .spawn(operations::due(self.worker.store.clone(), marks));
+        }
         if let Some(cursor) = &self.cursor
-            && (is_due || self.is_poll_wanted)
+            && (self.is_poll_wanted || now >= self.next_poll)
             && !self.busy.contains("poll")
         {
             let cursor = cursor.clone();
             self.busy.insert("poll");
             self.is_poll_wanted = false;
-            if is_due {
-                self.next_poll = now + self.worker.options.poll;
-            }
+            self.next_poll = now + self.worker.options.poll;
             let shards = self
                 .owner
                 .epochs()
                 .iter()
                 .map(|(shard, _)| *shard)
                 .collect();
-            let marks = is_due.then(|| self.marks.clone());
-            let poll = operations::poll(self.worker.store.clone(), shards, cursor, marks);
-            self.operations.spawn(poll);
-        } else if is_due && self.cursor.is_none() {
-            // Nothing to look for before the first shards are there.
-            self.next_poll = now + self.worker.options.poll;
+            self.operations
+                .spawn(operations::poll(self.worker.store.clone(), shards, cursor));
         }
-        if self.owner.policy.free_seats() > 0 && !self.busy.contains("hand-out") {
+        if self.owner.policy.free_seats() > 0 && self.handing.len() < HANDING {
             let taken = self.owner.take(HAND_OUT, self.now_ms());
             if !taken.is_empty() {
-                self.busy.insert("hand-out");
-                self.handing
-                    .extend(taken.iter().map(|(_, held)| held.place.shard));
-                let picks = taken.iter().map(|(_, held)| pick(held)).collect();
                 let receipt = Uuid::now_v7();
+                let shards = taken.iter().map(|(_, held)| held.place.shard).collect();
+                self.handing.insert(receipt, shards);
+                let picks = taken.iter().map(|(_, held)| pick(held)).collect();
                 self.operations.spawn(operations::hand_out(
                     self.worker.store.clone(),
                     self.me.id,
@@ -409,8 +414,18 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             Done::Poll(result) => {
                 self.busy.remove("poll");
                 match result {
-                    Ok(news) => self.after_poll(news),
+                    Ok((cursor, news)) => {
+                        self.cursor = Some(cursor);
+                        self.arrive(news);
+                    }
                     Err(error) => warn!(%error, "can't look for tasks; trying again"),
+                }
+            }
+            Done::Due(result) => {
+                self.busy.remove("due");
+                match result {
+                    Ok(due) => self.after_due(due),
+                    Err(error) => warn!(%error, "can't see what is due; trying again"),
                 }
             }
             Done::HandOut {
@@ -418,8 +433,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 taken,
                 result,
             } => {
-                self.busy.remove("hand-out");
-                self.handing.clear();
+                self.handing.remove(&receipt);
                 self.after_hand_out(receipt, taken, result);
             }
             Done::Settle { receipts, result } => {
@@ -455,7 +469,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                     .chain(&self.settling)
                     .map(|ended| ended.settlement.place.shard),
             )
-            .chain(self.handing.iter().copied())
+            .chain(self.handing.values().flatten().copied())
             .collect();
         Beat {
             is_draining: self.is_draining,
@@ -552,17 +566,15 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         }
     }
 
-    fn after_poll(&mut self, poll: operations::Polled) {
-        self.cursor = Some(poll.cursor);
-        if let Some(marks) = poll.marks {
-            self.is_poll_wanted |= marks.is_more;
-            if marks.is_more {
-                // What became ready is ours or another worker's; either way there is more to move.
-                self.next_poll = Instant::now();
-            }
-            self.marks = marks;
+    fn after_due(&mut self, due: operations::Due) {
+        self.marks = due.marks;
+        if due.moved > 0 {
+            self.is_poll_wanted = true;
+            self.is_news = true;
         }
-        self.arrive(poll.news);
+        if due.is_more {
+            self.next_due = Instant::now();
+        }
     }
 
     fn after_hand_out(

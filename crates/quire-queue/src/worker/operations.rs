@@ -29,7 +29,8 @@ const CHANGES: Duration = Duration::from_secs(15);
 /// An operation that ended.
 pub(super) enum Done {
     Beat(Result<BeatResult, Error>),
-    Poll(Result<Polled, Error>),
+    Poll(Result<(Cursor, News), Error>),
+    Due(Result<Due, Error>),
     HandOut {
         receipt: Uuid,
         taken: Vec<(Ticket, Held)>,
@@ -188,8 +189,6 @@ async fn take(store: &Store, me: &Identity, shards: &[i16]) -> Result<Option<Tak
 pub(super) struct PollMarks {
     deferred: Mark,
     schedules: Mark,
-    /// There was more than one look could move.
-    pub(super) is_more: bool,
 }
 
 /// Where a look at a due-time index ended. The entries before belong to rows that are gone, and stay in the
@@ -223,47 +222,44 @@ impl Mark {
     }
 }
 
-/// What a look found.
-pub(super) struct Polled {
-    pub(super) cursor: Cursor,
-    pub(super) news: News,
-    pub(super) marks: Option<PollMarks>,
+/// What a look at what is due did.
+pub(super) struct Due {
+    pub(super) marks: PollMarks,
+    /// Tasks that became ready, of whatever shard.
+    pub(super) moved: u64,
+    /// There was more than one look could move.
+    pub(super) is_more: bool,
 }
 
-/// Moves what is due, if asked to, and sees what is new.
-pub(super) async fn poll(
-    store: Store,
-    shards: Vec<i16>,
-    cursor: Cursor,
-    marks: Option<PollMarks>,
-) -> Done {
-    Done::Poll(try_poll(&store, &shards, &cursor, marks).await)
+/// Moves what is due.
+pub(super) async fn due(store: Store, marks: PollMarks) -> Done {
+    Done::Due(try_due(&store, marks).await)
 }
 
-async fn try_poll(
-    store: &Store,
-    shards: &[i16],
-    cursor: &Cursor,
-    mut marks: Option<PollMarks>,
-) -> Result<Polled, Error> {
-    if let Some(marks) = &mut marks {
-        let mut tx = store.system().await?;
-        let (deferred, last) = rows::promote(&mut tx, marks.deferred.start(), DUE).await?;
-        marks.deferred.ended(last);
-        let (fired, last) = schedule::fire(&mut tx, marks.schedules.start(), DUE).await?;
-        marks.schedules.ended(last);
-        tx.commit().await?;
-        marks.is_more = deferred.max(fired) >= DUE.unsigned_abs();
-    }
+async fn try_due(store: &Store, mut marks: PollMarks) -> Result<Due, Error> {
     let mut tx = store.system().await?;
-    let (rows, cursor) = rows::arrivals(&mut tx, shards, cursor).await?;
-    let news = News::of(&mut tx, rows).await?;
+    let (deferred, last) = rows::promote(&mut tx, marks.deferred.start(), DUE).await?;
+    marks.deferred.ended(last);
+    let (fired, last) = schedule::fire(&mut tx, marks.schedules.start(), DUE).await?;
+    marks.schedules.ended(last);
     tx.commit().await?;
-    Ok(Polled {
-        cursor,
-        news,
+    Ok(Due {
         marks,
+        moved: deferred + fired,
+        is_more: deferred.max(fired) >= DUE.unsigned_abs(),
     })
+}
+
+/// Sees what is new.
+pub(super) async fn poll(store: Store, shards: Vec<i16>, cursor: Cursor) -> Done {
+    let news = async {
+        let mut tx = store.system().await?;
+        let (rows, cursor) = rows::arrivals(&mut tx, &shards, &cursor).await?;
+        let news = News::of(&mut tx, rows).await?;
+        tx.commit().await?;
+        Ok((cursor, news))
+    };
+    Done::Poll(news.await)
 }
 
 pub(super) async fn hand_out(
