@@ -39,7 +39,7 @@ const PEERS: [Peer; 3] = [
             "--no-audit",
             "--no-fund",
             "--silent",
-            "pg-boss@12.38.0",
+            "pg-boss@12.35.0",
             "pg@8",
         ],
         run: &["node", "pg-boss.mjs"],

@@ -31,8 +31,9 @@ use quire_store::MigrationSet;
 pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
 pub use operate::{
-    ALERT_AT, Advice, DeadGroup, Event, PriorityStats, SLOW_DOWN_AT, Selection, Stats, TaskRow,
-    TenantWork, advise, cancel, dead, discard, events, get, list, retry, stats, top_tenants,
+    ALERT_AT, Advice, DeadGroup, Event, Level, PriorityStats, SLOW_DOWN_AT, Selection, Stats,
+    TaskRow, TenantWork, advise, cancel, dead, discard, events, get, list, retry, stats,
+    top_tenants,
 };
 pub use rules::{TenantShare, dedicate, pause_kind, pause_tenant, set_tenant_share};
 pub use schedule::{Missed, Plan, Rule, schedule, unschedule};

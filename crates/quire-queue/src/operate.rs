@@ -249,6 +249,28 @@ pub struct Stats {
     pub unknown_kinds: Vec<String>,
 }
 
+/// How much waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Nothing to see.
+    Normal,
+    /// Somebody should know.
+    Alert,
+    /// Producers of bulk work should wait.
+    Full,
+}
+
+impl Level {
+    /// The name on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Alert => "alert",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// One priority.
 #[derive(Clone, Debug, Serialize)]
 pub struct PriorityStats {
@@ -270,9 +292,13 @@ impl Stats {
         self.priorities.iter().map(|priority| priority.ready).sum()
     }
 
-    /// Whether producers of bulk work should wait.
-    pub fn is_full(&self) -> bool {
-        self.ready() >= SLOW_DOWN_AT
+    /// How much waits.
+    pub fn level(&self) -> Level {
+        match self.ready() {
+            SLOW_DOWN_AT.. => Level::Full,
+            ALERT_AT.. => Level::Alert,
+            _ => Level::Normal,
+        }
     }
 }
 

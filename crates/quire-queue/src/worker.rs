@@ -303,7 +303,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
     /// Starts what is due and not under way.
     fn launch(&mut self) {
         let now = Instant::now();
-        if now >= self.next_beat && self.begin("beat") {
+        if now >= self.next_beat && self.is_free_for("beat") {
             self.next_beat = now + self.worker.options.lease / 4;
             let beat = self.beat();
             self.operations.spawn(operations::beat(
@@ -316,7 +316,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             return;
         }
         self.pause_until = None;
-        if !self.ended.is_empty() && self.begin("settle") {
+        if !self.ended.is_empty() && self.is_free_for("settle") {
             let rest = self.ended.split_off(self.ended.len().min(SETTLE));
             self.settling = std::mem::replace(&mut self.ended, rest);
             let settlements = self
@@ -334,7 +334,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         if self.is_draining {
             return;
         }
-        if now >= self.next_ledger && self.begin("ledger") {
+        if now >= self.next_ledger && self.is_free_for("ledger") {
             self.next_ledger = now + Ledger::PERIOD;
             self.owner.policy.sweep();
             let running: Vec<_> = self.owner.policy.running_by_tenant().collect();
@@ -342,19 +342,19 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.operations
                 .spawn(operations::ledger(self.worker.store.clone(), page));
         }
-        if now >= self.next_upkeep && self.begin("upkeep") {
+        if now >= self.next_upkeep && self.is_free_for("upkeep") {
             self.next_upkeep = now + UPKEEP;
             self.operations
                 .spawn(operations::upkeep(self.worker.store.clone()));
         }
         // Others may own the shard of what was added here.
-        if self.is_news && self.has_company && now >= self.next_call && self.begin("call") {
+        if self.is_news && self.has_company && now >= self.next_call && self.is_free_for("call") {
             self.is_news = false;
             self.next_call = now + CALL;
             self.operations
                 .spawn(operations::call(self.worker.store.clone()));
         }
-        if now >= self.next_due && self.begin("due") {
+        if now >= self.next_due && self.is_free_for("due") {
             self.next_due = now + self.worker.options.poll;
             let marks = std::mem::take(&mut self.marks);
             self.operations
@@ -396,7 +396,8 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         }
     }
 
-    fn begin(&mut self, operation: &'static str) -> bool {
+    /// Whether the operation is not under way; it is from now on.
+    fn is_free_for(&mut self, operation: &'static str) -> bool {
         self.busy.insert(operation)
     }
 

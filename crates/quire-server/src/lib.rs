@@ -11,12 +11,14 @@ mod docs;
 mod idempotent;
 mod metrics;
 mod middleware;
+mod pressure;
 mod problem;
 mod routes;
 mod serve;
 mod state;
 
 pub use metrics::Metrics;
+pub use pressure::Pressure;
 pub use routes::{app, openapi};
 pub use serve::serve;
 pub use state::{App, Limits};

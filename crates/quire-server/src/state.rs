@@ -8,6 +8,7 @@ use quire_ingest::Ingest;
 use quire_store::Store;
 
 use crate::metrics::Metrics;
+use crate::pressure::Pressure;
 
 /// The parts behind the routes.
 #[derive(Clone)]
@@ -22,6 +23,8 @@ pub struct App {
     pub search: Search,
     /// What happened so far.
     pub metrics: Arc<Metrics>,
+    /// Whether uploads have to wait.
+    pub pressure: Arc<Pressure>,
     /// How much a request may carry.
     pub limits: Limits,
 }

@@ -156,6 +156,7 @@ pub(super) async fn add(
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
+    app.pressure.check(&app.store).await?;
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

@@ -140,8 +140,8 @@ pub(super) struct QueueOut {
     dead: i64,
     /// Kinds that have tasks and nobody who can run them.
     unknown_kinds: Vec<String>,
-    /// Whether producers of bulk work are told to wait.
-    is_full: bool,
+    /// `normal`, `alert` (5,000 ready tasks) or `full` (10,000: uploads are told to wait).
+    level: String,
     /// How many workers there should be.
     wanted_workers: u32,
     /// Why.
@@ -253,7 +253,7 @@ pub(super) async fn queue(_: Admin, State(app): State<App>) -> ApiResult<Json<Qu
     tx.commit().await?;
     let advice = advise(&stats);
     Ok(Json(QueueOut {
-        is_full: stats.is_full(),
+        level: stats.level().as_str().to_owned(),
         workers: stats.workers,
         seats: stats.seats,
         seats_used: stats.seats_used,

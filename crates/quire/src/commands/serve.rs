@@ -1,6 +1,7 @@
 //! `quire serve`: a service, all roles or one.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,6 +79,7 @@ pub(super) async fn http(
         asker: services.asker.clone(),
         search: services.search.clone(),
         metrics: services.metrics.clone(),
+        pressure: Arc::default(),
         limits: Limits {
             json_bytes: limits.json_bytes,
             file_bytes: limits.file_bytes,
