@@ -9,6 +9,9 @@ use rand::RngExt;
 
 use crate::{Failure, Retry};
 
+/// Whoever asks for a longer wait gets this one.
+const LONGEST: Duration = Duration::from_secs(30 * 86_400);
+
 /// When to try again after attempt `number`, counted from 1: between zero and the ceiling of that attempt.
 /// A wait that the other side asked for is kept, with a tenth on top to spread those who were told the same.
 pub(crate) fn delay(
@@ -18,7 +21,10 @@ pub(crate) fn delay(
     rng: &mut impl rand::Rng,
 ) -> Duration {
     match failure.retry_after {
-        Some(wait) => wait + up_to(wait / 10, rng),
+        Some(wait) => {
+            let wait = wait.min(LONGEST);
+            wait + up_to(wait / 10, rng)
+        }
         None => up_to(ceiling(retry, number), rng),
     }
 }

@@ -110,9 +110,12 @@ pub async fn enqueue_all<'a, T: Task>(
             .push(wishes.priority.unwrap_or(T::PRIORITY) as i16);
         rows.keys.push(key);
         rows.costs.push(wishes.cost.map(millis));
-        rows.deadlines
-            .push(wishes.deadline.map(|deadline| deadline.as_secs_f64()));
-        rows.delays.push(wishes.delay.as_secs_f64());
+        rows.deadlines.push(
+            wishes
+                .deadline
+                .map(|deadline| deadline.min(LONGEST).as_secs_f64()),
+        );
+        rows.delays.push(wishes.delay.min(LONGEST).as_secs_f64());
         ids.push(TaskId::from(id));
     }
     if !keyed.ids.is_empty() {
@@ -149,6 +152,9 @@ pub(crate) fn shard_of(tenant: TenantId) -> i16 {
     let last = tenant.uuid().as_bytes()[15];
     i16::from(last % SHARDS)
 }
+
+/// No delay and no deadline is longer: a hundred years.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 
 /// Shards that tenants share; more than the 50 workers that quire is made for.
 pub(crate) const SHARDS: u8 = 64;

@@ -1,5 +1,7 @@
 //! The error of the queue itself; what a task reports is a [`crate::Failure`].
 
+use std::time::Duration;
+
 use quire_types::{ErrorKind, Kind};
 
 /// What went wrong in the queue.
@@ -20,6 +22,9 @@ pub enum Error {
     /// The task was handed to somebody else meanwhile.
     #[error("the task is no longer this worker's")]
     Lost,
+    /// The database did not answer.
+    #[error("the database did not answer within {} s", .0.as_secs())]
+    Slow(Duration),
     /// A task can't be written as JSON.
     #[error("a task can't be stored: {0}")]
     Payload(#[from] serde_json::Error),
@@ -33,6 +38,7 @@ impl Kind for Error {
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::NotFound(_) => ErrorKind::NotFound,
             Self::Lost => ErrorKind::Conflict,
+            Self::Slow(_) => ErrorKind::Timeout,
             Self::Payload(_) => ErrorKind::Internal,
         }
     }

@@ -100,6 +100,13 @@ impl<C: Clone + Send + Sync + 'static> Handler<C> {
             return Outcome::Done;
         };
         let number = attempt.number;
+        if number > attempt.of.saturating_add(TELLING) {
+            // Telling takes the process down as well.
+            return Outcome::Dead {
+                failure,
+                attempt: number,
+            };
+        }
         if failure.kind.is_transient() && number < attempt.of && !is_too_late {
             let after = backoff::delay(self.retry, number, &failure, &mut rand::rng());
             info!(

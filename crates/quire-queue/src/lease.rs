@@ -42,18 +42,23 @@ pub(crate) struct Shard {
     pub(crate) epoch: i64,
 }
 
-/// Extends the lease and leaves the report.
+/// Extends the lease and leaves the report. Says whether the lease had run out before: then others may look
+/// just as dead, after an outage of the database, and live.
 pub(crate) async fn renew(
     tx: &mut SystemTx,
     me: &Identity,
     is_draining: bool,
     report: &serde_json::Value,
-) -> Result<(), Error> {
-    sqlx::query(
-        "insert into queue.workers (id, name, seats, dedicated, is_draining, report, lease_until)
-         values ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))
-         on conflict (id) do update set is_draining = excluded.is_draining, report = excluded.report,
-                                        lease_until = excluded.lease_until",
+) -> Result<bool, Error> {
+    let had_lapsed: Option<bool> = sqlx::query_scalar(
+        "with before as (select lease_until < clock_timestamp() as had_lapsed from queue.workers where id = $1),
+         renewed as (
+             insert into queue.workers (id, name, seats, dedicated, is_draining, report, lease_until)
+             values ($1, $2, $3, $4, $5, $6, clock_timestamp() + make_interval(secs => $7))
+             on conflict (id) do update set is_draining = excluded.is_draining, report = excluded.report,
+                                            lease_until = excluded.lease_until
+         )
+         select had_lapsed from before",
     )
     .bind(me.id)
     .bind(&me.name)
@@ -62,9 +67,9 @@ pub(crate) async fn renew(
     .bind(is_draining)
     .bind(report)
     .bind(me.lease.as_secs_f64())
-    .execute(tx.connection())
+    .fetch_optional(tx.connection())
     .await?;
-    Ok(())
+    Ok(had_lapsed.unwrap_or(false))
 }
 
 /// The workers that live, in the order of their ids, and all shards.
@@ -81,6 +86,14 @@ pub(crate) async fn view(tx: &mut SystemTx) -> Result<(Vec<Alive>, Vec<Shard>), 
     Ok((workers, shards))
 }
 
+/// What goes on in a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Work {
+    None,
+    Short,
+    Long,
+}
+
 /// What a worker should do about its shards.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Balance {
@@ -90,7 +103,14 @@ pub(crate) struct Balance {
 
 /// The even share. Pure: every worker comes to compatible conclusions from the same view. A reserved
 /// shard goes to a worker dedicated to that tenant, and to the others only while there is none.
-pub(crate) fn balance(me: &Identity, workers: &[Alive], shards: &[Shard]) -> Balance {
+/// `is_modest` is a worker that takes only what nobody claims to own.
+pub(crate) fn balance(
+    me: &Identity,
+    workers: &[Alive],
+    shards: &[Shard],
+    work: impl Fn(i16) -> Work,
+    is_modest: bool,
+) -> Balance {
     let alive: HashSet<Uuid> = workers.iter().map(|worker| worker.id).collect();
     let able: Vec<&Alive> = workers
         .iter()
@@ -106,29 +126,35 @@ pub(crate) fn balance(me: &Identity, workers: &[Alive], shards: &[Shard]) -> Bal
         groups.entry(served).or_default().push(shard);
     }
     for (tenant, shards) in groups {
-        let members = able
+        let members: Vec<Uuid> = able
             .iter()
             .filter(|worker| worker.dedicated == tenant)
-            .count();
-        let is_member = able
+            .map(|worker| worker.id)
+            .collect();
+        let mut mine: Vec<i16> = shards
             .iter()
-            .any(|worker| worker.id == me.id && worker.dedicated == tenant);
-        let mine = shards.iter().filter(|shard| shard.owner == Some(me.id));
-        if !is_member {
+            .filter(|shard| shard.owner == Some(me.id))
+            .map(|shard| shard.shard)
+            .collect();
+        let Some(rank) = members.iter().position(|member| *member == me.id) else {
             // Not for this worker any more.
-            balance.release.extend(mine.map(|shard| shard.shard));
+            balance.release.extend(mine);
             continue;
-        }
-        let share = shards.len().div_ceil(members.max(1));
-        let mine: Vec<i16> = mine.map(|shard| shard.shard).collect();
-        balance.release.extend(mine.iter().skip(share));
-        let free = shards
-            .iter()
-            .filter(|shard| shard.owner.is_none_or(|owner| !alive.contains(&owner)));
-        balance.take.extend(
-            free.map(|shard| shard.shard)
-                .take(share.saturating_sub(mine.len())),
-        );
+        };
+        let share = shards.len() / members.len() + usize::from(rank < shards.len() % members.len());
+        let missing = share.saturating_sub(mine.len());
+        let excess = mine.len().saturating_sub(share);
+        // What goes on for long is waited for: meanwhile nobody would serve the shard.
+        mine.retain(|shard| work(*shard) != Work::Long);
+        mine.sort_by_key(|shard| work(*shard));
+        balance.release.extend(mine.into_iter().take(excess));
+        let free = shards.iter().filter(|shard| match shard.owner {
+            None => true,
+            Some(owner) => !is_modest && !alive.contains(&owner),
+        });
+        balance
+            .take
+            .extend(free.map(|shard| shard.shard).take(missing));
     }
     balance
 }
@@ -230,7 +256,8 @@ pub(crate) async fn bury(tx: &mut SystemTx) -> Result<(), Error> {
                and not exists (select from queue.shards s where s.owner = w.id)
              returning id
          )
-         delete from queue.receipts where worker in (select id from dead)",
+         delete from queue.receipts r
+         where worker in (select id from dead) or not exists (select from queue.workers w where w.id = r.worker)",
     )
     .execute(tx.connection())
     .await?;
@@ -273,7 +300,7 @@ mod tests {
     /// Lets every worker act on the view once, in turn.
     fn round(workers: &[Alive], shards: &mut [Shard]) {
         for worker in workers {
-            let balance = balance(&me(worker), workers, shards);
+            let balance = balance(&me(worker), workers, shards, |_| Work::None, false);
             for shard in shards.iter_mut() {
                 if balance.take.contains(&shard.shard) {
                     shard.owner = Some(worker.id);
@@ -305,7 +332,7 @@ mod tests {
         workers.push(worker(3, None));
         round(&workers, &mut shards);
         round(&workers, &mut shards);
-        assert_eq!(counts(&workers, &shards), [22, 22, 20]);
+        assert_eq!(counts(&workers, &shards), [22, 21, 21]);
 
         // The first one dies.
         workers.remove(0);
@@ -315,6 +342,47 @@ mod tests {
         round(&workers, &mut shards);
         round(&workers, &mut shards);
         assert_eq!(counts(&workers, &shards), [0, 64]);
+    }
+
+    #[test]
+    fn every_worker_up_to_the_number_of_shards_gets_some() {
+        for number in [17, 33, 50, 64] {
+            let workers: Vec<Alive> = (1..=number).map(|id| worker(id, None)).collect();
+            let mut shards = shards(64);
+            round(&workers, &mut shards);
+            let counts = counts(&workers, &shards);
+            let (least, most) = (counts.iter().min(), counts.iter().max());
+            assert!(
+                most.zip(least)
+                    .is_some_and(|(most, least)| most - least <= 1),
+                "{counts:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn shards_without_work_go_first_and_those_with_long_work_stay() {
+        let workers = [worker(1, None), worker(2, None)];
+        let mut shards = shards(4);
+        for shard in &mut shards {
+            shard.owner = Some(workers[0].id);
+        }
+        let work = |shard| [Work::Short, Work::Long, Work::None, Work::Long][shard as usize];
+        let first = balance(&me(&workers[0]), &workers, &shards, work, false);
+        assert_eq!(first.release, [2, 0]);
+        let busy = balance(&me(&workers[0]), &workers, &shards, |_| Work::Long, false);
+        assert!(busy.release.is_empty());
+    }
+
+    #[test]
+    fn who_was_away_takes_nothing_from_those_who_look_dead() {
+        let workers = [worker(1, None)];
+        let mut shards = shards(2);
+        shards[0].owner = Some(Uuid::from_u128(99));
+        let modest = balance(&me(&workers[0]), &workers, &shards, |_| Work::None, true);
+        assert_eq!(modest.take, [1]);
+        let bold = balance(&me(&workers[0]), &workers, &shards, |_| Work::None, false);
+        assert_eq!(bold.take, [0, 1]);
     }
 
     #[test]

@@ -58,21 +58,29 @@ pub struct Selection {
     pub signature: Option<String>,
 }
 
-const TASKS: &str = "select * from (
-    select tenant_id, id, kind, case when exists (select from queue.receipts x where r.id = any(x.tasks))
-               then 'running' else 'ready' end as state,
-           priority, attempt, key, null::timestamptz as at, error, error_kind,
-           coalesce(payload, (select payload from queue.keyed k where k.tenant_id = r.tenant_id and k.id = r.id)) as payload
-    from queue.ready r
+const TASKS: &str = "with open as materialized (select unnest(tasks) as id from queue.receipts), t as (
+    (select tenant_id, id, kind, case when id in (select id from open) then 'running' else 'ready' end as state,
+            priority, attempt, key, null::timestamptz as at, error, error_kind, payload
+     from queue.ready
+     where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
+       and ($4::text is null or $4 = case when id in (select id from open) then 'running' else 'ready' end)
+     order by id limit $5)
     union all
-    select tenant_id, id, kind, 'deferred', priority, attempt, key, run_at, error, error_kind,
-           coalesce(payload, (select payload from queue.keyed k where k.tenant_id = d.tenant_id and k.id = d.id))
-    from queue.deferred d
+    (select tenant_id, id, kind, 'deferred', priority, attempt, key, run_at, error, error_kind, payload
+     from queue.deferred
+     where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
+       and ($4::text is null or $4 = 'deferred')
+     order by id limit $5)
     union all
-    select tenant_id, id, kind, 'dead', priority, attempt, key, died_at, error, error_kind, payload from queue.dead
-) t where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
-      and ($4::text is null or state = $4)
-order by id limit $5";
+    (select tenant_id, id, kind, 'dead', priority, attempt, key, died_at, error, error_kind, payload
+     from queue.dead
+     where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
+       and ($4::text is null or $4 = 'dead')
+     order by id limit $5)
+)
+select t.tenant_id, t.id, t.kind, t.state, t.priority, t.attempt, t.key, t.at, t.error, t.error_kind,
+       coalesce(t.payload, (select payload from queue.keyed k where k.tenant_id = t.tenant_id and k.id = t.id)) as payload
+from t order by id limit $5";
 
 /// Tasks, oldest first.
 pub async fn list(

@@ -163,6 +163,7 @@ struct Kind {
     name: Arc<str>,
     rule: KindRule,
     running: u32,
+    tasks: u32,
     /// Moving average of what a task took, in microseconds.
     average_us: u64,
 }
@@ -297,6 +298,7 @@ impl Policy {
                 Ticket(u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX))
             }
         };
+        self.kinds[usize::from(kind)].tasks += 1;
         self.enter(ticket, End::Back);
         ticket
     }
@@ -374,9 +376,23 @@ impl Policy {
                     line.keyed.values_mut().for_each(&mut sift);
                 }
             }
+            if dropped.is_empty() {
+                continue;
+            }
             for ticket in dropped {
                 self.leave_line(ticket);
             }
+            for class in 0..Priority::COUNT {
+                for line in &mut self.tenants[tenant].flows[class].lines {
+                    line.keyed.retain(|_, tickets| !tickets.is_empty());
+                    let (free, keyed) = (&line.free, &line.keyed);
+                    line.turns.retain(|key| match *key {
+                        NO_KEY => !free.is_empty(),
+                        key => keyed.contains_key(&key),
+                    });
+                }
+            }
+            self.relist(tenant as u32);
         }
     }
 
@@ -417,7 +433,10 @@ impl Policy {
                 continue;
             }
             sum.queued += 1;
-            let is_held = kind.rule.is_paused
+            let is_key_taken = entry.key != NO_KEY
+                && self.keys[entry.key as usize].running >= kind.rule.most_per_key;
+            let is_held = is_key_taken
+                || kind.rule.is_paused
                 || kind.rule.most_running == 0
                 || tenant.rule.is_paused
                 || tenant.running >= tenant.rule.most_running;
@@ -460,6 +479,7 @@ impl Policy {
                 is_paused: false,
             },
             running: 0,
+            tasks: 0,
             average_us: FIRST_AVERAGE_US,
         });
         self.kinds_by_name.insert(name.to_owned(), index);
@@ -655,16 +675,9 @@ impl Policy {
         owner.queued -= 1;
         owner.flows[class].queued -= 1;
         let line = owner.flows[class].line(kind);
-        if line.is_empty_for(key) {
-            line.keyed.remove(&key);
-            line.turns.retain(|turn| *turn != key);
-            if key != NO_KEY {
-                let here = (class as u8, kind);
-                self.keys[key as usize].waiting.retain(|line| *line != here);
-            }
-        }
-        if line.turns.is_empty() {
-            self.unlist(tenant, class, kind);
+        if key != NO_KEY && line.is_empty_for(key) {
+            let here = (class as u8, kind);
+            self.keys[key as usize].waiting.retain(|line| *line != here);
         }
         self.forget(ticket);
     }
@@ -674,6 +687,7 @@ impl Policy {
             return;
         };
         self.free_entries.push(ticket.0);
+        self.kinds[usize::from(entry.kind)].tasks -= 1;
         if entry.key == NO_KEY {
             return;
         }
@@ -744,7 +758,7 @@ impl Policy {
     pub(crate) fn unknown_kinds(&self) -> impl Iterator<Item = &str> {
         self.kinds
             .iter()
-            .filter(|kind| kind.rule.most_running == 0)
+            .filter(|kind| kind.rule.most_running == 0 && kind.tasks > 0)
             .map(|kind| &*kind.name)
     }
 }

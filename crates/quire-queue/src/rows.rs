@@ -4,6 +4,7 @@
 //! never updated; `limit 1` inside a lateral join keeps the planner on that index whatever it believes
 //! about the size of the table.
 
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -79,6 +80,16 @@ impl Cursor {
             .collect::<Result<_, _>>()?;
         Ok(Self { next, open })
     }
+
+    /// Whatever is new to one of them is new to this one.
+    pub(crate) fn earlier(&self, other: &Self) -> Self {
+        let next = self.next.min(other.next);
+        let open = self.open.iter().chain(&other.open).copied();
+        let mut open: Vec<i64> = open.filter(|token| *token < next).collect();
+        open.sort_unstable();
+        open.dedup();
+        Self { next, open }
+    }
 }
 
 const ARRIVAL: &str =
@@ -153,9 +164,18 @@ pub(crate) struct Pick {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub(crate) struct Handed {
     pub(crate) id: Uuid,
+    pub(crate) run_token: i64,
     pub(crate) payload: String,
     pub(crate) error_kind: Option<String>,
     pub(crate) error: Option<String>,
+}
+
+/// What came of handing out.
+#[derive(Debug, Default)]
+pub(crate) struct HandedOut {
+    pub(crate) tasks: Vec<Handed>,
+    /// Tasks whose producer is just changing them.
+    pub(crate) later: Vec<Uuid>,
 }
 
 /// Notes that these tasks are being worked on, before anything of them runs, and reads their payloads.
@@ -166,23 +186,8 @@ pub(crate) async fn hand_out(
     receipt: Uuid,
     epochs: &[(i16, i64)],
     tasks: &[Pick],
-) -> Result<Vec<Handed>, Error> {
-    let keyed = tasks.iter().filter(|task| task.is_keyed);
-    let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) =
-        keyed.map(|task| (task.tenant, task.place.id)).unzip();
-    if !ids.is_empty() {
-        // Waits for a producer that is replacing the payload; one that comes later adds a new task.
-        sqlx::query(
-            "update queue.keyed q set is_waiting = false
-             from unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
-             where q.tenant_id = k.tenant_id and q.id = k.id and q.is_waiting",
-        )
-        .bind(tenants)
-        .bind(ids)
-        .execute(tx.connection())
-        .await?;
-    }
-    let handed = sqlx::query_as(
+) -> Result<HandedOut, Error> {
+    let mut handed: Vec<Handed> = sqlx::query_as(
         "with own as materialized (
              select s.shard from queue.shards s
              join unnest($2::smallint[], $3::bigint[]) as o (shard, epoch) on s.shard = o.shard and s.epoch = o.epoch
@@ -198,10 +203,7 @@ pub(crate) async fn hand_out(
              insert into queue.receipts (id, worker, tasks, attempts)
              select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
          )
-         select f.id, f.error_kind, f.error,
-                coalesce(f.payload, (select payload from queue.keyed q
-                                     where q.tenant_id = f.tenant_id and q.id = f.id), 'null')::text as payload
-         from found f",
+         select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload from found",
     )
     .bind(worker)
     .bind(epochs.iter().map(|(shard, _)| *shard).collect::<Vec<_>>())
@@ -212,7 +214,48 @@ pub(crate) async fn hand_out(
     .bind(receipt)
     .fetch_all(tx.connection())
     .await?;
-    Ok(handed)
+    let found: HashSet<Uuid> = handed.iter().map(|task| task.id).collect();
+    let keyed = tasks
+        .iter()
+        .filter(|task| task.is_keyed && found.contains(&task.place.id));
+    let (tenants, keyed): (Vec<Uuid>, Vec<Uuid>) =
+        keyed.map(|task| (task.tenant, task.place.id)).unzip();
+    if keyed.is_empty() {
+        return Ok(HandedOut {
+            tasks: handed,
+            later: Vec::new(),
+        });
+    }
+    // From here on the key is free: who comes later adds a new task. One that is just being changed is
+    // left for the next time, since its producer may take long.
+    let payloads: Vec<(Uuid, String)> = sqlx::query_as(
+        "with due as materialized (
+             select q.tenant_id, q.id from queue.keyed q
+             join unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id) on q.tenant_id = k.tenant_id and q.id = k.id
+             for update of q skip locked
+         )
+         update queue.keyed q set is_waiting = false from due
+         where q.tenant_id = due.tenant_id and q.id = due.id returning q.id, q.payload::text",
+    )
+    .bind(tenants)
+    .bind(&keyed)
+    .fetch_all(tx.connection())
+    .await?;
+    let payloads: HashMap<Uuid, String> = payloads.into_iter().collect();
+    let later: Vec<Uuid> = keyed
+        .into_iter()
+        .filter(|id| !payloads.contains_key(id))
+        .collect();
+    handed.retain(|task| !later.contains(&task.id));
+    for task in &mut handed {
+        if let Some(payload) = payloads.get(&task.id) {
+            task.payload.clone_from(payload);
+        }
+    }
+    Ok(HandedOut {
+        tasks: handed,
+        later,
+    })
 }
 
 /// What became of a task.

@@ -276,7 +276,12 @@ fn firing(schedule: &Due) -> Firing {
         },
         missed => Firing {
             fires: !is_missed || missed == "once",
-            due: clock.after_now(schedule.due_at, schedule.now),
+            // Moments are moved by the jitter, and so is the present they are compared with.
+            due: clock.after_now(
+                schedule.due_at,
+                schedule.now
+                    - TimeDelta::seconds(i64::from(spread(schedule.id, schedule.jitter_s))),
+            ),
             problem: None,
         },
     }

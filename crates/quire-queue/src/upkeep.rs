@@ -56,6 +56,7 @@ async fn make_partition(owner: &mut PgConnection, day: NaiveDate) -> Result<(), 
     // Both values are dates of ours; a partition by itself lets nobody in.
     let made = sqlx::raw_sql(AssertSqlSafe(format!(
         "begin;
+         set local lock_timeout = '5s';
          create table {name} partition of queue.work for values from ('{day}Z') to ('{next}Z');
          alter table {name} enable row level security;
          alter table {name} force row level security;

@@ -5,31 +5,33 @@
 //! transaction is open while a task runs.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use quire_store::Store;
-use quire_types::TenantId;
+use quire_types::{ErrorKind, TenantId};
 
 use crate::handler::Handler;
-use crate::lease::Identity;
+use crate::lease::{Identity, Work};
 use crate::owner::{Held, Owner};
 use crate::policy::{KindRule, Seats, TenantRule, Ticket};
-use crate::rows::{Handed, Outcome, Pick, Settlement};
+use crate::rows::{Handed, HandedOut, Outcome, Pick, Settlement};
 use crate::work::{Ledger, Report, Tally};
-use crate::{Attempt, Error, Task};
+use crate::{Attempt, Error, Failure, Task};
 
 mod operations;
 
 pub use operations::relay;
-use operations::{Beat, BeatResult, Done, News, PollMarks};
+use operations::{Beat, BeatResult, Done, News, PollMarks, Taken};
 
 /// Tasks handed out by one statement.
 const HAND_OUT: usize = 500;
@@ -38,6 +40,8 @@ const HANDING: usize = 2;
 /// Outcomes recorded by one transaction.
 const SETTLE: usize = 1_000;
 
+/// A shard in which a task has run for longer than this is not let go until the task ends.
+const LONG: Duration = Duration::from_secs(5);
 /// Other workers are called no more often than this: a notice takes a lock of the whole server.
 const CALL: Duration = Duration::from_millis(20);
 /// The tables are looked after this often.
@@ -109,12 +113,23 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
 
     /// Works until told to stop, then lets running tasks finish or leaves them to others.
     pub async fn run(self, stop: CancellationToken) {
-        Box::pin(Engine::new(self).run(stop)).await;
+        let worker = Arc::new(self);
+        loop {
+            let engine = Box::pin(Engine::new(worker.clone()).run(stop.clone()));
+            match AssertUnwindSafe(engine).catch_unwind().await {
+                Ok(()) => return,
+                // A defect of ours. What this life had begun is found by its receipts.
+                Err(_) => error!("the task worker panicked; it begins anew"),
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
     }
 }
 
 /// A task that is running.
 struct Running {
+    /// Tells it from a task that had the same ticket before.
+    run: u64,
     held: Held,
     kind: &'static str,
     receipt: Uuid,
@@ -140,11 +155,13 @@ struct Ended {
 }
 
 struct Engine<C> {
-    worker: Worker<C>,
+    worker: Arc<Worker<C>>,
     me: Identity,
     clock: Instant,
     owner: Owner,
     cursor: Option<crate::rows::Cursor>,
+    /// Counts the sets of shards that it owned: a look that began with another set is half a look.
+    generation: u64,
     marks: PollMarks,
     operations: JoinSet<Done>,
     busy: HashSet<&'static str>,
@@ -152,17 +169,25 @@ struct Engine<C> {
     next_due: Instant,
     is_poll_wanted: bool,
     next_beat: Instant,
+    last_beat: Instant,
+    /// Until then it takes nothing from those who look dead.
+    modest_until: Instant,
+    /// Shards that it should take.
+    wanted: Vec<i16>,
     running: HashMap<Ticket, Running>,
     /// Shards of tasks that are being handed out, by receipt.
     handing: HashMap<Uuid, Vec<i16>>,
-    outcomes: mpsc::UnboundedSender<(Ticket, Outcome)>,
-    finished: mpsc::UnboundedReceiver<(Ticket, Outcome)>,
+    runs: u64,
+    outcomes: mpsc::UnboundedSender<(Ticket, u64, Outcome)>,
+    finished: mpsc::UnboundedReceiver<(Ticket, u64, Outcome)>,
     ended: Vec<Ended>,
     settling: Vec<Ended>,
     pause_until: Option<Instant>,
     /// Open tasks of each receipt.
     receipts: HashMap<Uuid, usize>,
     closed_receipts: Vec<Uuid>,
+    /// Receipts that closed with nothing more to record are removed at every beat.
+    is_flush_due: bool,
     /// Shards to let go as soon as nothing of them is open.
     leaving: HashSet<i16>,
     ledger: Ledger,
@@ -176,7 +201,7 @@ struct Engine<C> {
 }
 
 impl<C: Clone + Send + Sync + 'static> Engine<C> {
-    fn new(worker: Worker<C>) -> Self {
+    fn new(worker: Arc<Worker<C>>) -> Self {
         let options = &worker.options;
         let seats = u32::try_from(options.seats).unwrap_or(u32::MAX).max(1);
         let me = Identity {
@@ -205,6 +230,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             clock: now,
             owner,
             cursor: None,
+            generation: 0,
             marks: PollMarks::default(),
             operations: JoinSet::new(),
             busy: HashSet::new(),
@@ -212,8 +238,12 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             next_due: now,
             is_poll_wanted: false,
             next_beat: now,
+            last_beat: now,
+            modest_until: now,
+            wanted: Vec::new(),
             running: HashMap::new(),
             handing: HashMap::new(),
+            runs: 0,
             outcomes,
             finished,
             ended: Vec::new(),
@@ -221,6 +251,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             pause_until: None,
             receipts: HashMap::new(),
             closed_receipts: Vec::new(),
+            is_flush_due: false,
             leaving: HashSet::new(),
             ledger,
             next_ledger: now + Ledger::PERIOD,
@@ -246,14 +277,16 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             let wake = self.next_wake(give_up);
             tokio::select! {
                 Some(done) = self.operations.join_next(), if !self.operations.is_empty() => {
-                    if let Ok(done) = done {
-                        self.handle(done);
+                    match done {
+                        Ok(done) => self.handle(done),
+                        // Nobody knows what is still true in memory.
+                        Err(error) => std::panic::resume_unwind(Box::new(error.to_string())),
                     }
                 }
-                Some((ticket, outcome)) = self.finished.recv() => {
-                    self.finish(ticket, outcome);
-                    while let Ok((ticket, outcome)) = self.finished.try_recv() {
-                        self.finish(ticket, outcome);
+                Some((ticket, run, outcome)) = self.finished.recv() => {
+                    self.finish(ticket, run, outcome);
+                    while let Ok((ticket, run, outcome)) = self.finished.try_recv() {
+                        self.finish(ticket, run, outcome);
                     }
                 }
                 () = bell.notified() => {
@@ -280,24 +313,30 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
     }
 
     fn next_wake(&self, give_up: Option<Instant>) -> Instant {
-        let mut wake = self.next_beat.min(self.next_ledger);
+        // What is under way wakes the loop when it ends.
+        let when = |name: &str, moment: Instant| (!self.busy.contains(name)).then_some(moment);
+        let mut moments = vec![when("beat", self.next_beat), give_up, self.pause_until];
         if !self.is_draining {
-            wake = wake.min(self.next_due);
+            moments.push(when("ledger", self.next_ledger));
+            moments.push(when("due", self.next_due));
             if self.cursor.is_some() {
-                wake = wake.min(self.next_poll);
+                moments.push(when("poll", self.next_poll));
             }
         }
-        for moment in [give_up, self.pause_until].into_iter().flatten() {
-            wake = wake.min(moment);
-        }
-        // What is due and already under way wakes the loop when it ends.
-        wake.max(Instant::now() + Duration::from_millis(1))
+        let soonest = Instant::now() + Duration::from_millis(1);
+        let latest = soonest + Duration::from_secs(1);
+        moments
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(latest, |moment| moment.clamp(soonest, latest))
     }
 
     /// Whether a worker that was told to stop may go.
     fn is_done(&self, give_up: Option<Instant>) -> bool {
         let is_over = give_up.is_some_and(|moment| moment <= Instant::now());
-        is_over || (self.running.is_empty() && self.ended.is_empty() && self.settling.is_empty())
+        let is_idle = self.running.is_empty() && self.handing.is_empty();
+        is_over || (is_idle && self.ended.is_empty() && self.settling.is_empty())
     }
 
     /// Starts what is due and not under way.
@@ -316,7 +355,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             return;
         }
         self.pause_until = None;
-        if !self.ended.is_empty() && self.is_free_for("settle") {
+        let is_flush = self.is_flush_due && !self.closed_receipts.is_empty();
+        if (!self.ended.is_empty() || is_flush) && self.is_free_for("settle") {
+            self.is_flush_due = false;
             let rest = self.ended.split_off(self.ended.len().min(SETTLE));
             self.settling = std::mem::replace(&mut self.ended, rest);
             let settlements = self
@@ -360,6 +401,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.operations
                 .spawn(operations::due(self.worker.store.clone(), marks));
         }
+        if !self.wanted.is_empty() && self.is_free_for("take") {
+            let wanted = std::mem::take(&mut self.wanted);
+            let take = operations::take(self.worker.store.clone(), self.me.id, wanted);
+            self.operations.spawn(take);
+        }
         if let Some(cursor) = &self.cursor
             && (self.is_poll_wanted || now >= self.next_poll)
             && !self.busy.contains("poll")
@@ -374,21 +420,27 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 .iter()
                 .map(|(shard, _)| *shard)
                 .collect();
-            self.operations
-                .spawn(operations::poll(self.worker.store.clone(), shards, cursor));
+            self.operations.spawn(operations::poll(
+                self.worker.store.clone(),
+                shards,
+                cursor,
+                self.generation,
+            ));
         }
         if self.owner.policy.free_seats() > 0 && self.handing.len() < HANDING {
             let taken = self.owner.take(HAND_OUT, self.now_ms());
             if !taken.is_empty() {
                 let receipt = Uuid::now_v7();
-                let shards = taken.iter().map(|(_, held)| held.place.shard).collect();
+                let shards: Vec<i16> = taken.iter().map(|(_, held)| held.place.shard).collect();
+                let mut epochs = self.owner.epochs();
+                epochs.retain(|(shard, _)| shards.contains(shard));
                 self.handing.insert(receipt, shards);
                 let picks = taken.iter().map(|(_, held)| pick(held)).collect();
                 self.operations.spawn(operations::hand_out(
                     self.worker.store.clone(),
                     self.me.id,
                     receipt,
-                    self.owner.epochs(),
+                    epochs,
                     picks,
                     taken,
                 ));
@@ -412,11 +464,21 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                     }
                 }
             }
-            Done::Poll(result) => {
+            Done::Take(result) => {
+                self.busy.remove("take");
+                match result {
+                    Ok(Some(taken)) => self.after_take(taken),
+                    Ok(None) => {}
+                    Err(error) => warn!(%error, "can't take shards over; trying again"),
+                }
+            }
+            Done::Poll { generation, result } => {
                 self.busy.remove("poll");
                 match result {
                     Ok((cursor, news)) => {
-                        self.cursor = Some(cursor);
+                        if generation == self.generation {
+                            self.cursor = Some(cursor);
+                        }
                         self.arrive(news);
                     }
                     Err(error) => warn!(%error, "can't look for tasks; trying again"),
@@ -472,8 +534,19 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             )
             .chain(self.handing.values().flatten().copied())
             .collect();
+        let now = Instant::now();
+        let mut work: HashMap<i16, Work> = open.iter().map(|shard| (*shard, Work::Short)).collect();
+        for running in self.running.values() {
+            if now.duration_since(running.started) > LONG {
+                work.insert(running.held.place.shard, Work::Long);
+            }
+        }
         Beat {
             is_draining: self.is_draining,
+            work,
+            is_modest: self.modest_until > now,
+            is_taking: self.busy.contains("take"),
+            since: now.duration_since(self.last_beat),
             mine: self.owner.epochs(),
             release: self
                 .leaving
@@ -508,6 +581,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
 
     fn after_beat(&mut self, result: BeatResult) {
         self.has_company = result.has_company;
+        self.last_beat = Instant::now();
+        self.is_flush_due = true;
+        if result.had_lapsed {
+            self.modest_until = self.last_beat + self.worker.options.lease;
+        }
         for shard in &result.released {
             self.leaving.remove(shard);
         }
@@ -520,7 +598,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.leaving.retain(|shard| !result.lost.contains(shard));
             self.cancel(|held| result.lost.contains(&held.place.shard));
         }
-        self.cancel(|held| result.cancelled.contains(&held.place.id));
+        self.cancel(|held| result.cancelled.contains(&held.place));
         self.leaving.extend(&result.let_go);
         self.owner.disown(&result.let_go);
 
@@ -534,21 +612,33 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 self.owner.set_tenant(row.tenant_id, row.rule());
             }
         }
-        if let Some(taken) = result.taken {
-            for (shard, epoch) in taken.shards {
-                // A shard that was on its way out may come back.
-                self.leaving.remove(&shard);
-                self.owner.own(shard, epoch);
-            }
-            if self.cursor.is_none() {
-                self.cursor = Some(taken.cursor);
-            }
-            self.arrive(taken.news);
-            // Others may have more to give in a moment.
-            self.next_beat = self
-                .next_beat
-                .min(Instant::now() + self.worker.options.lease / 8);
+        if !self.is_draining {
+            self.wanted = result.take;
         }
+    }
+
+    fn after_take(&mut self, taken: Taken) {
+        self.generation += 1;
+        if self.is_draining {
+            self.leaving
+                .extend(taken.shards.iter().map(|(shard, _)| *shard));
+            return;
+        }
+        for (shard, epoch) in taken.shards {
+            self.leaving.remove(&shard);
+            self.owner.own(shard, epoch);
+        }
+        // What came to these shards after they were read may lie before the present of the others.
+        self.cursor = Some(match &self.cursor {
+            Some(cursor) => cursor.earlier(&taken.cursor),
+            None => taken.cursor,
+        });
+        self.arrive(taken.news);
+        self.is_poll_wanted = true;
+        // Others may have more to give in a moment.
+        self.next_beat = self
+            .next_beat
+            .min(Instant::now() + self.worker.options.lease / 8);
     }
 
     /// Rules first: a task of a paused tenant must not slip through.
@@ -582,7 +672,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         &mut self,
         receipt: Uuid,
         taken: Vec<(Ticket, Held)>,
-        result: Result<Vec<Handed>, Error>,
+        result: Result<HandedOut, Error>,
     ) {
         let handed = match result {
             Ok(handed) => handed,
@@ -598,15 +688,20 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 return;
             }
         };
-        let mut handed: HashMap<Uuid, Handed> = handed
+        let later: HashSet<Uuid> = handed.later.into_iter().collect();
+        let mut handed: HashMap<(Uuid, i64), Handed> = handed
+            .tasks
             .into_iter()
-            .map(|handed| (handed.id, handed))
+            .map(|handed| ((handed.id, handed.run_token), handed))
             .collect();
         let mut open = 0;
         for (ticket, held) in taken {
-            let handed = handed.remove(&held.place.id);
+            let handed = handed.remove(&(held.place.id, held.place.token));
             if handed.is_some_and(|handed| self.start(ticket, held, handed, receipt)) {
                 open += 1;
+            } else if later.contains(&held.place.id) {
+                self.owner.put_back(ticket);
+                self.is_poll_wanted = true;
             } else {
                 self.owner.gone(ticket);
             }
@@ -640,12 +735,23 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let context = self.worker.context.clone();
         let outcomes = self.outcomes.clone();
         let kind = handler.kind;
+        self.runs += 1;
+        let run = self.runs;
+        let number = attempt.number;
         let work = tokio::spawn(async move {
-            let outcome = handler.attempt(context, handed, attempt, is_too_late).await;
+            let attempt = handler.attempt(context, handed, attempt, is_too_late);
+            let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
+            // Caught where it is called; what panics here is letting go of what it held.
+            let outcome = outcome.unwrap_or_else(|_| Outcome::Again {
+                failure: Failure::new(ErrorKind::Internal, "the task panicked at its end"),
+                attempt: number,
+                after: Duration::from_secs(2),
+            });
             // The engine listens as long as it has running tasks.
-            drop(outcomes.send((ticket, outcome)));
+            drop(outcomes.send((ticket, run, outcome)));
         });
         let running = Running {
+            run,
             held,
             kind,
             receipt,
@@ -658,8 +764,15 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         true
     }
 
-    fn finish(&mut self, ticket: Ticket, outcome: Outcome) {
-        // None: it was cancelled while its last words were under way.
+    fn finish(&mut self, ticket: Ticket, run: u64, outcome: Outcome) {
+        // Another run or none: it was cancelled while its last words were under way.
+        if self
+            .running
+            .get(&ticket)
+            .is_none_or(|running| running.run != run)
+        {
+            return;
+        }
         let Some(running) = self.running.remove(&ticket) else {
             return;
         };
@@ -679,8 +792,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 place: running.held.place,
                 tenant: running.held.tenant,
                 is_keyed: running.held.is_keyed,
-                // What a task did inside its own transaction stands, whatever it said afterwards.
-                outcome: if may_be_gone { Outcome::Done } else { outcome },
+                // If the task ended itself, its row is gone and this finds nothing. If its transaction did
+                // not commit after all, this is what counts.
+                outcome,
             },
             receipt: running.receipt,
             may_be_gone,
@@ -766,8 +880,15 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         }
         self.operations.shutdown().await;
         let page = self.ledger.close(&[]);
+        let settlements: Vec<Settlement> = self
+            .ended
+            .drain(..)
+            .chain(self.settling.drain(..))
+            .map(|ended| ended.settlement)
+            .collect();
         for _ in 0..3 {
-            match operations::leave(&self.worker.store, self.me.id, &page).await {
+            let store = &self.worker.store;
+            match operations::leave(store, self.me.id, &settlements, &page).await {
                 Ok(()) => return,
                 Err(error) => {
                     warn!(%error, "can't hand the shards over; the lease runs out by itself");

@@ -131,8 +131,9 @@ impl Store {
         migrate::run(&mut admin, config.migrations).await?;
         admin.close().await?;
 
-        let app = pool(&database.app, config.connections).await?;
-        let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
+        let app = pool(&database.app, config.connections, "60s").await?;
+        // A worker that froze in the middle must not hold what others want to take over.
+        let worker = pool(&database.worker, (config.connections / 3).max(4), "15s").await?;
         let report = roles::check(&app, &worker).await?;
         Ok(Self {
             admin: config.database.admin,
@@ -243,11 +244,15 @@ async fn create_database(admin: &PgConnectOptions) -> Result<(), Error> {
     Ok(())
 }
 
-async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Error> {
+async fn pool(
+    options: &PgConnectOptions,
+    connections: u32,
+    idle_in_transaction: &str,
+) -> Result<PgPool, Error> {
     // The last net for a client that vanished inside a transaction; nothing of quire idles that long.
     let options = options
         .clone()
-        .options([("idle_in_transaction_session_timeout", "60s")]);
+        .options([("idle_in_transaction_session_timeout", idle_in_transaction)]);
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))

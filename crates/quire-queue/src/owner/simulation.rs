@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::lease::{Alive, Identity, Shard, balance};
+use crate::lease::{Alive, Identity, Shard, Work, balance};
 
 const SHARDS: i16 = 6;
 const MAX_ATTEMPTS: i16 = 4;
@@ -241,7 +241,7 @@ impl World {
             dedicated: None,
             lease: std::time::Duration::ZERO,
         };
-        let balance = balance(&me, &alive, &shards);
+        let balance = balance(&me, &alive, &shards, |_| Work::None, false);
         let process = &mut self.processes[index];
         process.owner.disown(&balance.release);
         for shard in balance.release {

@@ -1,6 +1,6 @@
 //! What a worker wants done in the database, each as one transaction that runs beside its loop.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +12,10 @@ use uuid::Uuid;
 
 use quire_store::{Store, SystemTx};
 
-use crate::lease::{self, Identity};
+use crate::lease::{self, Identity, Work};
 use crate::owner::Held;
 use crate::policy::Ticket;
-use crate::rows::{self, Arrival, Cursor, Handed, Pick, RowPlace, Settlement};
+use crate::rows::{self, Arrival, Cursor, HandedOut, Pick, RowPlace, Settlement};
 use crate::rules::{self, KindRow, TenantRow};
 use crate::work::{self, Page, Report};
 use crate::{Error, schedule};
@@ -23,18 +23,33 @@ use crate::{Error, schedule};
 const CHANNEL: &str = "quire_tasks";
 /// Rows moved by one look at what is due.
 const DUE: i64 = 1_000;
+/// How long an operation may take.
+const LIMIT: Duration = Duration::from_secs(60);
 /// How far back a change of rules is looked for at every beat.
 const CHANGES: Duration = Duration::from_secs(15);
+
+/// A database that does not answer at all must not hold an operation for ever.
+async fn limited<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(LIMIT, work).await {
+        Ok(result) => result,
+        Err(_) => Err(Error::Slow(LIMIT)),
+    }
+}
 
 /// An operation that ended.
 pub(super) enum Done {
     Beat(Result<BeatResult, Error>),
-    Poll(Result<(Cursor, News), Error>),
+    Take(Result<Option<Taken>, Error>),
+    Poll {
+        /// Which set of shards was looked at.
+        generation: u64,
+        result: Result<(Cursor, News), Error>,
+    },
     Due(Result<Due, Error>),
     HandOut {
         receipt: Uuid,
         taken: Vec<(Ticket, Held)>,
-        result: Result<Vec<Handed>, Error>,
+        result: Result<HandedOut, Error>,
     },
     Settle {
         receipts: Vec<Uuid>,
@@ -53,13 +68,15 @@ pub(super) struct News {
 }
 
 impl News {
-    async fn of(tx: &mut SystemTx, rows: Vec<Arrival>) -> Result<Self, Error> {
+    async fn of(tx: &mut SystemTx, mut rows: Vec<Arrival>) -> Result<Self, Error> {
         if rows.is_empty() {
             return Ok(Self::default());
         }
         let tenants: HashSet<Uuid> = rows.iter().map(|row| row.tenant_id).collect();
         let tenants = tenants.into_iter().collect::<Vec<_>>();
         let tenants = rules::of_tenants(tx, &tenants).await?;
+        // Ids are in the order of time: tasks of one key run in the order they came.
+        rows.sort_unstable_by_key(|row| row.id);
         Ok(Self { rows, tenants })
     }
 }
@@ -73,6 +90,14 @@ pub(super) struct Beat {
     pub(super) release: Vec<i16>,
     /// Shards that it will let go.
     pub(super) leaving: HashSet<i16>,
+    /// What goes on in its shards; nothing in those that are not here.
+    pub(super) work: HashMap<i16, Work>,
+    /// Take nothing from those who look dead.
+    pub(super) is_modest: bool,
+    /// Shards are just being taken.
+    pub(super) is_taking: bool,
+    /// How long ago the rules were read.
+    pub(super) since: Duration,
     pub(super) running: Vec<RowPlace>,
     pub(super) report: Report,
 }
@@ -86,9 +111,12 @@ pub(super) struct BeatResult {
     pub(super) lost: Vec<i16>,
     /// Shards that others should have.
     pub(super) let_go: Vec<i16>,
-    pub(super) taken: Option<Taken>,
+    /// Shards that it should have.
+    pub(super) take: Vec<i16>,
+    /// The lease had run out.
+    pub(super) had_lapsed: bool,
     /// Running tasks whose rows are gone.
-    pub(super) cancelled: HashSet<Uuid>,
+    pub(super) cancelled: HashSet<RowPlace>,
     pub(super) kinds: Vec<KindRow>,
     pub(super) tenants: Vec<TenantRow>,
 }
@@ -101,52 +129,57 @@ pub(super) struct Taken {
 }
 
 pub(super) async fn beat(store: Store, me: Identity, beat: Beat) -> Done {
-    Done::Beat(try_beat(&store, &me, beat).await)
+    Done::Beat(limited(try_beat(&store, &me, beat)).await)
 }
 
 async fn try_beat(store: &Store, me: &Identity, beat: Beat) -> Result<BeatResult, Error> {
     let mut tx = store.system().await?;
-    lease::renew(
-        &mut tx,
-        me,
-        beat.is_draining,
-        &serde_json::to_value(&beat.report)?,
-    )
-    .await?;
+    let report = serde_json::to_value(&beat.report)?;
+    let had_lapsed = lease::renew(&mut tx, me, beat.is_draining, &report).await?;
+    // The lease must not wait for the rest.
+    tx.commit().await?;
+
+    let mut tx = store.system().await?;
     if !beat.release.is_empty() {
         lease::release(&mut tx, me.id, &beat.release).await?;
     }
-    let (workers, shards) = lease::view(&mut tx).await?;
+    let (workers, mut shards) = lease::view(&mut tx).await?;
+    let mine: HashMap<i16, i64> = beat.mine.iter().copied().collect();
+    // Taken, and the answer got lost: nobody serves them.
+    let stray: Vec<i16> = shards
+        .iter()
+        .filter(|row| row.owner == Some(me.id) && !beat.is_taking)
+        .map(|row| row.shard)
+        .filter(|shard| !mine.contains_key(shard) && !beat.leaving.contains(shard))
+        .collect();
+    if !stray.is_empty() {
+        lease::release(&mut tx, me.id, &stray).await?;
+        for row in shards.iter_mut().filter(|row| stray.contains(&row.shard)) {
+            row.owner = None;
+        }
+    }
     let is_mine = |shard: i16, epoch: i64| {
         shards
             .iter()
             .any(|row| row.shard == shard && row.epoch == epoch && row.owner == Some(me.id))
     };
-    let lost = beat
-        .mine
+    let lost = mine
         .iter()
-        .filter(|(shard, epoch)| !is_mine(*shard, *epoch));
+        .filter(|(shard, epoch)| !is_mine(**shard, **epoch));
     let lost: Vec<i16> = lost.map(|(shard, _)| *shard).collect();
-    let balance = lease::balance(me, &workers, &shards);
+    let work = |shard: i16| beat.work.get(&shard).copied().unwrap_or(Work::None);
+    let balance = lease::balance(me, &workers, &shards, work, beat.is_modest || had_lapsed);
     let there = rows::existing(&mut tx, &beat.running).await?;
     let there: HashSet<Uuid> = there.into_iter().collect();
     let cancelled = beat
         .running
-        .iter()
-        .map(|place| place.id)
-        .filter(|id| !there.contains(id));
-    let cancelled = cancelled.collect();
+        .into_iter()
+        .filter(|place| !there.contains(&place.id))
+        .collect();
     let kinds = rules::of_kinds(&mut tx).await?;
-    let tenants = rules::changed(&mut tx, CHANGES).await?;
+    let tenants = rules::changed(&mut tx, beat.since + CHANGES).await?;
     lease::bury(&mut tx).await?;
-    // The lease must not depend on how long taking shards over takes.
     tx.commit().await?;
-
-    let taken = if balance.take.is_empty() || beat.is_draining {
-        None
-    } else {
-        take(store, me, &balance.take).await?
-    };
     Ok(BeatResult {
         has_company: workers.len() > 1,
         released: beat.release,
@@ -156,32 +189,37 @@ async fn try_beat(store: &Store, me: &Identity, beat: Beat) -> Result<BeatResult
             .into_iter()
             .filter(|shard| !beat.leaving.contains(shard))
             .collect(),
-        taken,
+        take: balance.take,
+        had_lapsed,
         cancelled,
         kinds,
         tenants,
     })
 }
 
-async fn take(store: &Store, me: &Identity, shards: &[i16]) -> Result<Option<Taken>, Error> {
-    let mut tx = store.system().await?;
-    let taken = lease::take(&mut tx, me.id, shards).await?;
-    if taken.is_empty() {
+/// Takes shards over, with what is ready in them.
+pub(super) async fn take(store: Store, me: Uuid, shards: Vec<i16>) -> Done {
+    let taken = async {
+        let mut tx = store.system().await?;
+        let taken = lease::take(&mut tx, me, &shards).await?;
+        if taken.is_empty() {
+            tx.commit().await?;
+            return Ok(None);
+        }
+        let cursor = rows::now(&mut tx).await?;
+        let rows = lease::load(&mut tx, &taken).await?;
+        let news = News::of(&mut tx, rows).await?;
         tx.commit().await?;
-        return Ok(None);
-    }
-    let cursor = rows::now(&mut tx).await?;
-    let rows = lease::load(&mut tx, &taken).await?;
-    let news = News::of(&mut tx, rows).await?;
-    tx.commit().await?;
-    Ok(Some(Taken {
-        shards: taken
-            .into_iter()
-            .map(|(shard, epoch, _)| (shard, epoch))
-            .collect(),
-        cursor,
-        news,
-    }))
+        Ok(Some(Taken {
+            shards: taken
+                .into_iter()
+                .map(|(shard, epoch, _)| (shard, epoch))
+                .collect(),
+            cursor,
+            news,
+        }))
+    };
+    Done::Take(taken.await)
 }
 
 /// Where the last looks at what is due ended.
@@ -233,13 +271,16 @@ pub(super) struct Due {
 
 /// Moves what is due.
 pub(super) async fn due(store: Store, marks: PollMarks) -> Done {
-    Done::Due(try_due(&store, marks).await)
+    Done::Due(limited(try_due(&store, marks)).await)
 }
 
 async fn try_due(store: &Store, mut marks: PollMarks) -> Result<Due, Error> {
     let mut tx = store.system().await?;
     let (deferred, last) = rows::promote(&mut tx, marks.deferred.start(), DUE).await?;
     marks.deferred.ended(last);
+    tx.commit().await?;
+    // By themselves: a schedule that can't be fired must not hold up what is tried again.
+    let mut tx = store.system().await?;
     let (fired, last) = schedule::fire(&mut tx, marks.schedules.start(), DUE).await?;
     marks.schedules.ended(last);
     tx.commit().await?;
@@ -251,7 +292,7 @@ async fn try_due(store: &Store, mut marks: PollMarks) -> Result<Due, Error> {
 }
 
 /// Sees what is new.
-pub(super) async fn poll(store: Store, shards: Vec<i16>, cursor: Cursor) -> Done {
+pub(super) async fn poll(store: Store, shards: Vec<i16>, cursor: Cursor, generation: u64) -> Done {
     let news = async {
         let mut tx = store.system().await?;
         let (rows, cursor) = rows::arrivals(&mut tx, &shards, &cursor).await?;
@@ -259,7 +300,10 @@ pub(super) async fn poll(store: Store, shards: Vec<i16>, cursor: Cursor) -> Done
         tx.commit().await?;
         Ok((cursor, news))
     };
-    Done::Poll(news.await)
+    Done::Poll {
+        generation,
+        result: limited(news).await,
+    }
 }
 
 pub(super) async fn hand_out(
@@ -276,7 +320,7 @@ pub(super) async fn hand_out(
         tx.commit().await?;
         Ok(handed)
     };
-    let result = result.await;
+    let result = limited(result).await;
     Done::HandOut {
         receipt,
         taken,
@@ -295,7 +339,7 @@ pub(super) async fn settle(
         tx.commit().await?;
         Ok(settled)
     };
-    let result = result.await;
+    let result = limited(result).await;
     Done::Settle { receipts, result }
 }
 
@@ -306,7 +350,7 @@ pub(super) async fn ledger(store: Store, page: Page) -> Done {
         tx.commit().await?;
         Ok(())
     };
-    Done::Ledger(result.await)
+    Done::Ledger(limited(result).await)
 }
 
 pub(super) async fn upkeep(store: Store) -> Done {
@@ -361,11 +405,19 @@ pub(super) async fn listen(store: Store, heard: Arc<Notify>) {
     }
 }
 
-/// Gives everything back and writes the last page.
-pub(super) async fn leave(store: &Store, me: Uuid, page: &Page) -> Result<(), Error> {
+/// Records what has ended, gives everything back and writes the last page; the page is worth least.
+pub(super) async fn leave(
+    store: &Store,
+    me: Uuid,
+    settlements: &[Settlement],
+    page: &Page,
+) -> Result<(), Error> {
+    let mut tx = store.system().await?;
+    rows::settle(&mut tx, settlements, &[]).await?;
+    lease::leave(&mut tx, me).await?;
+    tx.commit().await?;
     let mut tx = store.system().await?;
     work::write(&mut tx, page).await?;
-    lease::leave(&mut tx, me).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -206,7 +206,7 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
         .map(|_| Running::start(&test, &world, with_lease(1_000)))
         .collect();
     eventually("shared out evenly", || async {
-        shards(&test).await == [20, 22, 22]
+        shards(&test).await == [21, 21, 22]
     })
     .await;
     for (tenant, label) in owners.iter().zip(0..) {

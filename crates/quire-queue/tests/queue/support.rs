@@ -89,6 +89,8 @@ pub(crate) enum Act {
     FailAndPanic,
     /// Ends the task in the transaction of an effect, then says that it failed.
     CompleteAndFail,
+    /// Ends the task in a transaction that does not commit, the first time.
+    CompleteInVain,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -118,6 +120,13 @@ impl Task for Scripted {
                 return Err(Failure::new(ErrorKind::Invalid, "never"));
             }
             Act::Panic => panic!("a task that panics"),
+            Act::CompleteInVain if attempt.number == 1 => {
+                let mut tx = world.transaction(attempt.tenant).await;
+                attempt.complete(&mut tx).await.unwrap();
+                drop(tx);
+                return Err(Failure::new(ErrorKind::Unavailable, "the commit failed"));
+            }
+            Act::CompleteInVain => {}
             Act::CompleteAndFail => {
                 let mut tx = world.transaction(attempt.tenant).await;
                 attempt.complete(&mut tx).await.unwrap();

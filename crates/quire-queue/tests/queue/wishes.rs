@@ -185,6 +185,14 @@ async fn an_effect_in_the_same_database_happens_exactly_once() {
     })
     .await;
     assert_eq!(world.attempts(1), [1]);
+    // A transaction that does not commit ends nothing.
+    add(&test, &tenant, 3, Act::CompleteInVain).await;
+    eventually("it is tried again", || async {
+        sql(&test, HURRY).await;
+        world.ended(3) == 1
+    })
+    .await;
+    assert_eq!(world.attempts(3), [1, 2]);
     worker.stop().await;
 }
 

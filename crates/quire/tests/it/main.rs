@@ -16,4 +16,5 @@ mod http;
 mod isolation;
 mod openapi;
 mod support;
+mod tasks;
 mod tidy;
