@@ -83,6 +83,8 @@ struct Process {
     ended: Vec<(Held, End)>,
     frozen_until: u64,
     next_beat: u64,
+    /// Shards to let go as soon as nothing of them is open.
+    leaving: HashSet<i16>,
     is_dead: bool,
 }
 
@@ -139,6 +141,7 @@ impl World {
             ended: Vec::new(),
             frozen_until: 0,
             next_beat: self.now,
+            leaving: HashSet::new(),
             is_dead: false,
         });
     }
@@ -244,7 +247,11 @@ impl World {
         let balance = balance(&me, &alive, &shards, |_| Work::None, false);
         let process = &mut self.processes[index];
         process.owner.disown(&balance.release);
-        for shard in balance.release {
+        process.leaving.extend(balance.release);
+        process
+            .leaving
+            .retain(|shard| self.model.shards[shard].0 == Some(index));
+        for shard in process.leaving.clone() {
             let is_open = process
                 .running
                 .values()
@@ -256,6 +263,7 @@ impl World {
             let (owner, epoch) = self.model.shards[&shard];
             if !is_open && owner == Some(index) {
                 self.model.shards.insert(shard, (None, epoch));
+                process.leaving.remove(&shard);
             }
         }
         for shard in balance.take {
