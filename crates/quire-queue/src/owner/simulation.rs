@@ -2,7 +2,8 @@
 //! that get lost after the database has acted, tasks that fail or take their worker down. The owner is the
 //! real one; the database is a model of what the statements in `rows.rs` and `lease.rs` do.
 //!
-//! Held at every step: no limit is exceeded among what an owner runs. Held at the end, once the faults have
+//! Held at every step: no limit is exceeded among what an owner runs, no task runs twice in it, and what one
+//! worker began no other one begins before it was counted. Held at the end, once the faults have
 //! stopped: every task ended, none ended twice, and none was given up before its attempts were used.
 //! A failure names its seed; `QUIRE_SIM_SEED=<seed>` runs that one alone, `QUIRE_SIM_SEEDS=<n>` runs n.
 
@@ -41,6 +42,8 @@ struct Model {
     shards: HashMap<i16, (Option<usize>, i64)>,
     /// Worker, task, attempt.
     receipts: HashSet<(usize, Uuid, i16)>,
+    /// Who began what stands at a place.
+    begun: HashMap<RowPlace, usize>,
     leases: HashMap<usize, u64>,
     done: HashMap<Uuid, u32>,
     dead: HashMap<Uuid, i16>,
@@ -345,6 +348,10 @@ impl World {
                     let attempt = held.attempt + 1;
                     self.model.receipts.insert((index, held.place.id, attempt));
                     found.insert(held.place.id);
+                    if !is_lost_after {
+                        let first = *self.model.begun.entry(held.place).or_insert(index);
+                        assert_eq!(first, index, "two workers began one task");
+                    }
                 }
             }
         }
@@ -450,7 +457,9 @@ impl World {
         let mut tenants: HashMap<Uuid, u32> = HashMap::new();
         let mut keys: HashMap<(Uuid, &str), u32> = HashMap::new();
         let mut narrow = 0;
+        let mut places = HashSet::new();
         for task in process.running.values() {
+            assert!(places.insert(task.held.place), "one task runs twice");
             *tenants.entry(task.held.tenant).or_default() += 1;
             let row = self.model.at(task.held.place);
             if let Some(key) = row.and_then(|row| row.arrival.key.as_deref()) {
