@@ -55,6 +55,8 @@ enum Scenario {
     SaturatedHead,
     /// From commit to start on an idle system.
     Pickup,
+    /// Millions of tasks and schedules that wait for their time.
+    Future,
     /// Tenants that do nothing.
     Idle,
     /// Workers that get killed.
@@ -132,6 +134,12 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
             Some(Target::AtMost(2.0)),
         );
         report.metric("jain", whale.jain, "", Some(Target::AtLeast(0.99)));
+    }
+    if wanted(Scenario::Future) {
+        let future = speed::future(lab, options.tasks).await?;
+        let target = Some(Target::AtLeast(0.95));
+        report.metric("future_rows_ratio", future.ratio, "", target);
+        report.metric("due_late_p95_ms", future.late_p95_ms, "ms", None);
     }
     if wanted(Scenario::Idle) {
         let queries = fairness::idle(lab).await?;

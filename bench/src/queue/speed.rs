@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use quire_queue::Wishes;
 use quire_store::{Placement, Store};
 
-use super::lab::{Lab, Noop, Running, Timed, Waits, World, add, number, tenant};
+use super::lab::{Lab, Noop, Running, Timed, Waits, World, add, number, sql, tenant};
 use crate::failure::Failure;
 use crate::report::{line, note};
 
@@ -192,6 +192,91 @@ pub(super) async fn saturated_head(lab: &Lab, tasks: u32) -> Result<f64, Failure
         rates[0], rates[2], rates[1], rates[3]
     ));
     Ok((rates[1] + rates[3]) / (rates[0] + rates[2]))
+}
+
+pub(super) struct Future {
+    /// The rate with millions of rows that wait for their time, against the rate without.
+    pub(super) ratio: f64,
+    /// How late tasks start that become due while nothing else is to do.
+    pub(super) late_p95_ms: f64,
+}
+
+/// The rate beside 3.5 million deferred tasks and half a million schedules, all of next week, and how late
+/// 4,000 tasks a second start that become due.
+pub(super) async fn future(lab: &Lab, tasks: u32) -> Result<Future, Failure> {
+    note("queue: 3.5 million tasks and 500000 schedules of next week");
+    let tenants: Vec<Placement> = (0..100).map(|_| tenant()).collect();
+    let mut rates = Vec::new();
+    let mut late_p95_ms = f64::NAN;
+    for rows in [0, 3_500_000] {
+        let (_, store) = lab.database().await?;
+        if rows > 0 {
+            sql(&store, &format!(
+                "insert into queue.deferred (tenant_id, id, run_at, shard, priority, kind, payload)
+                 select md5((i % 100000)::text)::uuid, gen_random_uuid(), now() + interval '7 days' + i * interval '1 ms',
+                        i % 64, 2, 'noop', '{{}}' from generate_series(1, {rows}) as i;
+                 insert into queue.schedules (tenant_id, id, name, kind, priority, payload, rule, due_at, next_at)
+                 select md5((i % 100000)::text)::uuid, gen_random_uuid(), i::text, 'noop', 2, '{{}}', 'every 604800',
+                        now() + interval '7 days', now() + interval '7 days' + i * interval '1 ms'
+                 from generate_series(1, {rows} / 7) as i"
+            ))
+            .await?;
+        }
+        let world = World::default();
+        let running = Running::start(&store, &world, SEATS);
+        produce(&store, &tenants[..1], BATCH, Some(&running)).await?;
+        world.until(u64::from(BATCH)).await;
+        let started = Instant::now();
+        produce(&store, &tenants, tasks, Some(&running)).await?;
+        world.until(u64::from(tasks + BATCH)).await;
+        rates.push(f64::from(tasks) / started.elapsed().as_secs_f64());
+        if rows > 0 {
+            late_p95_ms = late(&store, &world).await?;
+        }
+        running.stop().await?;
+    }
+    line(format!(
+        "future rows      {:.0} tasks/s without · {:.0} with · due ones start {late_p95_ms:.0} ms late (p95)",
+        rates[0], rates[1]
+    ));
+    Ok(Future {
+        ratio: rates[1] / rates[0],
+        late_p95_ms,
+    })
+}
+
+/// How late tasks start, p95 in milliseconds, when 4,000 become due each second.
+async fn late(store: &Store, world: &World) -> Result<f64, Failure> {
+    const EACH_SECOND: u32 = 4_000;
+    const SECONDS: u32 = 5;
+    let base = Instant::now() + Duration::from_secs(4);
+    for second in 0..SECONDS {
+        let timed: Vec<Timed> = (0..EACH_SECOND)
+            .map(|n| Timed {
+                n: 1 + second * EACH_SECOND + n,
+                group: 0,
+                takes_us: 0,
+            })
+            .collect();
+        let delay = base + Duration::from_secs(u64::from(second)) - Instant::now();
+        let wishes = Wishes {
+            delay,
+            ..Wishes::default()
+        };
+        add(store, tenant(), &timed, &wishes).await?;
+    }
+    let expected = (SECONDS * EACH_SECOND) as usize;
+    let mut waits = Vec::new();
+    while waits.len() < expected {
+        if let Ok(mut begun) = world.begun.lock() {
+            for (n, at) in begun.drain(..) {
+                let due = base + Duration::from_secs(u64::from((n - 1) / EACH_SECOND));
+                waits.push(at.saturating_duration_since(due));
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(Waits::of(waits).p95)
 }
 
 /// From commit to start, with nothing else to do.

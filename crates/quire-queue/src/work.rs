@@ -220,3 +220,61 @@ pub(crate) async fn write(tx: &mut SystemTx, page: &Page) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BUSY: Duration = Duration::from_secs(9);
+
+    /// The tenants that are called noisy after a period in which each was busy for this long, in seconds,
+    /// and has so many tasks running.
+    fn noisy(tenants: &[(u128, f64, u32)]) -> Vec<u128> {
+        let mut ledger = Ledger::new(Tally::default());
+        for (tenant, busy, _) in tenants {
+            let sum = Sum {
+                busy: Duration::from_secs_f64(*busy),
+                ..Sum::default()
+            };
+            let of = (Uuid::from_u128(*tenant), "work", Priority::Normal);
+            ledger.sums.insert(of, sum);
+        }
+        let running: Vec<(Uuid, u32)> = tenants
+            .iter()
+            .map(|(tenant, _, running)| (Uuid::from_u128(*tenant), *running))
+            .collect();
+        let page = ledger.close(&running);
+        let mut noisy: Vec<u128> = page
+            .noisy
+            .iter()
+            .map(|noisy| noisy.tenant.as_u128())
+            .collect();
+        noisy.sort_unstable();
+        noisy
+    }
+
+    #[test]
+    fn a_tenant_is_noisy_by_its_time_or_by_what_it_runs_beside_others() {
+        let busy = BUSY.as_secs_f64();
+        assert_eq!(noisy(&[(1, busy, 0), (2, 0.1, 0)]), [1]);
+        assert_eq!(noisy(&[(1, 0.1, 30), (2, 0.1, 5)]), [1]);
+        // Little of both, and alone in the house.
+        assert!(noisy(&[(1, 0.1, 29), (2, 0.1, 5)]).is_empty());
+        assert!(noisy(&[(1, busy, 90)]).is_empty());
+    }
+
+    #[test]
+    fn a_period_begins_empty_and_remembers_how_busy_it_was() {
+        let mut ledger = Ledger::new(Tally::default());
+        let of = (Uuid::nil(), "work", Priority::Normal);
+        ledger.sums.insert(
+            of,
+            Sum {
+                busy: BUSY,
+                ..Sum::default()
+            },
+        );
+        assert_eq!(ledger.close(&[]).sums.len(), 1);
+        assert!(ledger.close(&[]).sums.is_empty());
+    }
+}
