@@ -20,14 +20,16 @@ use uuid::Uuid;
 
 use crate::Priority;
 
+mod line;
 #[cfg(test)]
 mod tests;
+
+use line::{End, Flow, NO_KEY};
 
 /// How much of the time each priority gets when all have work.
 const CLASS_WEIGHTS: [u8; Priority::COUNT] = [64, 16, 8, 4, 1];
 /// Units of a tag per microsecond of work at weight 1.
 const SCALE: u64 = 1 << 10;
-const NO_KEY: u32 = u32::MAX;
 /// Of tenants with the same tag the one that came last is next, so that somebody with a single task does
 /// not wait for a round of all others; but every so often the one that came first is, so that a stream of
 /// newcomers holds nobody back for ever.
@@ -135,28 +137,6 @@ struct Tenant {
     running: u32,
     queued: u32,
     flows: [Flow; Priority::COUNT],
-}
-
-/// The tasks of one tenant in one priority.
-#[derive(Default)]
-struct Flow {
-    tag: u64,
-    /// Counts the moments at which flows got work after they had none.
-    came: u64,
-    queued: u32,
-    lines: Vec<Line>,
-}
-
-/// The tasks of one kind in a flow.
-struct Line {
-    kind: u16,
-    /// The keys that have tasks here and are not known to be at their limit; [`NO_KEY`] is one of them.
-    turns: VecDeque<u32>,
-    /// Tasks without a key.
-    free: VecDeque<Ticket>,
-    keyed: HashMap<u32, VecDeque<Ticket>>,
-    /// Whether the tenant is in the order of this kind.
-    is_listed: bool,
 }
 
 struct Kind {
@@ -780,83 +760,6 @@ struct Head {
     came: u64,
     tenant: u32,
     kind: u16,
-}
-
-#[derive(Clone, Copy)]
-enum End {
-    Front,
-    Back,
-}
-
-impl Flow {
-    fn line(&mut self, kind: u16) -> &mut Line {
-        let index = match self.lines.iter().position(|line| line.kind == kind) {
-            Some(index) => index,
-            None => {
-                self.lines.push(Line {
-                    kind,
-                    turns: VecDeque::new(),
-                    free: VecDeque::new(),
-                    keyed: HashMap::new(),
-                    is_listed: false,
-                });
-                self.lines.len() - 1
-            }
-        };
-        &mut self.lines[index]
-    }
-
-    /// The ready task that came first, among those whose turn it could be.
-    fn oldest(&self) -> Option<Ticket> {
-        self.lines.iter().find_map(|line| {
-            let key = line.turns.front()?;
-            line.tickets(*key)?.front().copied()
-        })
-    }
-}
-
-impl Line {
-    fn tickets(&self, key: u32) -> Option<&VecDeque<Ticket>> {
-        match key {
-            NO_KEY => Some(&self.free),
-            key => self.keyed.get(&key),
-        }
-    }
-
-    fn is_empty_for(&self, key: u32) -> bool {
-        self.tickets(key).is_none_or(VecDeque::is_empty)
-    }
-
-    fn push(&mut self, key: u32, ticket: Ticket, end: End) {
-        let was_empty = self.is_empty_for(key);
-        let tickets = match key {
-            NO_KEY => &mut self.free,
-            key => self.keyed.entry(key).or_default(),
-        };
-        match end {
-            End::Front => tickets.push_front(ticket),
-            End::Back => tickets.push_back(ticket),
-        }
-        if was_empty {
-            self.turns.push_back(key);
-        }
-    }
-
-    /// The first task of a key, and whether it has more.
-    fn pop(&mut self, key: u32) -> (Option<Ticket>, bool) {
-        if key == NO_KEY {
-            return (self.free.pop_front(), !self.free.is_empty());
-        }
-        let Some(tickets) = self.keyed.get_mut(&key) else {
-            return (None, false);
-        };
-        let ticket = tickets.pop_front();
-        let more = !tickets.is_empty();
-        if !more {
-            self.keyed.remove(&key);
-        }
-        (ticket, more)
-    }
 }
 
 /// The tag after the estimate was replaced by what the task took.
