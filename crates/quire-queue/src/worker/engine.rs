@@ -313,7 +313,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.operations
                 .spawn(operations::due(self.worker.store.clone(), marks));
         }
-        if !self.wanted.is_empty() && self.is_free_for("take") {
+        // Not beside a beat, which would take shards that it does not know of for strays.
+        let may_take = !self.wanted.is_empty() && !self.busy.contains("beat");
+        if may_take && self.is_free_for("take") {
             let wanted = std::mem::take(&mut self.wanted);
             let take = operations::take(self.worker.store.clone(), self.me.id, wanted);
             self.operations.spawn(take);
