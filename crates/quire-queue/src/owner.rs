@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::Priority;
-use crate::policy::{Item, KindRule, Policy, Seats, TenantRule, Ticket};
+use crate::policy::{Item, Policy, Seats, Ticket};
 use crate::rows::{Arrival, RowPlace};
 
 #[cfg(test)]
@@ -77,14 +77,6 @@ impl Owner {
         let dropped: HashSet<usize> = dropped.into_iter().collect();
         self.policy
             .retain(|ticket| !dropped.contains(&ticket.index()));
-    }
-
-    pub(crate) fn set_tenant(&mut self, tenant: Uuid, rule: TenantRule) {
-        self.policy.set_tenant(tenant, rule);
-    }
-
-    pub(crate) fn set_kind(&mut self, kind: &str, rule: KindRule) {
-        self.policy.set_kind(kind, rule);
     }
 
     /// A row that the database shows. Told twice, it counts once.

@@ -15,6 +15,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::lease::{Alive, Identity, Shard, Work, balance};
+use crate::policy::{KindRule, TenantRule};
 
 const SHARDS: i16 = 6;
 const MAX_ATTEMPTS: i16 = 4;
@@ -135,7 +136,7 @@ impl World {
                 most_per_key: 1,
                 is_paused: false,
             };
-            owner.set_kind(kind, rule);
+            owner.policy.set_kind(kind, rule);
         }
         self.processes.push(Process {
             owner,
@@ -528,7 +529,7 @@ fn arrive(process: &mut Process, row: &Arrival, now: u64) {
         most_running: TENANT_LIMIT,
         is_paused: false,
     };
-    process.owner.set_tenant(row.tenant_id, rule);
+    process.owner.policy.set_tenant(row.tenant_id, rule);
     process.owner.arrive(row, now);
 }
 

@@ -131,7 +131,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         };
         let mut owner = Owner::new(seats);
         for handler in worker.handlers.values() {
-            owner.set_kind(handler.kind, rule(handler, None));
+            owner.policy.set_kind(handler.kind, rule(handler, None));
         }
         let (outcomes, finished) = mpsc::unbounded_channel();
         let now = Instant::now();

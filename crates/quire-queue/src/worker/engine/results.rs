@@ -108,12 +108,14 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
 
         for row in &result.kinds {
             if let Some(handler) = self.worker.handlers.get(row.kind.as_str()) {
-                self.owner.set_kind(handler.kind, rule(handler, Some(row)));
+                self.owner
+                    .policy
+                    .set_kind(handler.kind, rule(handler, Some(row)));
             }
         }
         for row in &result.tenants {
             if self.owner.policy.knows(row.tenant_id) {
-                self.owner.set_tenant(row.tenant_id, row.rule());
+                self.owner.policy.set_tenant(row.tenant_id, row.rule());
             }
         }
         if !self.is_draining {
@@ -154,7 +156,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             .map(|row| (row.tenant_id, row.rule()))
             .collect();
         for (tenant, rule) in rules {
-            self.owner.set_tenant(tenant, rule);
+            self.owner.policy.set_tenant(tenant, rule);
         }
         for row in &news.rows {
             self.owner.arrive(row, now);
