@@ -1,5 +1,6 @@
-//! Other queues, on the same server and in the same run. Each has a driver in `bench/peers` that adds and
-//! does the same tasks and prints one line of JSON; what can't be installed is left out with a message.
+//! Other queues, on the same server and in the same run. Each has a driver in `bench/peers`, a file or a
+//! project of its own, that adds and does the same tasks and prints one line of JSON; what can't be installed
+//! is left out with a message.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,7 +18,7 @@ struct Peer {
     run: &'static [&'static str],
 }
 
-const PEERS: [Peer; 3] = [
+const PEERS: [Peer; 5] = [
     Peer {
         name: "graphile-worker",
         install: &[
@@ -53,6 +54,31 @@ const PEERS: [Peer; 3] = [
         ],
         run: &["venv/bin/python", "procrastinate_driver.py"],
     },
+    Peer {
+        name: "graphile_worker",
+        install: CARGO_BUILD,
+        run: CARGO_RUN,
+    },
+    Peer {
+        name: "apalis-postgres",
+        install: CARGO_BUILD,
+        run: CARGO_RUN,
+    },
+];
+
+/// Those that do as many tasks as quire within a minute.
+const FAST: [&str; 2] = ["graphile-worker", "graphile_worker"];
+
+/// Built apart from quire, and kept for the next time.
+const CARGO_BUILD: &[&str] = &[
+    "sh",
+    "-c",
+    "exec cargo build --release --locked --quiet --target-dir \"${XDG_CACHE_HOME:-$HOME/.cache}/quire/peers\"",
+];
+const CARGO_RUN: &[&str] = &[
+    "sh",
+    "-c",
+    "exec cargo run --release --locked --quiet --target-dir \"${XDG_CACHE_HOME:-$HOME/.cache}/quire/peers\"",
 ];
 
 #[derive(Deserialize)]
@@ -89,18 +115,15 @@ pub(super) async fn run(lab: &Lab, drivers: &Path, tasks: u32) -> Result<Option<
 
 async fn measure(lab: &Lab, peer: &Peer, drivers: &Path, tasks: u32) -> Result<Outcome, Failure> {
     note(format!("queue: installing and running {}", peer.name));
-    let place: PathBuf = lab.folder().join("peers").join(peer.name);
-    std::fs::create_dir_all(&place).map_err(Failure::doing("making a folder"))?;
-    for entry in std::fs::read_dir(drivers).map_err(Failure::doing(drivers.display()))? {
-        let entry = entry.map_err(Failure::doing(drivers.display()))?;
-        if entry.path().is_file() {
-            let copied = std::fs::copy(entry.path(), place.join(entry.file_name()));
-            copied.map_err(Failure::doing("copying a driver"))?;
-        }
-    }
+    let project = drivers.join(peer.name);
+    let place = if project.is_dir() {
+        project
+    } else {
+        copy(drivers, lab.folder().join("peers").join(peer.name))?
+    };
     command(peer.install, &place, &[]).await?;
     // What a slower queue needs more than a minute for says enough with fewer tasks.
-    let tasks = if peer.name == "graphile-worker" {
+    let tasks = if FAST.contains(&peer.name) {
         tasks
     } else {
         tasks / 10
@@ -121,6 +144,19 @@ async fn measure(lab: &Lab, peer: &Peer, drivers: &Path, tasks: u32) -> Result<O
         .rfind(|line| line.starts_with('{'))
         .unwrap_or_default();
     serde_json::from_str(last).map_err(Failure::doing("reading what the driver printed"))
+}
+
+/// Copies the drivers that are files to where packages may be installed beside them.
+fn copy(drivers: &Path, place: PathBuf) -> Result<PathBuf, Failure> {
+    std::fs::create_dir_all(&place).map_err(Failure::doing("making a folder"))?;
+    for entry in std::fs::read_dir(drivers).map_err(Failure::doing(drivers.display()))? {
+        let entry = entry.map_err(Failure::doing(drivers.display()))?;
+        if entry.path().is_file() {
+            let copied = std::fs::copy(entry.path(), place.join(entry.file_name()));
+            copied.map_err(Failure::doing("copying a driver"))?;
+        }
+    }
+    Ok(place)
 }
 
 async fn command(
