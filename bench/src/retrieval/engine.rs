@@ -18,6 +18,7 @@ use quire_postgres::Server;
 use quire_queue::{Worker, WorkerOptions};
 use quire_store::passages::{self, Passage};
 use quire_store::sources::{self, Source};
+use quire_store::tenants::NewTenant;
 use quire_store::{
     Database, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
 };
@@ -113,7 +114,7 @@ impl Engine {
 
     pub(super) async fn tenant(&self, slug: &str) -> Result<Placement, Failure> {
         let mut tx = self.store.system().await?;
-        let tenant = tenants::create(&mut tx, slug, slug).await?;
+        let tenant = tenants::create(&mut tx, &NewTenant::local(slug, slug)).await?;
         tx.commit().await?;
         Ok(tenant.placement())
     }

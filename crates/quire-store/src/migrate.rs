@@ -16,10 +16,16 @@ pub struct MigrationSet {
 
 const DIRECTORY: MigrationSet = MigrationSet {
     schema: "directory",
-    steps: &[(
-        "directory",
-        include_str!("../migrations/directory/0001_directory.sql"),
-    )],
+    steps: &[
+        (
+            "directory",
+            include_str!("../migrations/directory/0001_directory.sql"),
+        ),
+        (
+            "placement",
+            include_str!("../migrations/directory/0002_placement.sql"),
+        ),
+    ],
 };
 
 const SHARD: MigrationSet = MigrationSet {

@@ -112,7 +112,7 @@ async fn check_one(pool: &PgPool) -> Result<Role, Error> {
                 current_setting('server_version_num')::int as server_version,
                 r.rolsuper or r.rolbypassrls as bypasses,
                 exists (select from pg_class c join pg_namespace n on n.oid = c.relnamespace
-                        where c.relowner = r.oid and n.nspname in ('directory', 'shard', 'queue')) as owns,
+                        where c.relowner = r.oid and n.nspname in ('directory', 'shard', 'queue', 'control')) as owns,
                 pg_has_role(r.oid, 'quire_owner', 'member') as is_owner,
                 pg_has_role(r.oid, 'quire_worker', 'member') as is_worker
          from pg_roles r where r.rolname = session_user",

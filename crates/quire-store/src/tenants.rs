@@ -22,6 +22,10 @@ pub struct Tenant {
     pub shard: i16,
     /// Its plan.
     pub plan: String,
+    /// ISO 3166-1 code of where it is, if it said so.
+    pub country: Option<String>,
+    /// The AI project that works for it.
+    pub pool: String,
     /// Random at every (re)creation.
     pub incarnation: Uuid,
     /// Whether it may use the service.
@@ -29,6 +33,46 @@ pub struct Tenant {
     pub state: TenantState,
     /// When it was created.
     pub created_at: Timestamp,
+    /// When everything it starts with was there; none while that is still being made.
+    pub ready_at: Option<Timestamp>,
+}
+
+/// A tenant that is to be.
+#[derive(Clone, Debug)]
+pub struct NewTenant<'a> {
+    /// Its id: chosen before, since its place may depend on it.
+    pub id: TenantId,
+    /// Its short name.
+    pub slug: &'a str,
+    /// Its name for people.
+    pub name: &'a str,
+    /// Its plan.
+    pub plan: &'a str,
+    /// Where it is.
+    pub country: Option<&'a str>,
+    /// The region its data stays in.
+    pub region: &'a str,
+    /// The shard of its rows.
+    pub shard: i16,
+    /// The AI project that works for it.
+    pub pool: &'a str,
+}
+
+impl<'a> NewTenant<'a> {
+    /// A tenant of the region, shard and pool that every installation has, on the plan of installations
+    /// that sell none.
+    pub fn local(slug: &'a str, name: &'a str) -> Self {
+        Self {
+            id: TenantId::generate(),
+            slug,
+            name,
+            plan: "standard",
+            country: None,
+            region: "local",
+            shard: 0,
+            pool: "local",
+        }
+    }
 }
 
 impl Tenant {
@@ -42,16 +86,22 @@ impl Tenant {
     }
 }
 
-/// Creates a tenant in the only region, on the only plan; placement becomes a choice with the second.
-pub async fn create(tx: &mut SystemTx, slug: &str, name: &str) -> Result<Tenant, Error> {
+/// Creates a tenant at the place that was chosen for it.
+pub async fn create(tx: &mut SystemTx, new: &NewTenant<'_>) -> Result<Tenant, Error> {
+    let slug = new.slug;
     sqlx::query_as(
-        "insert into directory.tenants (id, slug, name, region, shard, plan, incarnation)
-         values ($1, $2, $3, 'local', 0, 'standard', $4)
+        "insert into directory.tenants (id, slug, name, plan, country, region, shard, pool, incarnation)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          returning *",
     )
-    .bind(TenantId::generate().uuid())
+    .bind(new.id.uuid())
     .bind(slug)
-    .bind(name)
+    .bind(new.name)
+    .bind(new.plan)
+    .bind(new.country)
+    .bind(new.region)
+    .bind(new.shard)
+    .bind(new.pool)
     .bind(Uuid::new_v4())
     .fetch_one(tx.connection())
     .await
@@ -63,6 +113,7 @@ pub async fn create(tx: &mut SystemTx, slug: &str, name: &str) -> Result<Tenant,
             "'{slug}' can't be a tenant's short name: use 1 to 64 of a-z, 0-9 and inner hyphens"
         )),
         Some("tenants_name_check") => Error::Invalid("a name has 1 to 200 characters".to_owned()),
+        Some("tenants_plan_fkey") => Error::Invalid(format!("there is no plan '{}'", new.plan)),
         _ => error.into(),
     })
 }
@@ -95,7 +146,32 @@ pub async fn list(tx: &mut SystemTx, page: PageRequest) -> Result<Page<Tenant>, 
     Ok(page.page(rows))
 }
 
-/// Suspends a tenant or lets it work again.
+/// Puts a tenant on another plan.
+pub async fn set_plan(tx: &mut SystemTx, id: TenantId, plan: &str) -> Result<Tenant, Error> {
+    sqlx::query_as("update directory.tenants set plan = $2 where id = $1 returning *")
+        .bind(id.uuid())
+        .bind(plan)
+        .fetch_optional(tx.connection())
+        .await
+        .map_err(|error| match Error::constraint(&error) {
+            Some("tenants_plan_fkey") => Error::Invalid(format!("there is no plan '{plan}'")),
+            _ => error.into(),
+        })?
+        .ok_or(Error::NotFound { what: "tenant" })
+}
+
+/// Notes that everything a tenant starts with is there.
+pub async fn set_ready(tx: &mut SystemTx, id: TenantId) -> Result<Tenant, Error> {
+    sqlx::query_as(
+        "update directory.tenants set ready_at = coalesce(ready_at, now()) where id = $1 returning *",
+    )
+    .bind(id.uuid())
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(Error::NotFound { what: "tenant" })
+}
+
+/// Moves a tenant to another state.
 pub async fn set_state(
     tx: &mut SystemTx,
     id: TenantId,

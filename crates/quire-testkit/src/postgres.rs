@@ -13,11 +13,11 @@ use std::time::{Duration, Instant};
 
 pub use quire_postgres::PORT;
 use quire_postgres::{ADMIN_USER, Options, Server};
-use quire_store::tenants::{self, Tenant};
+use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{Database, MigrationSet, Objects, Store, StoreConfig, TenantTx};
 use tokio::sync::{Mutex, OnceCell};
 
-const MIGRATIONS: &[MigrationSet] = &[quire_queue::MIGRATIONS];
+const MIGRATIONS: &[MigrationSet] = &[quire_queue::MIGRATIONS, quire_tenancy::MIGRATIONS];
 
 /// A commit survives the server being killed, which tests do, but not the machine, which they don't.
 const SETTINGS: [(&str, &str); 4] = [
@@ -185,7 +185,7 @@ impl TestStore {
     /// Creates a tenant.
     pub async fn tenant(&self, slug: &str) -> Tenant {
         let mut tx = self.store.system().await.expect("a transaction");
-        let tenant = tenants::create(&mut tx, slug, slug)
+        let tenant = tenants::create(&mut tx, &NewTenant::local(slug, slug))
             .await
             .expect("a tenant");
         tx.commit().await.expect("a commit");

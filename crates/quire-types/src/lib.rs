@@ -4,12 +4,14 @@
 
 mod error;
 mod id;
+mod money;
 mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
     BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SourceId, TaskId, TenantId,
 };
+pub use money::{BadMoney, NanoUsd};
 pub use source::{
     ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName,
 };

@@ -105,8 +105,10 @@ names!(
         Active = "active",
         /// Kept, but every call is refused.
         Suspended = "suspended",
-        /// Being removed.
+        /// Being removed: nothing new is taken, nothing costs any more.
         Closing = "closing",
+        /// Removed; only what was used and paid is kept.
+        Closed = "closed",
     }
 );
 

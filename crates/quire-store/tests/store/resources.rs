@@ -7,6 +7,7 @@ use quire_store::idempotency::{self, Claim};
 use quire_store::keys::{self, KeyOwner};
 use quire_store::passages::{self, Published};
 use quire_store::sources::{self, Added};
+use quire_store::tenants::NewTenant;
 use quire_store::{Error, PageRequest, notebooks, tenants};
 use quire_testkit::postgres::TestStore;
 use quire_types::{KeyRole, NotebookId, SourceState, TenantState};
@@ -73,7 +74,7 @@ async fn tenants_have_names_of_one_form_and_can_be_suspended() {
         ("a b", false),
     ] {
         let mut tx = test.store.system().await.unwrap();
-        match tenants::create(&mut tx, slug, "x").await {
+        match tenants::create(&mut tx, &NewTenant::local(slug, "x")).await {
             Err(Error::Conflict(_)) => assert!(conflicts, "{slug}"),
             Err(Error::Invalid(_)) => assert!(!conflicts, "{slug}"),
             other => panic!("{slug}: {other:?}"),

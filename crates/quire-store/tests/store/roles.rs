@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use quire_store::tenants::NewTenant;
 use quire_store::{Database, Error, Objects, Store, StoreConfig, notebooks, tenants};
 use quire_testkit::remote::RemoteServer;
 use sqlx::{Connection, PgConnection};
@@ -34,7 +35,9 @@ async fn a_remote_server_is_used_safely_or_not_at_all() {
         ("quire_app", "quire_worker")
     );
     let mut tx = store.system().await.unwrap();
-    let tenant = tenants::create(&mut tx, "acme", "Acme").await.unwrap();
+    let tenant = tenants::create(&mut tx, &NewTenant::local("acme", "Acme"))
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let mut tx = store.tenant(tenant.placement()).await.unwrap();
     notebooks::create(&mut tx, "Site").await.unwrap();

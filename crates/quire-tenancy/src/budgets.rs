@@ -1,0 +1,627 @@
+//! Budgets: what a tenant, one of its users or one of its notebooks may spend in a day or a month.
+//!
+//! Nothing is spent that was not held before. A hold is taken from all budgets of a request in one
+//! statement, or from none, and the rows are locked in one order, so that holds never wait in a circle. What
+//! was really used is charged always, even beyond the limit: `spent ≤ limit + Σ (actual − held)⁺`. A process
+//! that serves a tenant often holds enough for several requests and spends it in memory; since that *is* a
+//! hold, two processes can't spend the last cent twice. A hold whose process died is swept: what the usage
+//! events of it say is charged, the rest is free again, and the note of it stays for a day in case the
+//! process was only asleep.
+//!
+//! Counts questions like money: a scope says what is counted. Knows no price.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use chrono::{Datelike, NaiveDate};
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use quire_store::{Store, SystemTx};
+use quire_types::TenantId;
+
+use crate::{Error, Limit};
+
+/// How long a hold serves new requests before it is accounted for.
+const SLICE_LIFE: Duration = Duration::from_secs(30);
+/// How long a hold is believed in while nobody says anything about it; longer than any request.
+const HOLD_LIFE: Duration = Duration::from_secs(600);
+/// The most requests that are held for ahead.
+const MOST_AHEAD: i64 = 50;
+/// How long a swept hold is remembered.
+const SWEPT_KEPT: Duration = Duration::from_secs(86_400);
+/// Holds that are swept at once.
+const SWEEP_ROWS: i64 = 5_000;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counted {
+    /// Nano-dollars.
+    Cost,
+    /// Questions that were answered.
+    Questions,
+    /// Seconds of audio that were made or heard.
+    AudioSeconds,
+}
+
+impl Counted {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cost => "cost",
+            Self::Questions => "questions",
+            Self::AudioSeconds => "audio",
+        }
+    }
+}
+
+/// Whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// All of the tenant.
+    Tenant,
+    /// One of its users, under the name the tenant gives them.
+    User(String),
+    /// One of its notebooks.
+    Notebook(Uuid),
+}
+
+/// How long it has to last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// A day of UTC.
+    Day,
+    /// A calendar month of UTC.
+    Month,
+}
+
+impl Period {
+    /// The first day of the period that `day` is in.
+    pub fn start(self, day: NaiveDate) -> NaiveDate {
+        match self {
+            Self::Day => day,
+            Self::Month => day.with_day(1).unwrap_or(day),
+        }
+    }
+
+    /// The first day of the period after that.
+    pub fn next(self, day: NaiveDate) -> NaiveDate {
+        let start = self.start(day);
+        let next = match self {
+            Self::Day => start.succ_opt(),
+            Self::Month => start.checked_add_months(chrono::Months::new(1)),
+        };
+        next.unwrap_or(start)
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "day",
+            Self::Month => "month",
+        }
+    }
+}
+
+/// One budget.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Scope {
+    pub(crate) counted: Counted,
+    pub(crate) owner: Owner,
+    pub(crate) period: Period,
+    pub(crate) starts_on: NaiveDate,
+}
+
+impl Scope {
+    pub(crate) fn new(counted: Counted, owner: Owner, period: Period, today: NaiveDate) -> Self {
+        Self {
+            counted,
+            owner,
+            period,
+            starts_on: period.start(today),
+        }
+    }
+
+    /// The name it is stored under.
+    pub(crate) fn name(&self) -> String {
+        let owner = match &self.owner {
+            Owner::Tenant => "tenant".to_owned(),
+            Owner::User(name) => format!("user:{name}"),
+            Owner::Notebook(id) => format!("notebook:{}", id.simple()),
+        };
+        format!("{}/{owner}/{}", self.counted.as_str(), self.period.as_str())
+    }
+}
+
+/// What a request needs of one budget.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    pub(crate) scope: Scope,
+    /// How much may be spent in the period.
+    pub(crate) limit: i64,
+    pub(crate) amount: i64,
+}
+
+impl Need {
+    /// A need, unless there is no limit.
+    pub(crate) fn of(scope: Scope, limit: Limit, amount: u64) -> Option<Self> {
+        match limit {
+            Limit::Unlimited => None,
+            Limit::At(limit) => Some(Self {
+                scope,
+                limit: i64::try_from(limit).unwrap_or(i64::MAX),
+                amount: i64::try_from(amount).unwrap_or(i64::MAX),
+            }),
+        }
+    }
+}
+
+/// A budget that does not have enough.
+#[derive(Clone, Debug)]
+pub(crate) struct Exhausted {
+    pub(crate) scope: Scope,
+    pub(crate) limit: i64,
+    pub(crate) taken: i64,
+}
+
+/// What this process holds for one tenant.
+#[derive(Default)]
+pub(crate) struct Purse {
+    holds: HashMap<Uuid, Hold>,
+}
+
+struct Hold {
+    scopes: Vec<Scope>,
+    left: Vec<i64>,
+    used: Vec<i64>,
+    /// Requests that spend from it.
+    open: u32,
+    until: Instant,
+    /// For how many requests it was made.
+    size: i64,
+    served: i64,
+}
+
+/// The part of a hold that one request may spend.
+#[derive(Clone, Debug)]
+pub(crate) struct Share {
+    pub(crate) hold: Uuid,
+    amounts: Vec<i64>,
+}
+
+/// A hold that is over, with what was used of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) tenant: TenantId,
+    pub(crate) hold: Uuid,
+    scopes: Vec<Scope>,
+    used: Vec<i64>,
+}
+
+impl Purse {
+    /// A share of what is held already, if enough of it is.
+    pub(crate) fn spend(&mut self, now: Instant, needs: &[Need]) -> Option<Share> {
+        let (id, hold) = self.holds.iter_mut().find(|(_, hold)| {
+            hold.until > now
+                && hold.scopes.len() == needs.len()
+                && hold
+                    .scopes
+                    .iter()
+                    .zip(needs)
+                    .all(|(scope, need)| *scope == need.scope)
+                && hold
+                    .left
+                    .iter()
+                    .zip(needs)
+                    .all(|(left, need)| *left >= need.amount)
+        })?;
+        for (left, need) in hold.left.iter_mut().zip(needs) {
+            *left -= need.amount;
+        }
+        hold.open += 1;
+        hold.served += 1;
+        Some(Share {
+            hold: *id,
+            amounts: needs.iter().map(|need| need.amount).collect(),
+        })
+    }
+
+    /// For how many requests to hold next: more while holds are used up in time.
+    pub(crate) fn size(&self, now: Instant) -> i64 {
+        let hot = self
+            .holds
+            .values()
+            .filter(|hold| hold.until > now && hold.served >= hold.size)
+            .map(|hold| hold.size * 2)
+            .max();
+        hot.unwrap_or(1).clamp(1, MOST_AHEAD)
+    }
+
+    /// Keeps a hold that was made for `size` requests.
+    pub(crate) fn keep(&mut self, now: Instant, id: Uuid, needs: &[Need], size: i64) {
+        let hold = Hold {
+            scopes: needs.iter().map(|need| need.scope.clone()).collect(),
+            left: needs
+                .iter()
+                .map(|need| need.amount.saturating_mul(size))
+                .collect(),
+            used: vec![0; needs.len()],
+            open: 0,
+            until: now + SLICE_LIFE,
+            size,
+            served: 0,
+        };
+        self.holds.insert(id, hold);
+    }
+
+    /// Charges what a request used; the rest of its share serves others.
+    pub(crate) fn settle(&mut self, share: &Share, used: impl Fn(&Scope) -> i64) {
+        let Some(hold) = self.holds.get_mut(&share.hold) else {
+            return;
+        };
+        for (index, scope) in hold.scopes.iter().enumerate() {
+            let used = used(scope).max(0);
+            hold.left[index] += share.amounts[index] - used;
+            hold.used[index] += used;
+        }
+        hold.open = hold.open.saturating_sub(1);
+    }
+
+    /// Takes out what is over: past its time with nobody spending from it, or all when `every`.
+    pub(crate) fn close(&mut self, tenant: TenantId, now: Instant, every: bool) -> Vec<Account> {
+        self.holds
+            .extract_if(|_, hold| hold.open == 0 && (every || hold.until <= now))
+            .map(|(id, hold)| Account {
+                tenant,
+                hold: id,
+                scopes: hold.scopes,
+                used: hold.used,
+            })
+            .collect()
+    }
+
+    /// The holds that are still in use.
+    pub(crate) fn open(&self) -> impl Iterator<Item = Uuid> {
+        self.holds.keys().copied()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.holds.is_empty()
+    }
+}
+
+/// Holds `size` times what is needed, or says which budget lacks it. What the period's events say counts for
+/// a budget that nobody has asked before.
+pub(crate) async fn hold(
+    store: &Store,
+    tenant: TenantId,
+    needs: &[Need],
+    size: i64,
+) -> Result<Result<Uuid, Exhausted>, Error> {
+    let mut tx = store.system().await?;
+    let mut held = try_hold(&mut tx, tenant, needs, size).await?;
+    if held.is_none() && create(&mut tx, tenant, needs).await? {
+        held = try_hold(&mut tx, tenant, needs, size).await?;
+    }
+    if held.is_none() && sweep_tenant(&mut tx, tenant).await? > 0 {
+        held = try_hold(&mut tx, tenant, needs, size).await?;
+    }
+    let answer = match held {
+        Some(id) => Ok(id),
+        None => Err(exhausted(&mut tx, tenant, needs, size).await?),
+    };
+    tx.commit().await?;
+    Ok(answer)
+}
+
+async fn try_hold(
+    tx: &mut SystemTx,
+    tenant: TenantId,
+    needs: &[Need],
+    size: i64,
+) -> Result<Option<Uuid>, Error> {
+    let id = Uuid::now_v7();
+    let made = sqlx::query(
+        "with wanted as (
+             select * from unnest($3::text[], $4::date[], $5::bigint[], $6::bigint[])
+                 as w (scope, starts_on, amount, most)
+         ), locked as (
+             select b.scope, b.starts_on, w.amount
+             from control.budgets b join wanted w on w.scope = b.scope and w.starts_on = b.starts_on
+             where b.tenant_id = $1 and b.spent + b.held + w.amount <= w.most
+             order by b.scope, b.starts_on
+             for update of b
+         ), verdict as (
+             select count(*) = cardinality($3) as passes from locked
+         ), held as (
+             update control.budgets b set held = b.held + locked.amount
+             from locked
+             where b.tenant_id = $1 and b.scope = locked.scope and b.starts_on = locked.starts_on
+               and (select passes from verdict)
+             returning 1
+         )
+         insert into control.holds (tenant_id, id, scopes, starts, amounts, expires_at)
+         select $1, $2, $3, $4, $5, now() + make_interval(secs => $7)
+         where (select passes from verdict) and (select count(*) from held) = cardinality($3)",
+    )
+    .bind(tenant.uuid())
+    .bind(id)
+    .bind(names(needs))
+    .bind(starts(needs))
+    .bind(amounts(needs, size))
+    .bind(needs.iter().map(|need| need.limit).collect::<Vec<_>>())
+    .bind(HOLD_LIFE.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok((made.rows_affected() == 1).then_some(id))
+}
+
+fn names(needs: &[Need]) -> Vec<String> {
+    needs.iter().map(|need| need.scope.name()).collect()
+}
+
+fn starts(needs: &[Need]) -> Vec<NaiveDate> {
+    needs.iter().map(|need| need.scope.starts_on).collect()
+}
+
+fn amounts(needs: &[Need], size: i64) -> Vec<i64> {
+    needs
+        .iter()
+        .map(|need| need.amount.saturating_mul(size))
+        .collect()
+}
+
+/// Makes the rows that are missing. Whether any was.
+async fn create(tx: &mut SystemTx, tenant: TenantId, needs: &[Need]) -> Result<bool, Error> {
+    let mut made = 0;
+    let mut sorted: Vec<&Need> = needs.iter().collect();
+    sorted.sort_by_key(|need| (need.scope.name(), need.scope.starts_on));
+    for need in sorted {
+        let scope = &need.scope;
+        let (user, notebook) = match &scope.owner {
+            Owner::Tenant => (None, None),
+            Owner::User(name) => (Some(name.as_str()), None),
+            Owner::Notebook(id) => (None, Some(*id)),
+        };
+        made += sqlx::query(
+            "insert into control.budgets (tenant_id, scope, starts_on, spent)
+             select $1, $2, $3, coalesce((
+                 select sum(case $5 when 'cost' then cost
+                                    when 'questions' then (kind = 'question')::int
+                                    else audio_ms / 1000 end)
+                 from control.usage_events
+                 where tenant_id = $1 and day >= $3 and day < $4
+                   and ($6::text is null or user_name = $6) and ($7::uuid is null or notebook_id = $7)), 0)
+             where not exists (select from control.budgets where tenant_id = $1 and scope = $2 and starts_on = $3)
+             on conflict do nothing",
+        )
+        .bind(tenant.uuid())
+        .bind(scope.name())
+        .bind(scope.starts_on)
+        .bind(scope.period.next(scope.starts_on))
+        .bind(scope.counted.as_str())
+        .bind(user)
+        .bind(notebook)
+        .execute(tx.connection())
+        .await?
+        .rows_affected();
+    }
+    Ok(made > 0)
+}
+
+async fn exhausted(
+    tx: &mut SystemTx,
+    tenant: TenantId,
+    needs: &[Need],
+    size: i64,
+) -> Result<Exhausted, Error> {
+    let taken: Vec<(String, NaiveDate, i64)> = sqlx::query_as(
+        "select b.scope, b.starts_on, b.spent + b.held
+         from control.budgets b
+         join unnest($2::text[], $3::date[]) as w (scope, starts_on) using (scope, starts_on)
+         where b.tenant_id = $1",
+    )
+    .bind(tenant.uuid())
+    .bind(names(needs))
+    .bind(starts(needs))
+    .fetch_all(tx.connection())
+    .await?;
+    let taken_of = |need: &Need| {
+        let name = need.scope.name();
+        let row = taken
+            .iter()
+            .find(|(scope, start, _)| *scope == name && *start == need.scope.starts_on);
+        row.map_or(0, |(_, _, taken)| *taken)
+    };
+    // The tightest one; between the refusal and this look another may have become free.
+    let tightest = needs
+        .iter()
+        .min_by_key(|need| need.limit - taken_of(need) - need.amount.saturating_mul(size))
+        .ok_or_else(|| Error::Invalid("a hold needs a budget".to_owned()))?;
+    Ok(Exhausted {
+        scope: tightest.scope.clone(),
+        limit: tightest.limit,
+        taken: taken_of(tightest),
+    })
+}
+
+/// Charges what was used and frees the rest, of many holds at once. A hold that was swept meanwhile is
+/// charged the difference; one that is gone altogether was charged before.
+pub(crate) async fn settle(store: &Store, accounts: &[Account]) -> Result<(), Error> {
+    let mut holds = Vec::new();
+    let mut scopes = Vec::new();
+    let mut used = Vec::new();
+    let mut starts = Vec::new();
+    for account in accounts {
+        for (scope, amount) in account.scopes.iter().zip(&account.used) {
+            holds.push(account.hold);
+            scopes.push(scope.name());
+            starts.push(scope.starts_on);
+            used.push(*amount);
+        }
+    }
+    let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) = accounts
+        .iter()
+        .map(|account| (account.tenant.uuid(), account.hold))
+        .unzip();
+    let mut tx = store.system().await?;
+    sqlx::query(
+        "with gone as (
+             delete from control.holds h using unnest($1::uuid[], $2::uuid[]) as a (tenant_id, id)
+             where h.tenant_id = a.tenant_id and h.id = a.id
+             returning h.tenant_id, h.id, h.scopes, h.starts, h.amounts, h.charged
+         ), parts as (
+             select gone.tenant_id, part.scope, part.starts_on, u.used,
+                    case when gone.charged is null then part.amount else 0 end as freed,
+                    case when gone.charged is null then 0 else part.charged end as charged
+             from gone
+             cross join unnest(gone.scopes, gone.starts, gone.amounts, gone.charged)
+                 as part (scope, starts_on, amount, charged)
+             join unnest($3::uuid[], $4::text[], $5::date[], $6::bigint[]) as u (id, scope, starts_on, used)
+               on u.id = gone.id and u.scope = part.scope and u.starts_on = part.starts_on
+         ), sums as (
+             select tenant_id, scope, starts_on, sum(freed)::bigint as freed,
+                    sum(used - charged)::bigint as used
+             from parts group by 1, 2, 3
+         ), locked as (
+             select b.tenant_id, b.scope, b.starts_on, sums.freed, sums.used
+             from control.budgets b join sums using (tenant_id, scope, starts_on)
+             order by 1, 2, 3
+             for update of b
+         )
+         update control.budgets b set held = b.held - locked.freed, spent = b.spent + locked.used
+         from locked
+         where b.tenant_id = locked.tenant_id and b.scope = locked.scope and b.starts_on = locked.starts_on",
+    )
+    .bind(tenants)
+    .bind(ids)
+    .bind(holds)
+    .bind(scopes)
+    .bind(starts)
+    .bind(used)
+    .execute(tx.connection())
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Says that these holds are still in use.
+pub(crate) async fn renew(store: &Store, tenant: TenantId, holds: &[Uuid]) -> Result<(), Error> {
+    let mut tx = store.system().await?;
+    sqlx::query(
+        "update control.holds set expires_at = now() + make_interval(secs => $3)
+         where tenant_id = $1 and id = any($2)",
+    )
+    .bind(tenant.uuid())
+    .bind(holds)
+    .bind(HOLD_LIFE.as_secs_f64())
+    .execute(tx.connection())
+    .await?;
+    Ok(tx.commit().await?)
+}
+
+/// Frees what processes held that say nothing any more, and charges what their events tell. Returns how many
+/// holds that were.
+pub async fn sweep(store: &Store) -> Result<u64, Error> {
+    let mut tx = store.system().await?;
+    let swept = sweep_where(&mut tx, None).await?;
+    sqlx::query("delete from control.holds where charged is not null and expires_at < now() - make_interval(secs => $1)")
+        .bind(SWEPT_KEPT.as_secs_f64())
+        .execute(tx.connection())
+        .await?;
+    tx.commit().await?;
+    Ok(swept)
+}
+
+async fn sweep_tenant(tx: &mut SystemTx, tenant: TenantId) -> Result<u64, Error> {
+    sweep_where(tx, Some(tenant)).await
+}
+
+#[derive(FromRow)]
+struct Swept {
+    holds: i64,
+}
+
+async fn sweep_where(tx: &mut SystemTx, tenant: Option<TenantId>) -> Result<u64, Error> {
+    let swept: Swept = sqlx::query_as(
+        "with old as (
+             select tenant_id, id from control.holds
+             where expires_at < now() and charged is null and ($1::uuid is null or tenant_id = $1)
+             order by tenant_id, id limit $2
+             for update skip locked
+         ), parts as (
+             select h.tenant_id, h.id, part.scope, part.starts_on, part.amount, part.place,
+                    coalesce((select sum(case split_part(part.scope, '/', 1)
+                                             when 'cost' then e.cost
+                                             when 'questions' then (e.kind = 'question')::int
+                                             else e.audio_ms / 1000 end)
+                              from control.usage_events e
+                              where e.tenant_id = h.tenant_id and e.hold = h.id), 0)::bigint as charged
+             from control.holds h join old using (tenant_id, id)
+             cross join unnest(h.scopes, h.starts, h.amounts) with ordinality
+                 as part (scope, starts_on, amount, place)
+         ), marked as (
+             update control.holds h set charged = c.charged
+             from (select tenant_id, id, array_agg(charged order by place) as charged
+                   from parts group by 1, 2) c
+             where h.tenant_id = c.tenant_id and h.id = c.id
+             returning 1
+         ), sums as (
+             select tenant_id, scope, starts_on, sum(amount)::bigint as freed, sum(charged)::bigint as used
+             from parts group by 1, 2, 3
+         ), locked as (
+             select b.tenant_id, b.scope, b.starts_on, sums.freed, sums.used
+             from control.budgets b join sums using (tenant_id, scope, starts_on)
+             order by 1, 2, 3
+             for update of b
+         ), freed as (
+             update control.budgets b set held = b.held - locked.freed, spent = b.spent + locked.used
+             from locked
+             where b.tenant_id = locked.tenant_id and b.scope = locked.scope and b.starts_on = locked.starts_on
+         )
+         select count(*) as holds from marked",
+    )
+    .bind(tenant.map(TenantId::uuid))
+    .bind(SWEEP_ROWS)
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(swept.holds.unsigned_abs())
+}
+
+/// What one budget has come to.
+#[derive(Clone, Debug, FromRow)]
+pub struct BudgetRow {
+    /// Its name: what is counted, for whom, in which period.
+    pub scope: String,
+    /// The first day of the period.
+    pub starts_on: NaiveDate,
+    /// What was used.
+    pub spent: i64,
+    /// What is reserved for requests that run.
+    pub held: i64,
+}
+
+/// The budgets of a tenant whose period is running.
+pub async fn of_tenant(
+    tx: &mut SystemTx,
+    tenant: TenantId,
+    today: NaiveDate,
+) -> Result<Vec<BudgetRow>, Error> {
+    Ok(sqlx::query_as(
+        "select scope, starts_on, spent, held from control.budgets
+         where tenant_id = $1 and ((scope like '%/day' and starts_on = $2) or (scope like '%/month' and starts_on = $3))
+         order by scope",
+    )
+    .bind(tenant.uuid())
+    .bind(today)
+    .bind(Period::Month.start(today))
+    .fetch_all(tx.connection())
+    .await?)
+}
+
+/// Forgets the budgets of a tenant whose limits changed, where nothing is held: the next request counts them
+/// anew from the events, those of a time without limit included.
+pub(crate) async fn forget(tx: &mut SystemTx, tenant: TenantId) -> Result<(), Error> {
+    sqlx::query("delete from control.budgets where tenant_id = $1 and held = 0")
+        .bind(tenant.uuid())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,304 @@
+//! Who is calling and what they may use, remembered.
+//!
+//! Looked up once and then kept for as long as the database tells us about changes; while it does not, for
+//! a second. What is read while a change is announced is not kept. Keys are remembered by the hash of their
+//! text; a key that does not exist is looked up every time.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::Hash;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
+
+use quire_store::keys::{self, ApiKey, KeyOwner};
+use quire_store::tenants::{self, Tenant};
+use quire_store::{Store, SystemTx};
+use quire_types::{KeyId, TenantId};
+
+use crate::catalogue::{Plan, PlanId, Prices};
+use crate::limit::LimitName;
+use crate::terms::{Features, Terms};
+use crate::{Error, plans};
+
+const CHANNEL: &str = "quire_control";
+/// How long something is believed while changes are heard of.
+const LISTENING_LIFE: Duration = Duration::from_secs(60);
+/// The same while they are not.
+const DEAF_LIFE: Duration = Duration::from_secs(1);
+/// Entries of each kind that are kept.
+const MOST_ENTRIES: usize = 50_000;
+
+/// Somebody who showed a key.
+#[derive(Clone)]
+pub enum Who {
+    /// The operator of the installation.
+    Admin(KeyId),
+    /// A tenant.
+    Tenant(Caller),
+}
+
+/// A tenant that calls.
+#[derive(Clone)]
+pub struct Caller {
+    /// The tenant with what it may use.
+    pub account: Arc<Account>,
+    /// The key it showed; none on the command line of the operator.
+    pub key: Option<Arc<ApiKey>>,
+}
+
+/// A tenant with what it may use.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The tenant.
+    pub tenant: Tenant,
+    /// What it may use.
+    pub terms: Terms,
+    /// The features that are switched for it alone.
+    pub switches: BTreeMap<String, bool>,
+}
+
+/// What all tenants share.
+pub(crate) struct Shared {
+    pub(crate) plans: BTreeMap<PlanId, Arc<Plan>>,
+    pub(crate) default_plan: PlanId,
+    pub(crate) prices: Prices,
+    pub(crate) features: Features,
+}
+
+pub(crate) struct Known {
+    store: Store,
+    keys: Shelf<[u8; 32], Who>,
+    accounts: Shelf<TenantId, Arc<Account>>,
+    shared: Shelf<(), Arc<Shared>>,
+    /// Raised by every change that is heard of.
+    changes: AtomicU64,
+    is_listening: AtomicBool,
+}
+
+impl Known {
+    pub(crate) fn new(store: Store) -> Self {
+        Self {
+            store,
+            keys: Shelf::default(),
+            accounts: Shelf::default(),
+            shared: Shelf::default(),
+            changes: AtomicU64::new(0),
+            is_listening: AtomicBool::new(false),
+        }
+    }
+
+    /// Whose key this is; none for a key that is unknown, mistyped or revoked.
+    pub(crate) async fn who(&self, presented: &str) -> Result<Option<Who>, Error> {
+        let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
+        if let Some(Who::Tenant(caller)) = self.keys.get(&hash, self.life()) {
+            let account = self.account(caller.account.tenant.id).await?;
+            return Ok(Some(Who::Tenant(Caller { account, ..caller })));
+        }
+        let seen = self.changes.load(Ordering::Acquire);
+        let mut tx = self.store.system().await?;
+        let owner = keys::owner(&mut tx, presented).await?;
+        let who = match owner {
+            None => None,
+            Some(KeyOwner::Admin(id)) => Some(Who::Admin(id)),
+            Some(KeyOwner::Tenant(tenant, key)) => {
+                let account = match self.accounts.get(&tenant.id, self.life()) {
+                    Some(account) => account,
+                    None => self.read_account(&mut tx, *tenant).await?,
+                };
+                Some(Who::Tenant(Caller {
+                    account,
+                    key: Some(Arc::from(key)),
+                }))
+            }
+        };
+        tx.commit().await?;
+        if let Some(Who::Tenant(caller)) = &who
+            && self.changes.load(Ordering::Acquire) == seen
+        {
+            self.keys.put(hash, Who::Tenant(caller.clone()));
+            self.accounts
+                .put(caller.account.tenant.id, caller.account.clone());
+        }
+        Ok(who)
+    }
+
+    /// A tenant with what it may use.
+    pub(crate) async fn account(&self, id: TenantId) -> Result<Arc<Account>, Error> {
+        if let Some(account) = self.accounts.get(&id, self.life()) {
+            return Ok(account);
+        }
+        let seen = self.changes.load(Ordering::Acquire);
+        let mut tx = self.store.system().await?;
+        let tenant = tenants::get(&mut tx, id).await?;
+        let account = self.read_account(&mut tx, tenant).await?;
+        tx.commit().await?;
+        if self.changes.load(Ordering::Acquire) == seen {
+            self.accounts.put(id, account.clone());
+        }
+        Ok(account)
+    }
+
+    async fn read_account(&self, tx: &mut SystemTx, tenant: Tenant) -> Result<Arc<Account>, Error> {
+        let shared = self.shared_in(tx).await?;
+        let overrides = plans::overrides(tx, tenant.id).await?;
+        let switches = plans::switches(tx, tenant.id).await?;
+        let plan = tenant
+            .plan
+            .parse::<PlanId>()
+            .ok()
+            .and_then(|id| shared.plans.get(&id));
+        let plan = plan.ok_or_else(|| {
+            Error::Invalid(format!(
+                "the catalogue has no plan '{}': add it with `quire plan apply`",
+                tenant.plan
+            ))
+        })?;
+        let mut known: BTreeMap<LimitName, _> = BTreeMap::new();
+        for (name, value) in overrides {
+            // What an older or newer quire wrote and this one can't read falls back to the plan.
+            match name
+                .parse::<LimitName>()
+                .and_then(|name| Ok((name, name.parse_value(&value)?)))
+            {
+                Ok((name, limit)) => drop(known.insert(name, limit)),
+                Err(error) => warn!(tenant = %tenant.id, %error, "an override can't be read"),
+            }
+        }
+        Ok(Arc::new(Account {
+            tenant,
+            terms: Terms {
+                plan: plan.clone(),
+                overrides: known,
+            },
+            switches,
+        }))
+    }
+
+    /// Plans, prices and features.
+    pub(crate) async fn shared(&self) -> Result<Arc<Shared>, Error> {
+        if let Some(shared) = self.shared.get(&(), self.life()) {
+            return Ok(shared);
+        }
+        let mut tx = self.store.system().await?;
+        let shared = self.shared_in(&mut tx).await?;
+        tx.commit().await?;
+        Ok(shared)
+    }
+
+    async fn shared_in(&self, tx: &mut SystemTx) -> Result<Arc<Shared>, Error> {
+        if let Some(shared) = self.shared.get(&(), self.life()) {
+            return Ok(shared);
+        }
+        let seen = self.changes.load(Ordering::Acquire);
+        let mut features = Features::default();
+        for (name, percent) in plans::features(tx).await? {
+            features.set_percent(&name, u8::try_from(percent).unwrap_or(0));
+        }
+        let catalogue = plans::catalogue(tx).await?;
+        let shared = Arc::new(Shared {
+            plans: catalogue
+                .plans
+                .into_iter()
+                .map(|(id, plan)| (id, Arc::new(plan)))
+                .collect(),
+            default_plan: catalogue.default,
+            prices: catalogue.prices,
+            features,
+        });
+        if self.changes.load(Ordering::Acquire) == seen {
+            self.shared.put((), shared.clone());
+        }
+        Ok(shared)
+    }
+
+    /// Hears of changes until told to stop.
+    pub(crate) async fn listen(&self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            loop {
+                if let Err(error) = self.hear().await {
+                    warn!(%error, "changes of tenants are not heard of; looking again every second");
+                }
+                self.is_listening.store(false, Ordering::Release);
+                self.forget_all();
+                tokio::time::sleep(DEAF_LIFE).await;
+            }
+        })
+        .await;
+    }
+
+    /// Until the connection is lost.
+    async fn hear(&self) -> Result<(), Error> {
+        let mut listener = self.store.listen(CHANNEL).await?;
+        self.forget_all();
+        self.is_listening.store(true, Ordering::Release);
+        while let Some(notice) = listener.try_recv().await? {
+            match Uuid::try_parse(notice.payload()) {
+                Ok(tenant) => self.forget(tenant.into()),
+                Err(_) => self.forget_all(),
+            }
+        }
+        Ok(())
+    }
+
+    /// What was known of a tenant is old.
+    pub(crate) fn forget(&self, tenant: TenantId) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.accounts.remove(|id, _| *id == tenant);
+        self.keys.remove(
+            |_, who| matches!(who, Who::Tenant(caller) if caller.account.tenant.id == tenant),
+        );
+    }
+
+    fn forget_all(&self) {
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.accounts.remove(|_, _| true);
+        self.keys.remove(|_, _| true);
+        self.shared.remove(|_, _| true);
+    }
+
+    fn life(&self) -> Duration {
+        if self.is_listening.load(Ordering::Acquire) {
+            LISTENING_LIFE
+        } else {
+            DEAF_LIFE
+        }
+    }
+}
+
+/// Values with the time they were read at.
+struct Shelf<K, V>(RwLock<HashMap<K, (Instant, V)>>);
+
+impl<K, V> Default for Shelf<K, V> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Shelf<K, V> {
+    fn get(&self, key: &K, life: Duration) -> Option<V> {
+        let entries = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let (read_at, value) = entries.get(key)?;
+        (read_at.elapsed() < life).then(|| value.clone())
+    }
+
+    fn put(&self, key: K, value: V) {
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST_ENTRIES {
+            entries.retain(|_, (read_at, _)| read_at.elapsed() < LISTENING_LIFE / 4);
+        }
+        if entries.len() >= MOST_ENTRIES {
+            entries.clear();
+        }
+        entries.insert(key, (Instant::now(), value));
+    }
+
+    fn remove(&self, is_old: impl Fn(&K, &V) -> bool) {
+        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        entries.retain(|key, (_, value)| !is_old(key, value));
+    }
+}

@@ -1,0 +1,341 @@
+//! Rates: how many requests and tokens in a minute, exact over all processes.
+//!
+//! The generic cell rate algorithm keeps one number for each rate, the theoretical arrival time of the next
+//! unit, in PostgreSQL and by its clock, so the clocks of processes do not matter. A process that uses much
+//! takes several units at once and spends them here: the sum of what all processes were given never
+//! exceeds the rate. Units that were not spent within seconds go back with the next taking; so a pause
+//! can't turn them into a burst. All rates of a request are taken together or not at all.
+//!
+//! Source: ITU-T I.371, annex A. `arrival' = max(arrival, now) + units × step`, allowed when
+//! `arrival' − now ≤ burst × step`. Knows no plan and no money.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use quire_store::{Store, SystemTx};
+use quire_types::TenantId;
+
+use crate::{Error, Limit};
+
+/// How long units that were taken ahead are good for.
+const SLICE_LIFE: Duration = Duration::from_secs(5);
+const MINUTE_US: u64 = 60_000_000;
+/// A rate of n a minute lets n / 4 through at once.
+const BURST_SHARE: u64 = 4;
+/// Rates that were not used for this long are gone from memory.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// One rate that a request counts against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// Of whom: `tenant`, `tokens`, `key:<id>`, `user:<name>`.
+    pub(crate) name: String,
+    /// Units in a minute, at least one.
+    pub(crate) per_minute: u64,
+    /// What this request takes.
+    pub(crate) units: u64,
+}
+
+impl Rate {
+    /// A rate, unless there is no limit. A request larger than the whole burst takes the burst: it can't be
+    /// told apart from the rate being used up, and would never pass.
+    pub(crate) fn of(name: impl Into<String>, limit: Limit, units: u64) -> Option<Self> {
+        match limit {
+            Limit::Unlimited => None,
+            Limit::At(per_minute) => {
+                let mut rate = Self {
+                    name: name.into(),
+                    per_minute: per_minute.max(1),
+                    units,
+                };
+                rate.units = units.min(rate.burst());
+                Some(rate)
+            }
+        }
+    }
+
+    /// Microseconds from one unit to the next.
+    fn step_us(&self) -> u64 {
+        (MINUTE_US / self.per_minute).max(1)
+    }
+
+    /// Units that may come at once.
+    fn burst(&self) -> u64 {
+        self.per_minute.div_ceil(BURST_SHARE)
+    }
+
+    /// The most that is taken ahead: what the rate gives in the life of a slice, but never the whole burst,
+    /// which other processes want to share.
+    fn most_ahead(&self) -> u64 {
+        let per_life = self.per_minute * SLICE_LIFE.as_secs() / 60;
+        per_life.min(self.burst() / 4)
+    }
+}
+
+/// What a tenant's rate has left, for the headers of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateState {
+    /// Requests in a minute.
+    pub per_minute: u64,
+    /// Requests that would pass now, as far as this process knows.
+    pub remaining: u64,
+    /// When all of the burst is there again.
+    pub reset: Duration,
+}
+
+/// A rate that is used up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UsedUp {
+    pub(crate) name: String,
+    pub(crate) wait: Duration,
+}
+
+/// The units that this process has taken for one tenant.
+#[derive(Default)]
+pub(crate) struct Slices {
+    by_name: HashMap<String, Slice>,
+}
+
+struct Slice {
+    left: u64,
+    until: Instant,
+    /// How many to take ahead next time: doubled while they are used up in time.
+    ahead: u64,
+    /// Units of the burst that remained when they were last taken.
+    room: u64,
+}
+
+impl Slices {
+    /// Takes from what is here, if all of it is.
+    pub(crate) fn spend(&mut self, now: Instant, rates: &[Rate]) -> bool {
+        let has_all = rates.iter().all(|rate| {
+            self.by_name
+                .get(&rate.name)
+                .is_some_and(|slice| slice.until > now && slice.left >= rate.units)
+        });
+        if has_all {
+            for rate in rates {
+                if let Some(slice) = self.by_name.get_mut(&rate.name) {
+                    slice.left -= rate.units;
+                }
+            }
+        }
+        has_all
+    }
+
+    /// What to ask for in order to serve `rates`. What is left here goes with the order, so that nobody
+    /// spends it meanwhile; [`Slices::put_back`] takes it back if nothing comes of it.
+    pub(crate) fn order(&mut self, now: Instant, rates: &[Rate]) -> Vec<Order> {
+        self.by_name.retain(|_, slice| slice.until + IDLE > now);
+        rates
+            .iter()
+            .map(|rate| {
+                let slice = self.by_name.get_mut(&rate.name);
+                let (left, ahead) = slice.map_or((0, 0), |slice| {
+                    let left = std::mem::take(&mut slice.left);
+                    // Used up before its time: more is wanted.
+                    let is_hot = slice.until > now;
+                    (
+                        left,
+                        if is_hot {
+                            slice.ahead * 2 + 1
+                        } else {
+                            slice.ahead / 2
+                        },
+                    )
+                });
+                Order {
+                    name: rate.name.clone(),
+                    step_us: rate.step_us(),
+                    tolerance_us: rate.burst() * rate.step_us(),
+                    back: left,
+                    need: rate.units,
+                    want: rate.units + ahead.min(rate.most_ahead()) * rate.units,
+                    ahead: ahead.min(rate.most_ahead()),
+                }
+            })
+            .collect()
+    }
+
+    /// Keeps what was given beyond what the request itself takes.
+    pub(crate) fn keep(&mut self, now: Instant, orders: Vec<Order>, given: &[Given]) {
+        for (order, given) in orders.into_iter().zip(given) {
+            let slice = Slice {
+                left: given.units - order.need,
+                until: now + SLICE_LIFE,
+                ahead: order.ahead,
+                room: given.room,
+            };
+            self.by_name.insert(order.name, slice);
+        }
+    }
+
+    /// After an order that was refused.
+    pub(crate) fn put_back(&mut self, orders: &[Order]) {
+        for order in orders {
+            if let Some(slice) = self.by_name.get_mut(&order.name) {
+                slice.left += order.back;
+            }
+        }
+    }
+
+    /// After a request that was not let in for another reason.
+    pub(crate) fn give_back(&mut self, rates: &[Rate]) {
+        for rate in rates {
+            if let Some(slice) = self.by_name.get_mut(&rate.name) {
+                slice.left += rate.units;
+            }
+        }
+    }
+
+    /// Whether nothing was taken lately.
+    pub(crate) fn is_idle(&self, now: Instant) -> bool {
+        self.by_name.values().all(|slice| slice.until + IDLE < now)
+    }
+
+    /// What the first of a request's rates has left.
+    pub(crate) fn state(&self, rate: &Rate) -> RateState {
+        let slice = self.by_name.get(&rate.name);
+        let remaining = slice.map_or(rate.burst(), |slice| slice.left + slice.room);
+        let missing = rate.burst().saturating_sub(remaining);
+        RateState {
+            per_minute: rate.per_minute,
+            remaining,
+            reset: Duration::from_micros(missing * rate.step_us()),
+        }
+    }
+}
+
+/// What is asked of one rate.
+#[derive(Clone, Debug)]
+pub(crate) struct Order {
+    name: String,
+    step_us: u64,
+    tolerance_us: u64,
+    /// Units that were taken before and not spent.
+    back: u64,
+    need: u64,
+    want: u64,
+    ahead: u64,
+}
+
+/// What one rate gave.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    units: u64,
+    room: u64,
+}
+
+/// Takes units of all rates, or of none.
+pub(crate) async fn take(
+    store: &Store,
+    tenant: TenantId,
+    orders: &[Order],
+) -> Result<Result<Vec<Given>, UsedUp>, Error> {
+    let mut tx = store.system().await?;
+    let mut answers = ask(&mut tx, tenant, orders).await?;
+    if answers.len() < orders.len() {
+        create(&mut tx, tenant, orders).await?;
+        answers = ask(&mut tx, tenant, orders).await?;
+    }
+    tx.commit().await?;
+    let refused = answers
+        .iter()
+        .filter(|answer| answer.wait_us > 0)
+        .max_by_key(|answer| answer.wait_us);
+    if let Some(refused) = refused {
+        return Ok(Err(UsedUp {
+            name: refused.name.clone(),
+            wait: Duration::from_micros(refused.wait_us.unsigned_abs()),
+        }));
+    }
+    let given = orders
+        .iter()
+        .map(|order| {
+            let answer = answers.iter().find(|answer| answer.name == order.name);
+            answer.map_or(
+                Given {
+                    units: order.need,
+                    room: 0,
+                },
+                |answer| Given {
+                    units: answer.given.unsigned_abs(),
+                    room: answer.room.unsigned_abs(),
+                },
+            )
+        })
+        .collect();
+    Ok(Ok(given))
+}
+
+#[derive(sqlx::FromRow)]
+struct Answer {
+    name: String,
+    given: i64,
+    room: i64,
+    /// Until the need of this rate could be met; zero when it can be now.
+    wait_us: i64,
+}
+
+async fn ask(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<Vec<Answer>, Error> {
+    let column = |value: fn(&Order) -> u64| -> Vec<i64> {
+        orders
+            .iter()
+            .map(|order| i64::try_from(value(order)).unwrap_or(i64::MAX / 4))
+            .collect()
+    };
+    let names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
+    // Rows are locked in the order of their names, so that two requests can't wait for each other. Rates
+    // may be lost with the machine, so nobody waits for the disk.
+    let answers = sqlx::query_as(
+        "with clock as materialized (
+             select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
+                    set_config('synchronous_commit', 'off', true)
+         ), wanted as (
+             select * from unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
+                 as w (name, step, tolerance, back, need, want)
+         ), locked as (
+             select r.name, greatest(r.arrival - w.back * w.step, clock.now) as arrival,
+                    w.step, w.tolerance, w.need, w.want, clock.now
+             from control.rates r join wanted w on w.name = r.name cross join clock
+             where r.tenant_id = $1
+             order by r.name
+             for update of r
+         ), room as (
+             select *, greatest((tolerance + now - arrival) / step, 0) as room from locked
+         ), verdict as (
+             select count(*) = cardinality($2) and bool_and(room >= need) as passes from room
+         ), taken as (
+             update control.rates r set arrival = room.arrival + least(room.want, room.room) * room.step
+             from room
+             where r.tenant_id = $1 and r.name = room.name and (select passes from verdict)
+         )
+         select name, least(want, room) as given, room - least(want, room) as room,
+                case when room >= need then 0 else arrival + need * step - tolerance - now end as wait_us
+         from room",
+    )
+    .bind(tenant.uuid())
+    .bind(names)
+    .bind(column(|order| order.step_us))
+    .bind(column(|order| order.tolerance_us))
+    .bind(column(|order| order.back))
+    .bind(column(|order| order.need))
+    .bind(column(|order| order.want))
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(answers)
+}
+
+async fn create(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<(), Error> {
+    let mut names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
+    names.sort_unstable();
+    sqlx::query(
+        "insert into control.rates (tenant_id, name, arrival) select $1, unnest($2::text[]), 0
+         on conflict do nothing",
+    )
+    .bind(tenant.uuid())
+    .bind(names)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! What a running process does beside admitting: hears of changes, writes usage, settles holds that are over,
+//! sums usage, sweeps what dead processes held, and keeps the tables in shape. While nobody calls, nothing
+//! of this asks the database.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use chrono::{DurationRound, Months, NaiveDate, TimeDelta, Utc};
+use serde_json::json;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use quire_store::Store;
+
+use crate::budgets::{self, Account};
+use crate::control::Inner;
+use crate::notices::{self, Notice};
+use crate::{Error, sums};
+
+/// How often holds that are over are settled.
+const SETTLE_EVERY: Duration = Duration::from_secs(1);
+/// How often usage is summed and dead holds are looked for.
+const SUM_EVERY: Duration = Duration::from_secs(60);
+/// How often the tables are looked after.
+const TABLES_EVERY: Duration = Duration::from_secs(3_600);
+/// Accounts that are settled in one statement.
+const SETTLE_ROWS: usize = 500;
+/// Months for which events are kept; sums are kept for ever.
+const KEPT_MONTHS: u32 = 13;
+/// Months for which partitions are made ahead.
+const AHEAD_MONTHS: u32 = 2;
+/// Days for which budgets of the past are kept.
+const KEPT_BUDGET_DAYS: i32 = 40;
+/// A tenant that takes more than this percentage of the seats' time stands out.
+const NOISY_PERCENT: u64 = 10;
+/// Less time of seats than this in a minute is no reason to look, in microseconds.
+const QUIET_US: u64 = 20_000_000;
+
+pub(crate) async fn run(inner: &Arc<Inner>, stop: CancellationToken) {
+    let listening = inner.known.listen(stop.clone());
+    let writing = stop.run_until_cancelled(inner.meter.run(&inner.store));
+    let settling = stop.run_until_cancelled(keep_settling(inner));
+    tokio::join!(listening, writing, settling);
+    if let Err(error) = settle(inner, true).await {
+        warn!(%error, "what was held can't be settled now; it is when it expires");
+    }
+}
+
+async fn keep_settling(inner: &Inner) {
+    let mut tick = interval(SETTLE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut worked = true;
+    let mut summed = Instant::now();
+    let mut tables: Option<Instant> = None;
+    loop {
+        tick.tick().await;
+        if let Err(error) = settle(inner, false).await {
+            warn!(%error, "holds can't be settled; trying again");
+        }
+        worked |= !inner.lives().is_empty();
+        if worked && summed.elapsed() >= SUM_EVERY {
+            summed = Instant::now();
+            // A minute after the last request everything is summed, and nothing is asked any more.
+            worked = !inner.lives().is_empty();
+            if let Err(error) = minute(inner).await {
+                warn!(%error, "usage can't be summed; trying again");
+            }
+        }
+        if tables.is_none_or(|last| last.elapsed() >= TABLES_EVERY) {
+            tables = Some(Instant::now());
+            if let Err(error) = care(&inner.store).await {
+                warn!(%error, "the tables of the control plane can't be looked after");
+            }
+        }
+    }
+}
+
+/// Settles the holds that are over; all that nobody spends from when the process ends.
+pub(crate) async fn settle(inner: &Inner, every: bool) -> Result<(), Error> {
+    if every {
+        inner.meter.flush(&inner.store).await?;
+    }
+    let now = Instant::now();
+    let mut accounts: Vec<Account> = Vec::new();
+    for (tenant, live) in inner.lives() {
+        accounts.extend(live.purse().close(tenant, now, every));
+    }
+    let result = settle_all(inner, &accounts).await;
+    inner.forget_idle();
+    result
+}
+
+async fn settle_all(inner: &Inner, accounts: &[Account]) -> Result<(), Error> {
+    for part in accounts.chunks(SETTLE_ROWS) {
+        // Once more if the connection broke; a hold that was settled already is not found again. What can't
+        // be settled now is swept when it expires, by what its events say.
+        if budgets::settle(&inner.store, part).await.is_err() {
+            budgets::settle(&inner.store, part).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn minute(inner: &Inner) -> Result<(), Error> {
+    for (tenant, live) in inner.lives() {
+        let open: Vec<_> = live.purse().open().collect();
+        if !open.is_empty() {
+            budgets::renew(&inner.store, tenant, &open).await?;
+        }
+    }
+    budgets::sweep(&inner.store).await?;
+    sums::sum(&inner.store, None).await?;
+    note_noise(inner).await
+}
+
+/// A tenant that took more than its tenth of the seats while others were there too.
+async fn note_noise(inner: &Inner) -> Result<(), Error> {
+    let served = inner.gate.take_served();
+    let all: u64 = served.iter().map(|(_, us)| us).sum();
+    if all < QUIET_US || served.len() < 2 {
+        return Ok(());
+    }
+    let now = Utc::now();
+    for (tenant, us) in served {
+        let percent = us * 100 / all;
+        if percent > NOISY_PERCENT {
+            let notice = Notice {
+                tenant: tenant.into(),
+                kind: notices::NOISY_NEIGHBOUR,
+                hour: now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now),
+                level: i32::try_from(percent / 10 * 10).unwrap_or(100),
+                detail: json!({ "resource": "seats", "percent": percent, "seconds": us / 1_000_000 }),
+            };
+            let mut tx = inner.store.system().await?;
+            notices::note(&mut tx, &notice).await?;
+            tx.commit().await?;
+        }
+    }
+    Ok(())
+}
+
+/// Brings the tables in shape: partitions of the coming months, and nothing that nobody will ask about.
+pub async fn care(store: &Store) -> Result<(), Error> {
+    let mut owner = store.owner().await?;
+    let month = budgets::Period::Month.start(Utc::now().date_naive());
+    for ahead in 0..=AHEAD_MONTHS {
+        if let Some(start) = month.checked_add_months(Months::new(ahead)) {
+            make_partition(&mut owner, start).await?;
+        }
+    }
+    if let Some(oldest) = month.checked_sub_months(Months::new(KEPT_MONTHS)) {
+        drop_partitions(&mut owner, oldest).await?;
+    }
+    let mut tx = store.system().await?;
+    sqlx::query("delete from control.budgets where starts_on < now() - make_interval(days => $1) and held = 0")
+        .bind(KEPT_BUDGET_DAYS)
+        .execute(tx.connection())
+        .await?;
+    sqlx::query(
+        "delete from control.rates where arrival < (extract(epoch from now() - interval '1 day') * 1000000)::bigint",
+    )
+    .execute(tx.connection())
+    .await?;
+    notices::forget_old(&mut tx).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn make_partition(owner: &mut PgConnection, month: NaiveDate) -> Result<(), Error> {
+    let name = format!("control.usage_events_{}", month.format("%Y%m"));
+    let next = budgets::Period::Month.next(month);
+    let is_there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(&name)
+        .fetch_one(&mut *owner)
+        .await?;
+    if is_there {
+        return Ok(());
+    }
+    // Both values are dates of ours. What came before its partition was made moves out of the rest.
+    let made = sqlx::raw_sql(AssertSqlSafe(format!(
+        "begin;
+         set local lock_timeout = '5s';
+         create table {name} (like control.usage_events including all);
+         alter table {name} enable row level security;
+         alter table {name} force row level security;
+         create policy owner on {name} to quire_owner using (true) with check (true);
+         create policy moving on control.usage_events_rest to quire_owner using (true) with check (true);
+         with moved as (
+             delete from control.usage_events_rest where day >= '{month}' and day < '{next}' returning *
+         )
+         insert into {name} select * from moved;
+         drop policy moving on control.usage_events_rest;
+         drop policy owner on {name};
+         alter table control.usage_events attach partition {name} for values from ('{month}') to ('{next}');
+         commit"
+    )))
+    .execute(&mut *owner)
+    .await;
+    match made {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P07") => {
+            // Another process was first.
+            sqlx::raw_sql("rollback").execute(owner).await?;
+            Ok(())
+        }
+        other => {
+            other?;
+            Ok(())
+        }
+    }
+}
+
+async fn drop_partitions(owner: &mut PgConnection, oldest: NaiveDate) -> Result<(), Error> {
+    let names: Vec<String> = sqlx::query_scalar(
+        "select inhrelid::regclass::text from pg_inherits
+         where inhparent = 'control.usage_events'::regclass
+           and inhrelid::regclass::text ~ '_[0-9]{6}$' and inhrelid::regclass::text < $1",
+    )
+    .bind(format!("control.usage_events_{}", oldest.format("%Y%m")))
+    .fetch_all(&mut *owner)
+    .await?;
+    for name in names {
+        sqlx::raw_sql(AssertSqlSafe(format!(
+            "set lock_timeout = '2s'; drop table if exists {name}"
+        )))
+        .execute(&mut *owner)
+        .await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! The control plane against a real PostgreSQL.
+
+mod admission;
+mod money;
+mod support;
+mod tenants;
+mod usage;
