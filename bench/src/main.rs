@@ -3,8 +3,10 @@
 //! A suite prints the machine, the versions and its command line, then a table, and ends with one line
 //! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
 
+mod control;
 mod failure;
 mod first_run;
+mod lab;
 mod queue;
 mod report;
 mod retrieval;
@@ -34,7 +36,12 @@ enum Suite {
     Queue(queue::Options),
     /// A worker process of the queue suite; started by the suite itself.
     #[command(hide = true)]
-    QueueWorker(queue::WorkerArgs),
+    QueueWorker(lab::Address),
+    /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
+    Control(control::Options),
+    /// A process of the control suite; started by the suite itself.
+    #[command(hide = true)]
+    ControlWorker(control::WorkerArgs),
 }
 
 /// Where the evaluation data is.
@@ -113,7 +120,9 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Retrieval(options) => Box::pin(retrieval::run(options)).await,
         Suite::FirstRun(options) => Box::pin(first_run::run(options)).await,
         Suite::Queue(options) => Box::pin(queue::run(options)).await,
-        Suite::QueueWorker(options) => Box::pin(queue::work(options)).await,
+        Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
+        Suite::Control(options) => Box::pin(control::run(options)).await,
+        Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }
 

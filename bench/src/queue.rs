@@ -14,10 +14,9 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
+use crate::lab::{Address, Lab};
 use crate::report::{Report, Target, line};
 use crate::until_interrupted;
-
-use lab::Lab;
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -179,8 +178,6 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
 }
 
 /// A worker process of the `crash` scenario.
-pub(crate) async fn work(options: &crash::WorkerArgs) -> Result<(), Failure> {
-    crash::work(options).await
+pub(crate) async fn work(address: &Address) -> Result<(), Failure> {
+    crash::work(address).await
 }
-
-pub(crate) use crash::WorkerArgs;

@@ -84,7 +84,8 @@ impl Client {
         question: &Question,
         notebooks: &Notebooks,
     ) -> Result<Answer, Failure> {
-        let mut body = json!({ "question": question.text });
+        // Answers are made, not remembered.
+        let mut body = json!({ "question": question.text, "fresh": true });
         if let Some(wanted) = &question.notebook {
             let named = notebooks.iter().find(|(_, name)| *name == wanted);
             let (id, _) = named.ok_or_else(|| {

@@ -1,12 +1,9 @@
 //! Workers that are killed with hundreds of tasks running: what was lost, what ended twice, how long it took.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use clap::Args;
 use quire_queue::{Attempt, Failure as TaskFailure, Task, Wishes, Worker, WorkerOptions};
 use quire_store::{Placement, Store};
 use quire_types::ErrorKind;
@@ -15,23 +12,12 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::lab::{Lab, add, connect, number, sql, tenant};
+use super::lab::{Lab, add, number, sql, tenant};
 use crate::failure::Failure;
+use crate::lab::{Address, Process};
 use crate::report::{line, note};
 
 const RUNNING: usize = 500;
-
-#[derive(Args)]
-pub(crate) struct WorkerArgs {
-    #[arg(long)]
-    socket: PathBuf,
-    #[arg(long)]
-    port: u16,
-    #[arg(long)]
-    admin: String,
-    #[arg(long)]
-    database: String,
-}
 
 /// Takes long, then ends in the transaction of its effect: a row that says so.
 #[derive(Serialize, Deserialize)]
@@ -84,8 +70,8 @@ impl Task for Effect {
 }
 
 /// Works until it is killed.
-pub(super) async fn work(args: &WorkerArgs) -> Result<(), Failure> {
-    let store = connect(&args.socket, args.port, &args.admin, &args.database).await?;
+pub(super) async fn work(address: &Address) -> Result<(), Failure> {
+    let store = address.connect().await?;
     let options = WorkerOptions {
         name: std::process::id().to_string(),
         seats: RUNNING * 2,
@@ -103,45 +89,6 @@ pub(super) struct Crash {
     pub(super) recover_s_max: f64,
 }
 
-/// A worker process; killed when forgotten.
-struct Process(Child);
-
-impl Process {
-    fn start(lab: &Lab, database: &str) -> Result<Self, Failure> {
-        let program = std::env::current_exe().map_err(Failure::doing("finding my own file"))?;
-        let (socket, port) = lab.socket();
-        let child = Command::new(program)
-            .arg("queue-worker")
-            .arg("--socket")
-            .arg(socket)
-            .args([
-                "--port",
-                &port.to_string(),
-                "--admin",
-                &lab.admin_user(),
-                "--database",
-                database,
-            ])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .map_err(Failure::doing("starting a worker"))?;
-        Ok(Self(child))
-    }
-
-    fn kill(mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 /// Two workers with as many tasks each; one is killed and replaced, over and over.
 pub(super) async fn run(lab: &Lab, crashes: u32) -> Result<Crash, Failure> {
     note(format!(
@@ -154,10 +101,9 @@ pub(super) async fn run(lab: &Lab, crashes: u32) -> Result<Crash, Failure> {
          grant usage on schema bench to quire_app; grant insert on bench.begun, bench.done to quire_app",
     )
     .await?;
-    let mut workers = [
-        Process::start(lab, &database)?,
-        Process::start(lab, &database)?,
-    ];
+    let address = lab.address(&database);
+    let start = || Process::start("queue-worker", &address, &[]);
+    let mut workers = [start()?, start()?];
     let mut recoveries = Vec::new();
     let mut interrupted_all = 0;
     for crash in 0..crashes {
@@ -181,15 +127,15 @@ pub(super) async fn run(lab: &Lab, crashes: u32) -> Result<Crash, Failure> {
             until(&store, "all begun", BEGUN, expected).await?;
         }
         let victim = &workers[0];
-        let interrupted = number_of(&store, victim.0.id()).await?;
+        let interrupted = number_of(&store, victim).await?;
         workers.swap(0, 1);
         let [survivor, victim] = workers;
-        victim.kill();
+        victim.kill().await?;
         let killed = Instant::now();
         until(&store, "all begun again", BEGUN, expected + interrupted).await?;
         recoveries.push(killed.elapsed());
         interrupted_all += interrupted;
-        workers = [survivor, Process::start(lab, &database)?];
+        workers = [survivor, start()?];
         while number(&store, "select count(*) from queue.ready").await? > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -246,13 +192,13 @@ async fn until(
 }
 
 /// The tasks that a worker process has begun and not ended.
-async fn number_of(store: &Store, process: u32) -> Result<i64, Failure> {
+async fn number_of(store: &Store, process: &Process) -> Result<i64, Failure> {
     let mut tx = store.system().await?;
     let query = "select count(*) from queue.receipts r join queue.workers w on w.id = r.worker,
                         unnest(r.tasks) as t (id)
                  where w.name = $1 and exists (select from queue.ready where id = t.id)";
     let count = sqlx::query_scalar(query)
-        .bind(process.to_string())
+        .bind(process.id().map(|id| id.to_string()))
         .fetch_one(tx.connection())
         .await
         .map_err(Failure::doing("counting running tasks"))?;

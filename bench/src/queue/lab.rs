@@ -1,23 +1,17 @@
-//! A PostgreSQL for all scenarios, a database for each, and workers with tasks that do little.
+//! What the scenarios of the queue share: workers, and tasks that do little.
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use quire_postgres::Server;
 use quire_queue::{
     Attempt, Failure as TaskFailure, Task, Wishes, Worker, WorkerOptions, enqueue_all,
 };
-use quire_store::{Database, Objects, Placement, Store, StoreConfig};
+use quire_store::{Placement, Store};
 use quire_types::TenantId;
 use serde::{Deserialize, Serialize};
-use sqlx::AssertSqlSafe;
-use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -25,83 +19,7 @@ use uuid::Uuid;
 
 use crate::failure::Failure;
 
-/// What is set on the server for every queue alike.
-const SETTINGS: [(&str, &str); 4] = [
-    ("shared_buffers", "512MB"),
-    ("max_wal_size", "4GB"),
-    ("checkpoint_timeout", "15min"),
-    ("autovacuum_naptime", "10s"),
-];
-
-pub(super) struct Lab {
-    server: Server,
-    folder: TempDir,
-    databases: AtomicU32,
-}
-
-impl Lab {
-    pub(super) async fn open() -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new()
-            .prefix("quire-bench-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .map_err(Failure::doing("making a folder"))?;
-        let mut options = quire_postgres::Options::new(folder.path().join("pg"));
-        options.settings = SETTINGS
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .into();
-        let server = Server::open(options).await?;
-        Ok(Self {
-            server,
-            folder,
-            databases: AtomicU32::new(0),
-        })
-    }
-
-    pub(super) fn version(&self) -> String {
-        self.server.version().to_string()
-    }
-
-    pub(super) async fn close(self) -> Result<(), Failure> {
-        Ok(self.server.close().await?)
-    }
-
-    pub(super) fn socket(&self) -> (PathBuf, u16) {
-        (self.server.socket_dir(), self.server.port())
-    }
-
-    /// A fresh database. Its name can be given to another process.
-    pub(super) async fn database(&self) -> Result<(String, Store), Failure> {
-        let name = format!("bench_{}", self.databases.fetch_add(1, Ordering::Relaxed));
-        let (socket, port) = self.socket();
-        let store = connect(&socket, port, self.server.admin_user(), &name).await?;
-        Ok((name, store))
-    }
-
-    pub(super) fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    pub(super) fn admin_user(&self) -> String {
-        self.server.admin_user().to_owned()
-    }
-}
-
-pub(super) async fn connect(
-    socket: &std::path::Path,
-    port: u16,
-    admin: &str,
-    name: &str,
-) -> Result<Store, Failure> {
-    let objects = socket.join("objects");
-    Ok(Store::connect(StoreConfig {
-        database: Database::private(socket, port, admin, name),
-        objects: Objects::directory(&objects)?,
-        connections: 16,
-        migrations: &[quire_queue::MIGRATIONS],
-    })
-    .await?)
-}
+pub(super) use crate::lab::{Lab, Waits, number, sql};
 
 /// What the tasks of a scenario report to.
 #[derive(Clone, Default)]
@@ -249,52 +167,4 @@ pub(super) async fn add<T: Task>(
     let mut tx = store.tenant(tenant).await?;
     enqueue_all(&mut tx, tasks.iter().map(|task| (task, wishes.clone()))).await?;
     Ok(tx.commit().await?)
-}
-
-/// Runs SQL that only a measurement needs.
-pub(super) async fn sql(store: &Store, statement: &str) -> Result<(), Failure> {
-    let mut owner = store.owner().await?;
-    let run = sqlx::raw_sql(AssertSqlSafe(format!("reset role; {statement}")));
-    run.execute(&mut owner)
-        .await
-        .map_err(Failure::doing("running SQL"))?;
-    Ok(())
-}
-
-/// A number from the database.
-pub(super) async fn number(store: &Store, query: &'static str) -> Result<i64, Failure> {
-    let mut owner = store.owner().await?;
-    sqlx::raw_sql("reset role")
-        .execute(&mut owner)
-        .await
-        .map_err(Failure::doing("running SQL"))?;
-    sqlx::query_scalar(query)
-        .fetch_one(&mut owner)
-        .await
-        .map_err(Failure::doing("running SQL"))
-}
-
-/// The middle and the tail of some waits, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waits {
-    pub(super) p50: f64,
-    pub(super) p95: f64,
-    pub(super) p99: f64,
-}
-
-impl Waits {
-    pub(super) fn of(mut waits: Vec<Duration>) -> Self {
-        waits.sort_unstable();
-        let at = |share: f64| {
-            let index = ((waits.len() as f64 * share) as usize).min(waits.len().saturating_sub(1));
-            waits
-                .get(index)
-                .map_or(f64::NAN, |wait| wait.as_secs_f64() * 1e3)
-        };
-        Self {
-            p50: at(0.5),
-            p95: at(0.95),
-            p99: at(0.99),
-        }
-    }
 }

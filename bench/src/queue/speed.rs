@@ -107,8 +107,7 @@ pub(super) async fn held_snapshot(lab: &Lab, held_s: u64) -> Result<f64, Failure
         before.push(rate_for(&store, &tenants, &world, &running, window).await?);
     }
 
-    let (socket, port) = lab.socket();
-    let other = super::lab::connect(&socket, port, &lab.admin_user(), &name).await?;
+    let other = lab.address(&name).connect().await?;
     let mut holder = other.tenant_snapshot(tenants[0]).await?;
     sqlx::query("select count(*) from queue.ready")
         .execute(holder.connection())

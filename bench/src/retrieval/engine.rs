@@ -22,6 +22,7 @@ use quire_store::tenants::NewTenant;
 use quire_store::{
     Database, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
 };
+use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage};
 use quire_types::{NotebookId, SourceId, SourceState};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -61,7 +62,7 @@ impl Engine {
             database: Database::private(&socket, port, server.admin_user(), "quire"),
             objects,
             connections: 16,
-            migrations: &[quire_queue::MIGRATIONS],
+            migrations: &[quire_queue::MIGRATIONS, quire_tenancy::MIGRATIONS],
         })
         .await;
         let store = match connected {
@@ -76,6 +77,12 @@ impl Engine {
             store: store.clone(),
             embedder: embedder.clone(),
             extractor: Extractor::new(program),
+            extracting: Stage::new("read", (1, 2, 16), Duration::from_secs(3_600)),
+            control: Control::new(ControlConfig {
+                store: store.clone(),
+                gate: GateConfig::default(),
+                ladder: Ladder::default(),
+            }),
             passages: options,
             bell: bell.clone(),
             file_bytes: FILE_BYTES,

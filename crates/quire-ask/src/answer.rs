@@ -109,6 +109,8 @@ pub struct Answer {
     pub claims: Vec<Claim>,
     /// The model that wrote it.
     pub model: Option<String>,
+    /// Whether it was given before and used nothing now.
+    pub is_cached: bool,
     /// What it used.
     pub usage: Usage,
 }

@@ -1,5 +1,7 @@
 //! The error of asking.
 
+use std::time::Duration;
+
 use quire_types::{ErrorKind, Kind};
 
 /// What went wrong with a question.
@@ -8,6 +10,15 @@ pub enum Error {
     /// The question can't be asked.
     #[error("{0}")]
     Question(String),
+    /// The control plane did not let it in.
+    #[error(transparent)]
+    Refused(#[from] quire_tenancy::Refusal),
+    /// The control plane failed.
+    #[error(transparent)]
+    Control(#[from] quire_tenancy::Error),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] quire_store::Error),
     /// Search failed.
     #[error(transparent)]
     Search(#[from] quire_index::Error),
@@ -20,8 +31,18 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Question(_) => ErrorKind::Invalid,
+            Self::Refused(refusal) => refusal.kind(),
+            Self::Control(error) => error.kind(),
+            Self::Store(error) => error.kind(),
             Self::Search(error) => error.kind(),
             Self::Model(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => None,
         }
     }
 }

@@ -52,6 +52,7 @@ pub(crate) async fn answer(
         citations: Vec::new(),
         claims: Vec::new(),
         model: None,
+        is_cached: false,
         usage,
     };
     for (marker, candidate) in (1..).zip(&chosen) {
@@ -86,6 +87,7 @@ pub(crate) fn unanswered(usage: Usage) -> Answer {
         citations: Vec::new(),
         claims: Vec::new(),
         model: None,
+        is_cached: false,
         usage,
     }
 }

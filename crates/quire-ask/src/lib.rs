@@ -1,20 +1,22 @@
 //! A question over a tenant's own passages.
 //!
-//! `ask` holds the whole path, top to bottom: check the question, embed it, search, then let a model
+//! `ask` holds the whole path, top to bottom: check the question, let it in, embed it, search, then let a model
 //! compose an answer from the passages, or pick sentences from them when there is no model. Every
 //! statement of an answer points at a passage; what no passage supports is marked, and when the
 //! evidence is weak the answer says so. Knows neither HTTP nor how passages came to be.
 
 mod answer;
 mod ask;
+mod cache;
 mod compose;
 mod error;
 mod evidence;
 mod extractive;
+mod question_type;
 mod render;
 mod sentences;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
-pub use ask::{Asker, AskerConfig, Question};
+pub use ask::{Asker, AskerConfig, Asking, Found, Question, Turn};
 pub use error::Error;
 pub use render::inert;

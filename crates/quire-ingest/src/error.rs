@@ -1,5 +1,8 @@
 //! The error of adding, removing and reading sources.
 
+use std::time::Duration;
+
+use quire_tenancy::Refusal;
 use quire_types::{ErrorKind, Kind};
 
 use crate::extract::ExtractError;
@@ -19,6 +22,12 @@ pub enum Error {
     /// The text can't be read.
     #[error(transparent)]
     Extract(#[from] ExtractError),
+    /// What the tenant may use does not allow it, or the machine has too much to do.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The control plane failed.
+    #[error(transparent)]
+    Control(#[from] quire_tenancy::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] quire_store::Error),
@@ -61,9 +70,18 @@ impl Kind for Error {
             Self::Name(_) | Self::Empty => ErrorKind::Invalid,
             Self::Stream(error) => error.kind(),
             Self::Extract(error) => error.kind(),
+            Self::Refused(refusal) => refusal.kind(),
+            Self::Control(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),
             Self::Model(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after(),
+            _ => None,
         }
     }
 }

@@ -4,15 +4,21 @@
 //! transaction. The task reads the text in a child process ([`sandbox`]: [`detect`], then
 //! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
 //! transaction, in which a new version takes the place of the old one. No step holds a database
-//! connection while another process or a model works. Knows nothing about questions.
+//! connection while another process or a model works. What a tenant may keep is checked where something is
+//! added (`quotas`); a new tenant begins with a notebook of templates (`onboarding`). Knows nothing about
+//! questions.
 
 pub mod detect;
 mod error;
 pub mod extract;
+mod onboarding;
 pub mod passages;
+mod quotas;
 pub mod sandbox;
 mod service;
 pub mod tasks;
 
 pub use error::{Error, StreamError};
+pub use onboarding::Onboarded;
+pub use quotas::create_notebook;
 pub use service::{Ingest, IngestConfig};

@@ -5,15 +5,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 
 use quire_models::Embedder;
 use quire_queue::Wishes;
-use quire_store::sources::{self, Added, NewContent, Source};
+use quire_store::notebooks::Notebook;
+use quire_store::sources::{self, Added, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
+use quire_tenancy::{Account, Control, Stage};
 use quire_types::{Kind, NotebookId, SourceId};
 
+use crate::onboarding::Template;
 use crate::passages::PassageOptions;
+use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
 use crate::tasks::{PurgeObjects, ReadSource};
 use crate::{Error, StreamError};
@@ -26,6 +30,10 @@ pub struct IngestConfig {
     pub embedder: Embedder,
     /// Reads files in a child process.
     pub extractor: Extractor,
+    /// How many files are read at once.
+    pub extracting: Stage,
+    /// What tenants may keep.
+    pub control: Control,
     /// How text is cut.
     pub passages: PassageOptions,
     /// Rung after something was enqueued.
@@ -40,6 +48,10 @@ pub struct IngestConfig {
 #[derive(Clone)]
 pub struct Ingest {
     pub(crate) config: Arc<IngestConfig>,
+    /// What tenants keep.
+    pub(crate) stock: Arc<Stock>,
+    /// What new tenants begin with, read and embedded when the first one comes.
+    pub(crate) templates: Arc<OnceCell<Vec<Template>>>,
 }
 
 impl Ingest {
@@ -47,10 +59,13 @@ impl Ingest {
     pub fn new(config: IngestConfig) -> Self {
         Self {
             config: Arc::new(config),
+            stock: Arc::default(),
+            templates: Arc::default(),
         }
     }
 
-    /// Adds content under a name. Returns when it is durable and queued, not when it can be found.
+    /// Adds content under a name. Returns when it is durable and queued, not when it can be found. Refused
+    /// when the tenant is not active or may not keep more.
     pub async fn add<E: Into<StreamError>>(
         &self,
         placement: Placement,
@@ -59,15 +74,11 @@ impl Ingest {
         bytes: BoxStream<'_, Result<Bytes, E>>,
     ) -> Result<Added, Error> {
         let name = clean_name(name)?;
-        let objects = self.config.store.objects();
-        let upload = objects
-            .upload(placement, bytes, self.config.file_bytes)
-            .await
-            .map_err(|error| match error {
-                UploadError::Source(error) => Error::Stream(error.into()),
-                UploadError::Store(error) => Error::Store(error),
-            })?;
-        let added = self.add_row(placement, notebook, &name, &upload).await;
+        let account = active(&self.config.control, placement.tenant).await?;
+        let upload = self.upload(placement, bytes).await?;
+        let added = self
+            .add_row(placement, &account, notebook, &name, &upload)
+            .await;
         // Bytes that no row names are of no use. An error of the database is no proof that nothing was
         // committed, so then they stay: an orphan does no harm, a row without its bytes does.
         let is_unused = match &added {
@@ -75,16 +86,32 @@ impl Ingest {
             Err(error) => !error.kind().is_transient(),
         };
         if is_unused {
-            drop(objects.delete(&upload.key).await);
+            drop(self.config.store.objects().delete(&upload.key).await);
         }
         let added = added?;
         self.config.bell.notify_one();
         Ok(added)
     }
 
+    pub(crate) async fn upload<E: Into<StreamError>>(
+        &self,
+        placement: Placement,
+        bytes: BoxStream<'_, Result<Bytes, E>>,
+    ) -> Result<Upload, Error> {
+        let objects = self.config.store.objects();
+        objects
+            .upload(placement, bytes, self.config.file_bytes)
+            .await
+            .map_err(|error| match error {
+                UploadError::Source(error) => Error::Stream(error.into()),
+                UploadError::Store(error) => Error::Store(error),
+            })
+    }
+
     async fn add_row(
         &self,
         placement: Placement,
+        account: &Account,
         notebook: NotebookId,
         name: &str,
         upload: &Upload,
@@ -93,14 +120,16 @@ impl Ingest {
             return Err(Error::Empty);
         }
         let mut tx = self.config.store.tenant(placement).await?;
-        let content = NewContent {
-            name,
-            content_hash: &upload.content_hash,
-            size_bytes: i64::try_from(upload.size_bytes).unwrap_or(i64::MAX),
-            object: &upload.key,
+        let content = content(name, upload);
+        // How many passages it has is known when it was read; without room for one that is in vain.
+        let more = Totals {
+            stored_bytes: content.size_bytes,
+            passages: 1,
         };
+        let room = self.stock.room(&mut tx, account, more).await?;
         let added = sources::add(&mut tx, notebook, &content).await?;
         if let Added::Created(source) | Added::Updated(source) = &added {
+            room?;
             quire_queue::enqueue(&mut tx, &ReadSource::of(source)).await?;
         }
         tx.commit().await?;
@@ -109,12 +138,23 @@ impl Ingest {
 
     /// Queues a failed source again.
     pub async fn retry(&self, placement: Placement, id: SourceId) -> Result<Source, Error> {
+        active(&self.config.control, placement.tenant).await?;
         let mut tx = self.config.store.tenant(placement).await?;
         let source = sources::retry(&mut tx, id).await?;
         quire_queue::enqueue(&mut tx, &ReadSource::of(&source)).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(source)
+    }
+
+    /// The same as [`crate::create_notebook`].
+    pub async fn create_notebook(
+        &self,
+        placement: Placement,
+        name: &str,
+    ) -> Result<Notebook, Error> {
+        let config = &self.config;
+        quotas::create_notebook(&config.store, &config.control, placement, name).await
     }
 
     /// Removes a source; it can't be found from the moment this returns.
@@ -150,6 +190,16 @@ impl Ingest {
             quire_queue::enqueue_with(tx, &task, wishes).await?;
         }
         Ok(())
+    }
+}
+
+/// What was uploaded, as the content of a source of this name.
+pub(crate) fn content<'a>(name: &'a str, upload: &'a Upload) -> NewContent<'a> {
+    NewContent {
+        name,
+        content_hash: &upload.content_hash,
+        size_bytes: i64::try_from(upload.size_bytes).unwrap_or(i64::MAX),
+        object: &upload.key,
     }
 }
 

@@ -5,6 +5,7 @@ mod read_source;
 
 pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
+pub(crate) use read_source::embed;
 
 use quire_queue::{Attempt, Failure};
 use quire_store::{Placement, Store, tenants};

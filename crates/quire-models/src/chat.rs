@@ -145,6 +145,16 @@ impl Chat {
         &self.config.model
     }
 
+    /// The longest answer, in tokens.
+    pub fn max_tokens(&self) -> u32 {
+        self.config.max_tokens
+    }
+
+    /// Whose server it is.
+    pub fn host(&self) -> &str {
+        self.url.host_str().unwrap_or_default()
+    }
+
     /// Sends `messages` and returns the answer as it arrives.
     pub async fn stream(&self, messages: &[ChatMessage]) -> Result<ChatStream, Error> {
         let deadline = Instant::now() + self.config.first_token_timeout;

@@ -4,16 +4,20 @@
 //! run for anybody else. A notebook or source of another tenant, or outside the key's own notebook, is
 //! looked up like one that does not exist and answers so.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 
-use quire_store::keys::{self, ApiKey, KeyOwner};
+use quire_ask::Asking;
+use quire_store::keys::ApiKey;
 use quire_store::notebooks::{self, Notebook};
 use quire_store::sources::{self, Source};
 use quire_store::tenants::Tenant;
 use quire_store::{Placement, TenantTx};
-use quire_types::{ErrorKind, KeyRole, NotebookId, SourceId, TenantState};
+use quire_tenancy::{Caller, Who};
+use quire_types::{ErrorKind, KeyRole, NotebookId, RequestId, SourceId, TenantState};
 
 use crate::body::path;
 use crate::problem::{ApiError, ApiResult};
@@ -23,9 +27,12 @@ use crate::state::App;
 pub(crate) struct Admin;
 
 /// Anybody with a tenant's key.
+#[derive(Clone)]
 pub(crate) struct Reader {
-    pub(crate) tenant: Tenant,
-    pub(crate) key: ApiKey,
+    pub(crate) caller: Caller,
+    key: Arc<ApiKey>,
+    user: Option<String>,
+    request: RequestId,
 }
 
 /// Somebody who may change everything in the tenant.
@@ -56,13 +63,31 @@ pub(crate) struct WriteSource {
 }
 
 impl Reader {
+    pub(crate) fn tenant(&self) -> &Tenant {
+        &self.caller.account.tenant
+    }
+
     pub(crate) fn placement(&self) -> Placement {
-        self.tenant.placement()
+        self.tenant().placement()
+    }
+
+    /// The only notebook the key reaches, if it is bound to one.
+    pub(crate) fn only_notebook(&self) -> Option<NotebookId> {
+        self.key.notebook
     }
 
     /// Whether a notebook is within the key's reach.
     pub(crate) fn reaches(&self, notebook: NotebookId) -> bool {
-        self.key.notebook.is_none_or(|only| only == notebook)
+        self.only_notebook().is_none_or(|only| only == notebook)
+    }
+
+    /// Who asks, for whatever costs something.
+    pub(crate) fn asking(&self) -> Asking {
+        Asking {
+            caller: self.caller.clone(),
+            user: self.user.clone(),
+            request: self.request,
+        }
     }
 
     fn must_write(&self) -> ApiResult<()> {
@@ -90,23 +115,39 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }
 
-async fn owner(parts: &Parts, app: &App) -> ApiResult<KeyOwner> {
+async fn who(parts: &Parts, app: &App) -> ApiResult<Who> {
     let refused = |text: &str| ApiError::new(ErrorKind::Unauthenticated, text);
     let presented = bearer(&parts.headers)
         .ok_or_else(|| refused("no key was sent: add the header 'Authorization: Bearer qk_…'"))?;
-    let mut tx = app.store.system().await?;
-    let owner = keys::owner(&mut tx, presented).await?;
-    tx.commit().await?;
-    owner.ok_or_else(|| refused("the key is mistyped, unknown or revoked"))
+    let who = app.control.who(presented).await?;
+    who.ok_or_else(|| refused("the key is mistyped, unknown or revoked"))
+}
+
+/// The tenant's own name of the person behind a request, for limits by person.
+const USER: &str = "quire-user";
+
+fn user(headers: &HeaderMap) -> ApiResult<Option<String>> {
+    let Some(value) = headers.get(USER) else {
+        return Ok(None);
+    };
+    let is_name = |name: &str| {
+        (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match value.to_str().ok().filter(|name| is_name(name)) {
+        Some(name) => Ok(Some(name.to_owned())),
+        None => Err(ApiError::invalid(
+            "a Quire-User has 1 to 128 visible characters without spaces",
+        )),
+    }
 }
 
 impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        match owner(parts, app).await? {
-            KeyOwner::Admin(_) => Ok(Self),
-            KeyOwner::Tenant(..) => Err(ApiError::new(
+        match who(parts, app).await? {
+            Who::Admin(_) => Ok(Self),
+            Who::Tenant(..) => Err(ApiError::new(
                 ErrorKind::Forbidden,
                 "this needs the operator's key, not a tenant's",
             )),
@@ -118,22 +159,27 @@ impl FromRequestParts<App> for Reader {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        let (tenant, key) = match owner(parts, app).await? {
-            KeyOwner::Tenant(tenant, key) => (*tenant, *key),
-            KeyOwner::Admin(_) => {
+        let Who::Tenant(caller, key) = who(parts, app).await? else {
+            return Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "this needs a tenant's key: the operator's key does not reach content",
+            ));
+        };
+        match caller.account.tenant.state {
+            TenantState::Active => {}
+            state => {
                 return Err(ApiError::new(
                     ErrorKind::Forbidden,
-                    "this needs a tenant's key: the operator's key does not reach content",
+                    format!("the tenant is {state}"),
                 ));
             }
-        };
-        match tenant.state {
-            TenantState::Active => Ok(Self { tenant, key }),
-            TenantState::Suspended | TenantState::Closing => Err(ApiError::new(
-                ErrorKind::Forbidden,
-                format!("the tenant is {}", tenant.state),
-            )),
         }
+        Ok(Self {
+            key,
+            user: user(&parts.headers)?,
+            request: RequestId::generate(),
+            caller,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ mod metrics;
 mod middleware;
 mod pressure;
 mod problem;
+mod rate;
 mod routes;
 mod serve;
 mod state;

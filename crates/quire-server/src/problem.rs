@@ -3,13 +3,21 @@
 //! The kind decides the status; the type is a stable address under `/docs/problems`. An internal error
 //! never shows its text: it is logged once, here, with the request id that the caller is shown.
 
+use std::time::Duration;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tracing::error;
 use utoipa::ToSchema;
 
+use quire_tenancy::RateState;
 use quire_types::{ErrorKind, Kind};
+
+use crate::rate::rate_headers;
+
+/// What callers are told to wait when nobody knows.
+const USUAL_WAIT: Duration = Duration::from_secs(2);
 
 /// An error on its way to the caller.
 #[derive(Clone, Debug)]
@@ -17,6 +25,8 @@ pub(crate) struct ApiError {
     kind: ErrorKind,
     detail: String,
     status: Option<StatusCode>,
+    retry_after: Option<Duration>,
+    rate: Option<RateState>,
 }
 
 pub(crate) type ApiResult<T> = Result<T, ApiError>;
@@ -27,6 +37,8 @@ impl ApiError {
             kind,
             detail: detail.into(),
             status: None,
+            retry_after: None,
+            rate: None,
         }
     }
 
@@ -44,6 +56,11 @@ impl ApiError {
             status: Some(status),
             ..self
         }
+    }
+
+    /// Tells the caller what its rate has left.
+    pub(crate) fn with_rate(self, rate: Option<RateState>) -> Self {
+        Self { rate, ..self }
     }
 
     pub(crate) fn kind(&self) -> ErrorKind {
@@ -77,7 +94,10 @@ impl ApiError {
 
 impl<E: Kind> From<E> for ApiError {
     fn from(error: E) -> Self {
-        Self::new(error.kind(), error.to_string())
+        Self {
+            retry_after: error.retry_after(),
+            ..Self::new(error.kind(), error.to_string())
+        }
     }
 }
 
@@ -91,13 +111,16 @@ impl IntoResponse for ApiError {
                     .headers_mut()
                     .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            ErrorKind::Unavailable | ErrorKind::RateLimited => {
-                response
-                    .headers_mut()
-                    .insert(header::RETRY_AFTER, HeaderValue::from_static("2"));
+            ErrorKind::Unavailable | ErrorKind::RateLimited | ErrorKind::Quota => {
+                let wait = self.retry_after.unwrap_or(USUAL_WAIT);
+                let seconds = wait.as_secs_f64().ceil().max(1.0);
+                if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                    response.headers_mut().insert(header::RETRY_AFTER, value);
+                }
             }
             _ => {}
         }
+        response.headers_mut().extend(rate_headers(self.rate));
         response.extensions_mut().insert(self);
         response
     }

@@ -6,6 +6,7 @@ use quire_ask::Asker;
 use quire_index::Search;
 use quire_ingest::Ingest;
 use quire_store::Store;
+use quire_tenancy::Control;
 
 use crate::metrics::Metrics;
 use crate::pressure::Pressure;
@@ -15,6 +16,8 @@ use crate::pressure::Pressure;
 pub struct App {
     /// Rows and bytes.
     pub store: Store,
+    /// Who may do what, and what it cost.
+    pub control: Control,
     /// Adds and removes sources.
     pub ingest: Ingest,
     /// Answers questions.

@@ -34,6 +34,35 @@ pub async fn create(tx: &mut TenantTx, name: &str) -> Result<Notebook, Error> {
     .map_err(|error| name_error(error, name))
 }
 
+/// Finds a notebook by its name or creates it, and makes additions to it wait for each other until the
+/// transaction ends.
+pub async fn ensure(tx: &mut TenantTx, name: &str) -> Result<Notebook, Error> {
+    sqlx::query(
+        "insert into shard.notebooks (tenant_id, id, name) values ($1, $2, $3)
+         on conflict (tenant_id, name) do nothing",
+    )
+    .bind(tx.tenant_id())
+    .bind(NotebookId::generate().uuid())
+    .bind(name)
+    .execute(tx.connection())
+    .await
+    .map_err(|error| name_error(error, name))?;
+    let notebook = by_name(tx, name).await?;
+    lock(tx, notebook.id).await?;
+    Ok(notebook)
+}
+
+/// How many there are. Whoever asks waits for others of the tenant that asked, until their transactions
+/// have ended, so that what they create is counted.
+pub async fn count(tx: &mut TenantTx) -> Result<i64, Error> {
+    tx.alone_with("notebooks").await?;
+    let count = sqlx::query_scalar("select count(*) from shard.notebooks where tenant_id = $1")
+        .bind(tx.tenant_id())
+        .fetch_one(tx.connection())
+        .await?;
+    Ok(count)
+}
+
 /// One notebook.
 pub async fn get(tx: &mut TenantTx, id: NotebookId) -> Result<Notebook, Error> {
     sqlx::query_as("select * from shard.notebooks where tenant_id = $1 and id = $2")

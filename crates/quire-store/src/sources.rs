@@ -116,15 +116,7 @@ pub async fn add(
     content: &NewContent<'_>,
 ) -> Result<Added, Error> {
     notebooks::lock(tx, notebook).await?;
-    let named: Option<Source> = sqlx::query_as(
-        "select * from shard.sources where tenant_id = $1 and notebook_id = $2 and name = $3",
-    )
-    .bind(tx.tenant_id())
-    .bind(notebook.uuid())
-    .bind(content.name)
-    .fetch_optional(tx.connection())
-    .await?;
-    if let Some(source) = named {
+    if let Some(source) = by_name(tx, notebook, content.name).await? {
         if source.content_hash == content.content_hash && source.state != SourceState::Failed {
             return Ok(Added::Duplicate(source));
         }
@@ -213,6 +205,23 @@ pub async fn get(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
         .ok_or(NOT_FOUND)
 }
 
+/// The source of a notebook that has this name, if there is one.
+pub async fn by_name(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    name: &str,
+) -> Result<Option<Source>, Error> {
+    let found = sqlx::query_as(
+        "select * from shard.sources where tenant_id = $1 and notebook_id = $2 and name = $3",
+    )
+    .bind(tx.tenant_id())
+    .bind(notebook.uuid())
+    .bind(name)
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(found)
+}
+
 /// The given sources, in order of creation; those that are gone are left out.
 pub async fn by_ids(tx: &mut TenantTx, ids: &[SourceId]) -> Result<Vec<Source>, Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
@@ -261,6 +270,31 @@ pub async fn counts(
     rows.into_iter()
         .map(|(state, count)| Ok((decode(state)?, count)))
         .collect()
+}
+
+/// What all sources of a tenant take up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Totals {
+    /// Bytes of all versions that are kept, those that are not searchable included.
+    pub stored_bytes: i64,
+    /// Passages that search sees.
+    pub passages: i64,
+}
+
+/// What all sources of the tenant take up. Whoever asks waits for others of the tenant that asked, until
+/// their transactions have ended, so that what they add is counted.
+pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
+    tx.alone_with("sources").await?;
+    let totals = sqlx::query_as(
+        "select (select coalesce(sum(size_bytes), 0)::bigint from shard.source_versions
+                 where tenant_id = $1) as stored_bytes,
+                (select coalesce(sum(passages), 0)::bigint from shard.sources
+                 where tenant_id = $1) as passages",
+    )
+    .bind(tx.tenant_id())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(totals)
 }
 
 /// Where the bytes of a version are.

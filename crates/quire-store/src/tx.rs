@@ -60,6 +60,16 @@ impl TenantTx {
         &mut self.tx
     }
 
+    /// Waits until no other transaction of the tenant is alone with `what`, and then is until it ends.
+    pub(crate) async fn alone_with(&mut self, what: &str) -> Result<(), Error> {
+        sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text || '/' || $2, 0))")
+            .bind(self.tenant_id().to_string())
+            .bind(what)
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+
     /// Makes everything done so far durable and visible.
     pub async fn commit(self) -> Result<(), Error> {
         Ok(self.tx.commit().await?)

@@ -159,7 +159,6 @@ impl Need {
 pub(crate) struct Exhausted {
     pub(crate) scope: Scope,
     pub(crate) limit: i64,
-    pub(crate) taken: i64,
 }
 
 /// What this process holds for one tenant.
@@ -439,7 +438,6 @@ async fn exhausted(
     Ok(Exhausted {
         scope: tightest.scope.clone(),
         limit: tightest.limit,
-        taken: taken_of(tightest),
     })
 }
 

@@ -26,10 +26,13 @@ use crate::known::{Account, Caller, Known, Who};
 use crate::limit::{Limit, LimitName};
 use crate::meter::Meter;
 use crate::overload::{Insistence, Ladder};
-use crate::rates::{self, Rate, RateState, Slices};
+use crate::rates::{self, Counters, Rate, RateState, Slices};
 use crate::seats::{Class, Share};
 use crate::usage::{Event, Kind, Quantities};
 use crate::{Error, upkeep};
+
+/// The rate of tokens, of which a request takes what it may need and gives back what it did not.
+const TOKENS: &str = "tokens";
 
 /// What the control plane is built from.
 #[derive(Clone)]
@@ -54,13 +57,14 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<Gate>,
     pub(crate) meter: Meter,
     pub(crate) ladder: Ladder,
+    counters: Counters,
     live: Mutex<HashMap<TenantId, Arc<Live>>>,
-    counts: Counts,
+    counts: Tally,
 }
 
 /// What happened so far, for metrics.
 #[derive(Default)]
-pub(crate) struct Counts {
+pub(crate) struct Tally {
     admitted: AtomicU64,
     cheaper: AtomicU64,
     refused: [AtomicU64; Reason::ALL.len()],
@@ -131,14 +135,28 @@ pub enum Route {
 impl Control {
     /// A control plane with these parts. [`Control::run`] keeps it going.
     pub fn new(config: ControlConfig) -> Self {
+        Self::with_counters(config, Counters::Postgres)
+    }
+
+    /// The same, with rates counted by the Redis or Valkey at this address. Money stays in PostgreSQL.
+    pub fn with_redis(config: ControlConfig, url: &str) -> Result<Self, Error> {
+        let redis = rates::redis::Counters::new(url)?;
+        Ok(Self::with_counters(
+            config,
+            Counters::Redis(Box::new(redis)),
+        ))
+    }
+
+    fn with_counters(config: ControlConfig, counters: Counters) -> Self {
         Self {
             inner: Arc::new(Inner {
+                counters,
                 known: Known::new(config.store.clone()),
                 gate: Gate::new(config.gate),
                 meter: Meter::default(),
                 ladder: config.ladder,
                 live: Mutex::default(),
-                counts: Counts::default(),
+                counts: Tally::default(),
                 store: config.store,
             }),
         }
@@ -222,6 +240,11 @@ impl Control {
             .after(pause));
         }
 
+        let entry = entry(&account, &call);
+        if entry.share.dedicated > 0 {
+            // While the database is asked, a seat may come free already.
+            inner.gate.expect(entry.tenant, entry.share);
+        }
         let taken = self.take_rates(&live, caller, &call).await?;
         let rate = taken.state;
         let with_rate = |mut refusal: Refusal| {
@@ -244,13 +267,14 @@ impl Control {
             route = Route::Cheaper(Reason::Budget);
             spending = self.hold(&live, &account, &call, NanoUsd::ZERO).await;
         }
-        let spending = spending.map_err(with_rate)?;
+        let mut spending = spending.map_err(with_rate)?;
         let seat = inner
             .gate
-            .enter(entry(&account, &call))
+            .enter(entry)
             .await
             .map_err(with_rate)
             .inspect_err(|_| self.note_refusal(&live, tenant))?;
+        spending.tokens = taken.units(TOKENS);
         taken.keep();
         Ok(Admitted {
             route,
@@ -292,11 +316,7 @@ impl Control {
         ));
         if let Some(key) = &caller.key {
             let limit = allowed(account, LimitName::KeyRequestsPerMinute)?;
-            rates.extend(Rate::of(
-                format!("key:{}", key.id.uuid().simple()),
-                limit,
-                1,
-            ));
+            rates.extend(Rate::of(format!("key:{}", key.uuid().simple()), limit, 1));
         }
         if let Some(user) = &call.user {
             let limit = allowed(account, LimitName::UserRequestsPerMinute)?;
@@ -304,7 +324,7 @@ impl Control {
         }
         if call.tokens > 0 {
             let limit = allowed(account, LimitName::TokensPerMinute)?;
-            rates.extend(Rate::of("tokens", limit, call.tokens));
+            rates.extend(Rate::of(TOKENS, limit, call.tokens));
         }
         self.take(live, account.tenant.id, rates).await
     }
@@ -329,7 +349,12 @@ impl Control {
             return Ok(taken(rates));
         }
         let orders = lock(&live.rates).order(now, &rates);
-        match rates::take(&self.inner.store, tenant, &orders).await {
+        match self
+            .inner
+            .counters
+            .take(&self.inner.store, tenant, &orders)
+            .await
+        {
             Ok(Ok(given)) => {
                 lock(&live.rates).keep(Instant::now(), orders, &given);
                 Ok(taken(rates))
@@ -362,6 +387,7 @@ impl Control {
         let spending = |share| Spending {
             live: live.clone(),
             share,
+            tokens: 0,
             used: Mutex::default(),
         };
         if needs.is_empty() {
@@ -437,7 +463,7 @@ pub struct Totals {
     pub refused: Vec<(Reason, u64)>,
 }
 
-impl Counts {
+impl Tally {
     fn note(&self, admitted: &Result<Admitted, Refusal>) {
         match admitted {
             Ok(admitted) => {
@@ -493,6 +519,11 @@ struct Taken {
 }
 
 impl Taken {
+    fn units(&self, name: &str) -> u64 {
+        let rate = self.rates.iter().find(|rate| rate.name == name);
+        rate.map_or(0, |rate| rate.units)
+    }
+
     fn keep(mut self) {
         self.rates.clear();
     }
@@ -510,6 +541,8 @@ impl Drop for Taken {
 struct Spending {
     live: Arc<Live>,
     share: Option<budgets::Share>,
+    /// Tokens that were taken from the rate.
+    tokens: u64,
     used: Mutex<Used>,
 }
 
@@ -518,6 +551,7 @@ struct Used {
     cost: i64,
     questions: i64,
     audio_ms: i64,
+    tokens: i64,
 }
 
 impl Spending {
@@ -530,13 +564,16 @@ impl Spending {
         used.cost = used.cost.saturating_add(event.cost.nanos());
         used.questions += i64::from(event.kind == Kind::Question.as_str());
         used.audio_ms += event.quantities.audio_ms;
+        used.tokens += event.quantities.input_tokens + event.quantities.output_tokens;
     }
 }
 
 impl Drop for Spending {
     fn drop(&mut self) {
+        let used = lock(&self.used);
+        let unused = self.tokens.saturating_sub(used.tokens.unsigned_abs());
+        lock(&self.live.rates).give_back_units(TOKENS, unused);
         if let Some(share) = &self.share {
-            let used = lock(&self.used);
             lock(&self.live.purse).settle(share, |scope| match scope.counted {
                 Counted::Cost => used.cost,
                 Counted::Questions => used.questions,
@@ -810,7 +847,7 @@ fn rate_text(name: &str, rates: &[Rate]) -> String {
     match name.split(':').next() {
         Some("key") => format!("this key sent more than {per_minute} requests a minute"),
         Some("user") => format!("this user sent more than {per_minute} requests a minute"),
-        Some("tokens") => format!("the tenant used more than {per_minute} tokens a minute"),
+        Some(TOKENS) => format!("the tenant used more than {per_minute} tokens a minute"),
         Some("uploads") => format!("the tenant sent more than {per_minute} files a minute"),
         _ => format!("the tenant sent more than {per_minute} requests a minute"),
     }

@@ -142,4 +142,8 @@ impl Kind for Refusal {
             Reason::Unknown => ErrorKind::Unavailable,
         }
     }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
 }

@@ -115,6 +115,12 @@ impl Gate {
         seat.ok_or_else(|| refusal(Refused::Late, 0))
     }
 
+    /// Tells of a tenant that may come, so that its dedicated seats are free when it does.
+    pub(crate) fn expect(&self, tenant: Uuid, share: Share) {
+        let now = self.now();
+        self.line().seats.know(now, tenant, share);
+    }
+
     /// How full the room to wait is for this class, from 0 to 1.
     pub(crate) fn crowding(&self) -> f64 {
         f64::from(self.line().seats.waiting()) / f64::from(self.most_waiting)

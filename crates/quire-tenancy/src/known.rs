@@ -38,8 +38,8 @@ const MOST_ENTRIES: usize = 50_000;
 pub enum Who {
     /// The operator of the installation.
     Admin(KeyId),
-    /// A tenant.
-    Tenant(Caller),
+    /// A tenant, by this key.
+    Tenant(Caller, Arc<ApiKey>),
 }
 
 /// A tenant that calls.
@@ -48,7 +48,7 @@ pub struct Caller {
     /// The tenant with what it may use.
     pub account: Arc<Account>,
     /// The key it showed; none on the command line of the operator.
-    pub key: Option<Arc<ApiKey>>,
+    pub key: Option<KeyId>,
 }
 
 /// A tenant with what it may use.
@@ -62,6 +62,14 @@ pub struct Account {
     pub switches: BTreeMap<String, bool>,
 }
 
+fn by_key(account: Arc<Account>, key: Arc<ApiKey>) -> Who {
+    let caller = Caller {
+        account,
+        key: Some(key.id),
+    };
+    Who::Tenant(caller, key)
+}
+
 /// What all tenants share.
 pub(crate) struct Shared {
     pub(crate) plans: BTreeMap<PlanId, Arc<Plan>>,
@@ -72,7 +80,7 @@ pub(crate) struct Shared {
 
 pub(crate) struct Known {
     store: Store,
-    keys: Shelf<[u8; 32], Who>,
+    keys: Shelf<[u8; 32], Arc<ApiKey>>,
     accounts: Shelf<TenantId, Arc<Account>>,
     shared: Shelf<(), Arc<Shared>>,
     /// Raised by every change that is heard of.
@@ -95,9 +103,9 @@ impl Known {
     /// Whose key this is; none for a key that is unknown, mistyped or revoked.
     pub(crate) async fn who(&self, presented: &str) -> Result<Option<Who>, Error> {
         let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        if let Some(Who::Tenant(caller)) = self.keys.get(&hash, self.life()) {
-            let account = self.account(caller.account.tenant.id).await?;
-            return Ok(Some(Who::Tenant(Caller { account, ..caller })));
+        if let Some(key) = self.keys.get(&hash, self.life()) {
+            let account = self.account(key.tenant).await?;
+            return Ok(Some(by_key(account, key)));
         }
         let seen = self.changes.load(Ordering::Acquire);
         let mut tx = self.store.system().await?;
@@ -110,17 +118,14 @@ impl Known {
                     Some(account) => account,
                     None => self.read_account(&mut tx, *tenant).await?,
                 };
-                Some(Who::Tenant(Caller {
-                    account,
-                    key: Some(Arc::from(key)),
-                }))
+                Some(by_key(account, Arc::from(key)))
             }
         };
         tx.commit().await?;
-        if let Some(Who::Tenant(caller)) = &who
+        if let Some(Who::Tenant(caller, key)) = &who
             && self.changes.load(Ordering::Acquire) == seen
         {
-            self.keys.put(hash, Who::Tenant(caller.clone()));
+            self.keys.put(hash, key.clone());
             self.accounts
                 .put(caller.account.tenant.id, caller.account.clone());
         }
@@ -249,9 +254,7 @@ impl Known {
     pub(crate) fn forget(&self, tenant: TenantId) {
         self.changes.fetch_add(1, Ordering::AcqRel);
         self.accounts.remove(|id, _| *id == tenant);
-        self.keys.remove(
-            |_, who| matches!(who, Who::Tenant(caller) if caller.account.tenant.id == tenant),
-        );
+        self.keys.remove(|_, key| key.tenant == tenant);
     }
 
     fn forget_all(&self) {

@@ -12,10 +12,13 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use quire_store::{Store, SystemTx};
+use quire_store::Store;
 use quire_types::TenantId;
 
 use crate::{Error, Limit};
+
+mod postgres;
+pub(crate) mod redis;
 
 /// How long units that were taken ahead are good for.
 const SLICE_LIFE: Duration = Duration::from_secs(5);
@@ -101,6 +104,8 @@ struct Slice {
     until: Instant,
     /// How many to take ahead next time: doubled while they are used up in time.
     ahead: u64,
+    /// How many were taken last, with those left from before.
+    taken: u64,
     /// Units of the burst that remained when they were last taken.
     room: u64,
 }
@@ -162,6 +167,7 @@ impl Slices {
         for (order, given) in orders.into_iter().zip(given) {
             let slice = Slice {
                 left: given.units - order.need,
+                taken: given.units,
                 until: now + SLICE_LIFE,
                 ahead: order.ahead,
                 room: given.room,
@@ -182,9 +188,15 @@ impl Slices {
     /// After a request that was not let in for another reason.
     pub(crate) fn give_back(&mut self, rates: &[Rate]) {
         for rate in rates {
-            if let Some(slice) = self.by_name.get_mut(&rate.name) {
-                slice.left += rate.units;
-            }
+            self.give_back_units(&rate.name, rate.units);
+        }
+    }
+
+    /// Units of one rate that were taken and not needed.
+    pub(crate) fn give_back_units(&mut self, name: &str, units: u64) {
+        if let Some(slice) = self.by_name.get_mut(name) {
+            // Never more than were there, however much was asked for.
+            slice.left = (slice.left + units).min(slice.taken);
         }
     }
 
@@ -226,116 +238,75 @@ pub(crate) struct Given {
     room: u64,
 }
 
-/// Takes units of all rates, or of none.
-pub(crate) async fn take(
-    store: &Store,
-    tenant: TenantId,
-    orders: &[Order],
-) -> Result<Result<Vec<Given>, UsedUp>, Error> {
-    let mut tx = store.system().await?;
-    let mut answers = ask(&mut tx, tenant, orders).await?;
-    if answers.len() < orders.len() {
-        create(&mut tx, tenant, orders).await?;
-        answers = ask(&mut tx, tenant, orders).await?;
-    }
-    tx.commit().await?;
-    let refused = answers
-        .iter()
-        .filter(|answer| answer.wait_us > 0)
-        .max_by_key(|answer| answer.wait_us);
-    if let Some(refused) = refused {
-        return Ok(Err(UsedUp {
-            name: refused.name.clone(),
-            wait: Duration::from_micros(refused.wait_us.unsigned_abs()),
-        }));
-    }
-    let given = orders
-        .iter()
-        .map(|order| {
-            let answer = answers.iter().find(|answer| answer.name == order.name);
-            answer.map_or(
-                Given {
-                    units: order.need,
-                    room: 0,
-                },
-                |answer| Given {
-                    units: answer.given.unsigned_abs(),
-                    room: answer.room.unsigned_abs(),
-                },
-            )
-        })
-        .collect();
-    Ok(Ok(given))
+/// Where the numbers are kept that all processes share.
+pub(crate) enum Counters {
+    /// In PostgreSQL.
+    Postgres,
+    /// In Redis; while it does not answer, in PostgreSQL.
+    Redis(Box<redis::Counters>),
 }
 
+impl Counters {
+    /// Takes units of all rates, or of none.
+    pub(crate) async fn take(
+        &self,
+        store: &Store,
+        tenant: TenantId,
+        orders: &[Order],
+    ) -> Result<Result<Vec<Given>, UsedUp>, Error> {
+        let answers = match self {
+            Self::Postgres => postgres::take(store, tenant, orders).await?,
+            Self::Redis(counters) => match counters.take(tenant, orders).await {
+                Some(answers) => answers,
+                // The numbers there are older: at worst one burst more, once.
+                None => postgres::take(store, tenant, orders).await?,
+            },
+        };
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.wait_us > 0)
+            .max_by_key(|answer| answer.wait_us);
+        if let Some(refused) = refused {
+            return Ok(Err(UsedUp {
+                name: refused.name.clone(),
+                wait: Duration::from_micros(refused.wait_us.unsigned_abs()),
+            }));
+        }
+        let given = orders
+            .iter()
+            .map(|order| {
+                let answer = answers.iter().find(|answer| answer.name == order.name);
+                answer.map_or(
+                    Given {
+                        units: order.need,
+                        room: 0,
+                    },
+                    |answer| Given {
+                        units: answer.given.unsigned_abs(),
+                        room: answer.room.unsigned_abs(),
+                    },
+                )
+            })
+            .collect();
+        Ok(Ok(given))
+    }
+}
+
+/// What one rate says to an order.
 #[derive(sqlx::FromRow)]
 struct Answer {
     name: String,
     given: i64,
+    /// Units of the burst that are left.
     room: i64,
     /// Until the need of this rate could be met; zero when it can be now.
     wait_us: i64,
 }
 
-async fn ask(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<Vec<Answer>, Error> {
-    let column = |value: fn(&Order) -> u64| -> Vec<i64> {
-        orders
-            .iter()
-            .map(|order| i64::try_from(value(order)).unwrap_or(i64::MAX / 4))
-            .collect()
-    };
-    let names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
-    // Rows are locked in the order of their names, so that two requests can't wait for each other. Rates
-    // may be lost with the machine, so nobody waits for the disk.
-    let answers = sqlx::query_as(
-        "with clock as materialized (
-             select (extract(epoch from clock_timestamp()) * 1000000)::bigint as now,
-                    set_config('synchronous_commit', 'off', true)
-         ), wanted as (
-             select * from unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
-                 as w (name, step, tolerance, back, need, want)
-         ), locked as (
-             select r.name, greatest(r.arrival - w.back * w.step, clock.now) as arrival,
-                    w.step, w.tolerance, w.need, w.want, clock.now
-             from control.rates r join wanted w on w.name = r.name cross join clock
-             where r.tenant_id = $1
-             order by r.name
-             for update of r
-         ), room as (
-             select *, greatest((tolerance + now - arrival) / step, 0) as room from locked
-         ), verdict as (
-             select count(*) = cardinality($2) and bool_and(room >= need) as passes from room
-         ), taken as (
-             update control.rates r set arrival = room.arrival + least(room.want, room.room) * room.step
-             from room
-             where r.tenant_id = $1 and r.name = room.name and (select passes from verdict)
-         )
-         select name, least(want, room) as given, room - least(want, room) as room,
-                case when room >= need then 0 else arrival + need * step - tolerance - now end as wait_us
-         from room",
-    )
-    .bind(tenant.uuid())
-    .bind(names)
-    .bind(column(|order| order.step_us))
-    .bind(column(|order| order.tolerance_us))
-    .bind(column(|order| order.back))
-    .bind(column(|order| order.need))
-    .bind(column(|order| order.want))
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(answers)
-}
-
-async fn create(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<(), Error> {
-    let mut names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
-    names.sort_unstable();
-    sqlx::query(
-        "insert into control.rates (tenant_id, name, arrival) select $1, unnest($2::text[]), 0
-         on conflict do nothing",
-    )
-    .bind(tenant.uuid())
-    .bind(names)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
+/// One number of each order, as both backends count: signed.
+fn column(orders: &[Order], value: fn(&Order) -> u64) -> Vec<i64> {
+    orders
+        .iter()
+        .map(|order| i64::try_from(value(order)).unwrap_or(i64::MAX / 4))
+        .collect()
 }

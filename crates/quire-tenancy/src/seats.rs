@@ -158,25 +158,12 @@ impl Seats {
         self.waiting
     }
 
-    /// Requests that hold a seat.
-    pub(crate) fn running(&self) -> u32 {
-        self.running
-    }
-
     /// The requests of a class.
     pub(crate) fn count(&self, class: Class) -> Count {
         let lane = &self.classes[class.index()];
         Count {
             waiting: lane.waiting,
             running: lane.running,
-        }
-    }
-
-    /// Changes the number of seats. Whatever runs beyond it ends in its own time.
-    pub(crate) fn set_seats(&mut self, seats: u32) {
-        if seats != self.plan.seats {
-            self.plan.seats = seats;
-            self.grant();
         }
     }
 

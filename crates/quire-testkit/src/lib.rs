@@ -7,4 +7,5 @@
 
 pub mod openai;
 pub mod postgres;
+pub mod redis;
 pub mod remote;

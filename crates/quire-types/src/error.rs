@@ -3,6 +3,8 @@
 //! A kind alone decides the HTTP status, whether a task is retried and the metric label; the text of
 //! an error is for people only.
 
+use std::time::Duration;
+
 /// What went wrong, as far as a program needs to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorKind {
@@ -76,4 +78,9 @@ impl ErrorKind {
 pub trait Kind: std::error::Error {
     /// The kind that decides status, retry and metric.
     fn kind(&self) -> ErrorKind;
+
+    /// How long to wait before the same call may work, where somebody knows.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
 }

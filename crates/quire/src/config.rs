@@ -9,6 +9,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use quire_models::Secret;
+use quire_tenancy::{GateConfig, Ladder};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
@@ -23,6 +24,7 @@ pub(crate) struct Config {
     pub(crate) model: Model,
     pub(crate) chat: Chat,
     pub(crate) limits: Limits,
+    pub(crate) admission: Admission,
 }
 
 /// Where everything is kept.
@@ -143,6 +145,8 @@ pub(crate) struct Limits {
     pub(crate) task_seats: usize,
     /// Seconds after which the tasks of a process that says nothing more are taken over.
     pub(crate) task_lease_s: u64,
+    /// Memory for answers that were given, in bytes.
+    pub(crate) answer_cache_bytes: u64,
     /// Hours that deleted bytes are kept, so that a restored database still finds them. At least as long
     /// as point-in-time recovery reaches back.
     pub(crate) object_grace_hours: u64,
@@ -158,6 +162,7 @@ impl Default for Limits {
             search_memory_bytes: 256 << 20,
             task_seats: 4,
             task_lease_s: 5,
+            answer_cache_bytes: 64 << 20,
             object_grace_hours: 24,
         }
     }
@@ -166,6 +171,64 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn object_grace(&self) -> Duration {
         Duration::from_secs(self.object_grace_hours * 3_600)
+    }
+}
+
+/// How many requests are worked on at once, and what happens when more come. What a tenant may use is not
+/// here but in its plan.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Admission {
+    /// Requests at once.
+    pub(crate) seats: u32,
+    /// Requests that may wait, of all tenants.
+    pub(crate) most_waiting: u32,
+    /// How full the room to wait may be, from 0 to 1, before answers are made the cheaper way.
+    pub(crate) cheaper_at: f64,
+    /// Refusals in a minute beyond which a tenant is held off.
+    pub(crate) throttle_after: u32,
+    /// For how many seconds.
+    pub(crate) throttle_for_s: u64,
+    /// A Redis or Valkey that counts rates, such as redis://127.0.0.1:6379. Unset: PostgreSQL does.
+    pub(crate) redis_url: Option<Secret>,
+    /// The most searches at once; how many really run is learned from how long they take.
+    pub(crate) searches: u32,
+    /// The most files that are read at once; learned likewise.
+    pub(crate) extractions: u32,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        let ladder = Ladder::default();
+        let gate = GateConfig::default();
+        Self {
+            seats: gate.seats,
+            most_waiting: gate.most_waiting,
+            cheaper_at: ladder.cheaper_at,
+            throttle_after: ladder.throttle_after,
+            throttle_for_s: ladder.throttle_for.as_secs(),
+            redis_url: None,
+            searches: 64,
+            extractions: 16,
+        }
+    }
+}
+
+impl Admission {
+    pub(crate) fn gate(&self) -> GateConfig {
+        GateConfig {
+            seats: self.seats,
+            most_waiting: self.most_waiting,
+            ..GateConfig::default()
+        }
+    }
+
+    pub(crate) fn ladder(&self) -> Ladder {
+        Ladder {
+            cheaper_at: self.cheaper_at,
+            throttle_after: self.throttle_after,
+            throttle_for: Duration::from_secs(self.throttle_for_s),
+        }
     }
 }
 

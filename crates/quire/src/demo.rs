@@ -10,7 +10,7 @@ use quire_ask::Question;
 use quire_index::Filter;
 use quire_store::notebooks;
 use quire_store::sources;
-use quire_store::tenants::{self, Tenant};
+use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_types::{ErrorKind, Kind, NotebookId, SourceId};
 
 use crate::commands::{show_answer, wait_for};
@@ -63,10 +63,11 @@ pub(crate) async fn run(
         let question = Question {
             text: question.to_owned(),
             filter: Filter::default(),
+            fresh: true,
         };
         let answer = services
             .asker
-            .ask(tenant.placement(), question, &mut |_| {})
+            .ask(&node.asking(tenant).await?, question, &mut |_| {})
             .await?;
         show_answer(output, &answer)?;
     }
@@ -85,7 +86,7 @@ async fn tenant(node: &Node, slug: &str, name: &str) -> Result<Tenant, Failure> 
     let tenant = match tenants::by_slug(&mut tx, slug).await {
         Ok(tenant) => tenant,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            tenants::create(&mut tx, slug, name).await?
+            tenants::create(&mut tx, &NewTenant::local(slug, name)).await?
         }
         Err(error) => return Err(error.into()),
     };

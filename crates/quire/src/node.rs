@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use quire_ask::{Asker, AskerConfig};
+use quire_ask::{Asker, AskerConfig, Asking};
 use quire_index::Search;
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
@@ -22,12 +22,21 @@ use quire_models::{Chat, ChatConfig, Embedder, Secret};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
+use quire_store::tenants::Tenant;
 use quire_store::{Database, Objects, Store, StoreConfig};
-use quire_types::{ErrorKind, TenantId};
+use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
+use quire_types::{ErrorKind, RequestId, TenantId};
+use tracing::warn;
 
 use crate::cli::Cli;
 use crate::config::{Config, Places};
 use crate::failure::Failure;
+
+/// How long a request waits for a stage: less than people do.
+const STAGE_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long a task waits to read its file: nobody sits before it, and coming back costs it an attempt.
+const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -35,6 +44,7 @@ pub(crate) struct Node {
     pub(crate) places: Places,
     pub(crate) data: PathBuf,
     pub(crate) store: Store,
+    pub(crate) control: Control,
     postgres: Option<Private>,
 }
 
@@ -62,11 +72,11 @@ impl Node {
         prepare(&data)?;
         let objects = Objects::directory(&data.join("objects"))?;
         let (database, server) = database(&config, &data).await?;
-        let connected = Store::connect(StoreConfig {
+        let connected = connect(StoreConfig {
             database,
             objects,
             connections: config.database.connections,
-            migrations: &[quire_queue::MIGRATIONS],
+            migrations: &[quire_queue::MIGRATIONS, quire_tenancy::MIGRATIONS],
         })
         .await;
         let store = match connected {
@@ -75,8 +85,17 @@ impl Node {
                 if let Some(server) = server {
                     server.close().await?;
                 }
-                return Err(error.into());
+                return Err(error);
             }
+        };
+        let control = ControlConfig {
+            store: store.clone(),
+            gate: config.admission.gate(),
+            ladder: config.admission.ladder(),
+        };
+        let control = match &config.admission.redis_url {
+            Some(url) => Control::with_redis(control, url.expose())?,
+            None => Control::new(control),
         };
         let postgres = server.map(|server| {
             let stop = CancellationToken::new();
@@ -92,6 +111,7 @@ impl Node {
             places,
             data,
             store,
+            control,
             postgres,
         })
     }
@@ -116,17 +136,27 @@ impl Node {
                 max_input_bytes: limits.file_bytes,
                 ..Limits::default()
             }),
+            extracting: Stage::new(
+                "read",
+                (1, 2, self.config.admission.extractions.max(2)),
+                EXTRACT_PATIENCE,
+            ),
+            control: self.control.clone(),
             passages: PassageOptions::default(),
             bell: bell.clone(),
             file_bytes: limits.file_bytes,
             object_grace: limits.object_grace(),
         });
         let asker = Asker::new(AskerConfig {
+            store: self.store.clone(),
+            control: self.control.clone(),
             search: search.clone(),
+            searching: stage("search", self.config.admission.searches),
             embedder,
             chat,
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
+            cache_bytes: limits.answer_cache_bytes,
         });
         Ok(Services {
             asker,
@@ -163,6 +193,23 @@ impl Node {
         tokio::spawn(worker.run(stop))
     }
 
+    /// The operator asking on behalf of a tenant: as its own request would be, but by no key.
+    pub(crate) async fn asking(&self, tenant: &Tenant) -> Result<Asking, Failure> {
+        Ok(Asking {
+            caller: Caller {
+                account: self.control.account(tenant.id).await?,
+                key: None,
+            },
+            user: None,
+            request: RequestId::generate(),
+        })
+    }
+
+    /// Keeps the control plane going until told to stop.
+    pub(crate) fn keep_control(&self, stop: CancellationToken) -> JoinHandle<()> {
+        tokio::spawn(self.control.clone().run(stop))
+    }
+
     /// Calls the workers of other processes when this one, which has none, adds tasks.
     pub(crate) fn relay(&self, services: &Services, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(quire_queue::relay(
@@ -174,6 +221,9 @@ impl Node {
 
     /// Closes connections and leaves the private server, which stops when nobody else uses it.
     pub(crate) async fn close(self) -> Result<(), Failure> {
+        if let Err(error) = self.control.settle().await {
+            warn!(%error, "usage can't be settled now; it is when what was reserved expires");
+        }
         self.store.close().await;
         if let Some(private) = self.postgres {
             private.stop.cancel();
@@ -185,6 +235,22 @@ impl Node {
         }
         Ok(())
     }
+}
+
+/// Connects, with plans to put tenants on.
+async fn connect(config: StoreConfig) -> Result<Store, Failure> {
+    let store = Store::connect(config).await?;
+    let mut tx = store.system().await?;
+    plans::ensure_catalogue(&mut tx).await?;
+    tx.commit().await?;
+    Ok(store)
+}
+
+/// A stage that begins with one place for each processor.
+fn stage(name: &'static str, most: u32) -> Stage {
+    let processors = std::thread::available_parallelism().map_or(2, |count| count.get());
+    let begin = u32::try_from(processors).unwrap_or(2);
+    Stage::new(name, (begin.min(2), begin, most.max(begin)), STAGE_PATIENCE)
 }
 
 /// What people call this machine, and the process on it.

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use quire_queue::{Attempt, Failure, Task};
 use quire_store::passages::{self, NewPassage, Published};
-use quire_store::sources::{self, Source};
+use quire_store::sources::{self, Source, Totals};
 use quire_store::{ObjectKey, Placement};
-use quire_types::{ErrorKind, Kind, SourceId, SourceState};
+use quire_tenancy::usage::{self, Event, Quantities};
+use quire_types::{ErrorKind, Kind, SourceId, SourceState, Timestamp};
 
 use super::{failure, placement};
 use crate::extract::Document;
@@ -37,37 +38,47 @@ impl ReadSource {
         }
     }
 
-    async fn read(&self, ingest: &Ingest, placement: Placement) -> Result<(), Error> {
+    async fn read(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        attempt: &Attempt,
+    ) -> Result<(), Error> {
         let config = &ingest.config;
-        let Some((name, object)) = self.start(ingest, placement).await? else {
+        let Some((source, object)) = self.start(ingest, placement).await? else {
             return Ok(());
         };
         let bytes = config.store.objects().read(&object).await?;
-        let extraction = config.extractor.extract(&name, bytes).await?;
-        let drafts = cut(&extraction.document, &name, &config.passages);
+        let extraction = {
+            let _place = config.extracting.enter().await?;
+            config.extractor.extract(&source.name, bytes).await?
+        };
+        let drafts = cut(&extraction.document, &source.name, &config.passages);
         if !self
-            .move_to(ingest, placement, SourceState::Embedding, None)
+            .start_embedding(ingest, placement, &source, drafts.len())
             .await?
         {
             return Ok(());
         }
         let new = embed(ingest, drafts).await?;
+        let event = usage_event(attempt, &source, &extraction.document, &new);
         self.publish(
             ingest,
             placement,
             &extraction.document,
             extraction.media,
             &new,
+            event,
         )
         .await
     }
 
-    /// The name and the bytes to read; none when the work is void.
+    /// The source and the bytes to read; none when the work is void.
     async fn start(
         &self,
         ingest: &Ingest,
         placement: Placement,
-    ) -> Result<Option<(String, ObjectKey)>, Error> {
+    ) -> Result<Option<(Source, ObjectKey)>, Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let source = match sources::get(&mut tx, self.source).await {
             Ok(source) => source,
@@ -87,7 +98,30 @@ impl ReadSource {
         }
         let object = sources::object(&mut tx, self.source, self.version).await?;
         tx.commit().await?;
-        Ok(Some((source.name, object)))
+        Ok(Some((source, object)))
+    }
+
+    /// Before the costly part: whether the tenant may keep the passages, and whether the work is not void.
+    async fn start_embedding(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        source: &Source,
+        passages: usize,
+    ) -> Result<bool, Error> {
+        let account = ingest.config.control.account(placement.tenant).await?;
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        // They take the place of those that search sees now.
+        let passages = i64::try_from(passages).unwrap_or(i64::MAX) - i64::from(source.passages);
+        let more = Totals {
+            stored_bytes: 0,
+            passages: passages.max(0),
+        };
+        ingest.stock.room(&mut tx, &account, more).await??;
+        let state = SourceState::Embedding;
+        let moved = sources::set_state(&mut tx, self.source, self.version, state, None).await?;
+        tx.commit().await?;
+        Ok(moved)
     }
 
     async fn move_to(
@@ -110,6 +144,7 @@ impl ReadSource {
         document: &Document,
         media: quire_types::MediaType,
         new: &[NewPassage],
+        event: Event,
     ) -> Result<(), Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
@@ -118,13 +153,48 @@ impl ReadSource {
         if let Published::Searchable { .. } = published {
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
+            usage::record_in(&mut tx, &[event]).await?;
         }
         Ok(tx.commit().await?)
     }
 }
 
+/// What reading a source used. It is local work, which costs nothing, and the same however often it is tried.
+fn usage_event(
+    attempt: &Attempt,
+    source: &Source,
+    document: &Document,
+    new: &[NewPassage],
+) -> Event {
+    let task = attempt.task.uuid();
+    // When the task was made: the same in every attempt, so the event stays on one day.
+    let at = task.get_timestamp().and_then(|time| {
+        let (seconds, nanos) = time.to_unix();
+        Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+    });
+    let at = at.unwrap_or(source.created_at);
+    let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let quantities = Quantities {
+        pages: document.pages.map_or(0, i64::from),
+        characters: new
+            .iter()
+            .map(|passage| chars(&passage.context) + chars(&passage.body))
+            .sum(),
+        stored_bytes: source.size_bytes,
+        ..Quantities::default()
+    };
+    Event {
+        notebook: Some(source.notebook.uuid()),
+        quantities,
+        ..Event::new(attempt.tenant, usage::Kind::Source, task, 1, at)
+    }
+}
+
 /// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once.
-async fn embed(ingest: &Ingest, drafts: Vec<PassageDraft>) -> Result<Vec<NewPassage>, Error> {
+pub(crate) async fn embed(
+    ingest: &Ingest,
+    drafts: Vec<PassageDraft>,
+) -> Result<Vec<NewPassage>, Error> {
     let mut new = Vec::with_capacity(drafts.len());
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
@@ -162,7 +232,7 @@ impl Task for ReadSource {
         else {
             return Ok(());
         };
-        let Err(error) = self.read(ingest, placement).await else {
+        let Err(error) = self.read(ingest, placement, attempt).await else {
             return Ok(());
         };
         if error.kind().is_transient() && attempt.number < attempt.of {
@@ -176,7 +246,11 @@ impl Task for ReadSource {
                     .await,
             );
         }
-        Err(Failure::of(&error))
+        let failure = Failure::of(&error);
+        Err(match error.retry_after() {
+            Some(wait) => failure.retry_after(wait),
+            None => failure,
+        })
     }
 
     async fn gave_up(

@@ -1,13 +1,18 @@
-//! Detection, extraction, passages and the sandbox over files that the tests build themselves.
+//! Detection, extraction, passages and the sandbox over files that the tests build themselves; onboarding and
+//! quotas on a real PostgreSQL.
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stdout,
     reason = "a test may fail loudly and says how long hostile files took"
 )]
 
 mod extraction;
 mod hostile;
+mod lab;
+mod onboarding;
 mod passages;
+mod quotas;
 mod sandbox;
 mod support;

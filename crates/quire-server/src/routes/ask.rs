@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 use utoipa::ToSchema;
 
-use quire_ask::{Answer, Citation, Event, Question, Usage};
+use quire_ask::{Answer, Citation, Event, Question, Turn, Usage};
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::caller::{ReadNotebook, Reader};
 use crate::middleware::{RequestLabel, panic_error};
 use crate::problem::{ApiError, ApiResult, Problem};
+use crate::rate::{rate_headers, refused};
 use crate::state::App;
 
 #[derive(Deserialize, ToSchema)]
@@ -34,6 +35,9 @@ pub(super) struct AskIn {
     /// Send the parts of the answer as server-sent events; `Accept: text/event-stream` does the same.
     #[serde(default)]
     stream: bool,
+    /// Do not repeat an answer that was given to the same question over the same corpus.
+    #[serde(default)]
+    fresh: bool,
     #[serde(default)]
     filter: FilterIn,
 }
@@ -117,6 +121,8 @@ pub(super) struct AnswerOut {
     claims: Vec<ClaimOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// Whether it was given before, to the same question over the same corpus.
+    cached: bool,
     usage: UsageOut,
 }
 
@@ -139,6 +145,7 @@ impl AnswerOut {
                 })
                 .collect(),
             model: answer.model,
+            cached: answer.is_cached,
         }
     }
 }
@@ -147,7 +154,7 @@ impl AnswerOut {
 /// events, then `done` with the whole answer, or `error` with a problem.
 #[utoipa::path(post, path = "/v1/ask", tag = "questions", security(("tenant_key" = [])), request_body = AskIn,
     responses((status = 200, content((AnswerOut = "application/json"), (String = "text/event-stream"))),
-        (status = 400, body = Problem), (status = 404, body = Problem)))]
+        (status = 400, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub(super) async fn ask(
     caller: Reader,
     State(app): State<App>,
@@ -162,7 +169,7 @@ pub(super) async fn ask(
 #[utoipa::path(post, path = "/v1/notebooks/{notebook}/ask", tag = "questions", security(("tenant_key" = [])),
     params(("notebook" = String, Path)), request_body = AskIn,
     responses((status = 200, content((AnswerOut = "application/json"), (String = "text/event-stream"))),
-        (status = 400, body = Problem), (status = 404, body = Problem)))]
+        (status = 400, body = Problem), (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub(super) async fn ask_notebook(
     ReadNotebook { caller, notebook }: ReadNotebook,
     State(app): State<App>,
@@ -194,19 +201,22 @@ async fn answer(
 ) -> ApiResult<Response> {
     let question = Question {
         text: asked.question,
+        fresh: asked.fresh,
         filter: asked.filter.check(&app, &caller).await?,
     };
-    if asked.stream || wants_events(&headers) {
-        // What can be refused is refused before the stream begins, with a status.
-        app.asker.check(&question.text)?;
-        return Ok(events(app, caller, label, question));
-    }
-    let answer = app
+    // What can be refused is refused before a stream begins, with a status.
+    let turn = app
         .asker
-        .ask(caller.placement(), question, &mut |_| {})
-        .await?;
+        .begin(&caller.asking(), question)
+        .await
+        .map_err(refused)?;
+    let rate = rate_headers(turn.rate());
+    if asked.stream || wants_events(&headers) {
+        return Ok((rate, events(app, label, turn)).into_response());
+    }
+    let answer = turn.answer(&mut |_| {}).await?;
     app.metrics.answered(answer.kind.as_str());
-    Ok(Json(AnswerOut::of(answer)).into_response())
+    Ok((rate, Json(AnswerOut::of(answer))).into_response())
 }
 
 /// Work that ends when nobody listens any more.
@@ -221,14 +231,16 @@ impl Drop for Listening {
     }
 }
 
-fn events(app: App, caller: Reader, label: RequestLabel, question: Question) -> Response {
+fn events(app: App, label: RequestLabel, turn: Turn) -> Response {
     // Unbounded, since an answer is small and its size is capped where it is made.
     let (sender, events) = mpsc::unbounded_channel();
     let work = async move {
         let tell = |event: SseEvent| drop(sender.send(event));
         let mut relay = |event| tell(sse(event));
-        let asking = app.asker.ask(caller.placement(), question, &mut relay);
-        let answer = match AssertUnwindSafe(asking).catch_unwind().await {
+        let answer = match AssertUnwindSafe(turn.answer(&mut relay))
+            .catch_unwind()
+            .await
+        {
             Ok(answer) => answer.map_err(ApiError::from),
             Err(panic) => Err(panic_error(&*panic)),
         };

@@ -119,7 +119,7 @@ pub(super) async fn list(
     State(app): State<App>,
 ) -> ApiResult<Json<ListOut<KeyOut>>> {
     let mut tx = app.store.system().await?;
-    let keys = rows::list(&mut tx, caller.tenant.id).await?;
+    let keys = rows::list(&mut tx, caller.tenant().id).await?;
     tx.commit().await?;
     Ok(Json(ListOut {
         items: keys.into_iter().map(KeyOut::of).collect(),
@@ -149,7 +149,7 @@ pub(super) async fn create(
             check_notebook(&app, caller.placement(), notebook).await?;
             let mut tx = app.store.system().await?;
             let (key, text) =
-                rows::create(&mut tx, caller.tenant.id, role, notebook, &new.name).await?;
+                rows::create(&mut tx, caller.tenant().id, role, notebook, &new.name).await?;
             tx.commit().await?;
             Ok(Reply::new(StatusCode::CREATED, &NewKeyOut::of(key, &text))?.shown_once("secret"))
         },
@@ -168,7 +168,7 @@ pub(super) async fn revoke(
 ) -> ApiResult<Json<KeyOut>> {
     let key: KeyId = key.parse().map_err(|_| ApiError::not_found("key"))?;
     let mut tx = app.store.system().await?;
-    let key = rows::revoke(&mut tx, caller.tenant.id, key).await?;
+    let key = rows::revoke(&mut tx, caller.tenant().id, key).await?;
     tx.commit().await?;
     Ok(Json(KeyOut::of(key)))
 }

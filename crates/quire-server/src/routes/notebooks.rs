@@ -67,7 +67,7 @@ pub(super) async fn list(
     page: Paged<NotebookId>,
 ) -> ApiResult<Json<ListOut<NotebookOut>>> {
     let mut tx = app.store.tenant(caller.placement()).await?;
-    let page = match caller.key.notebook {
+    let page = match caller.only_notebook() {
         Some(only) => Page {
             items: vec![rows::get(&mut tx, only).await?],
             more: false,
@@ -100,9 +100,10 @@ pub(super) async fn create(
         &headers,
         request,
         async move {
-            let mut tx = app.store.tenant(caller.placement()).await?;
-            let notebook = rows::create(&mut tx, &new.name).await?;
-            tx.commit().await?;
+            let notebook = app
+                .ingest
+                .create_notebook(caller.placement(), &new.name)
+                .await?;
             Reply::new(StatusCode::CREATED, &NotebookOut::of(notebook))
         },
     )

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -12,6 +13,7 @@ use super::sources::PlaceOut;
 use crate::body::Body;
 use crate::caller::Reader;
 use crate::problem::{ApiError, ApiResult, Problem};
+use crate::rate::{rate_headers, refused};
 use crate::state::App;
 
 /// Which passages may be used. What is left out lets everything through.
@@ -50,7 +52,7 @@ impl FilterIn {
                 tx.commit().await?;
                 Some(ids)
             }
-            None => caller.key.notebook.map(|only| vec![only]),
+            None => caller.only_notebook().map(|only| vec![only]),
         };
         let media_types = self
             .media_types
@@ -140,26 +142,27 @@ pub(super) struct SearchOut {
 
 /// Find passages.
 #[utoipa::path(post, path = "/v1/search", tag = "questions", security(("tenant_key" = [])), request_body = SearchIn,
-    responses((status = 200, body = SearchOut), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = SearchOut), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 429, body = Problem)))]
 pub(super) async fn search(
     caller: Reader,
     State(app): State<App>,
     Body(wanted): Body<SearchIn>,
-) -> ApiResult<Json<SearchOut>> {
+) -> ApiResult<Response> {
     let limit = wanted.limit.unwrap_or(10);
     if !(1..=100).contains(&limit) {
         return Err(ApiError::invalid("limit must be between 1 and 100"));
     }
     let filter = wanted.filter.check(&app, &caller).await?;
     let mode = wanted.mode.unwrap_or_default();
-    let hits = app
+    let found = app
         .asker
-        .search(caller.placement(), &wanted.query, filter, limit, mode)
-        .await?;
-    Ok(Json(SearchOut {
-        hits: (1..)
-            .zip(hits)
-            .map(|(rank, hit)| HitOut::of(rank, hit))
-            .collect(),
-    }))
+        .search(&caller.asking(), &wanted.query, filter, limit, mode)
+        .await
+        .map_err(refused)?;
+    let hits = (1..)
+        .zip(found.hits)
+        .map(|(rank, hit)| HitOut::of(rank, hit))
+        .collect();
+    Ok((rate_headers(found.rate), Json(SearchOut { hits })).into_response())
 }

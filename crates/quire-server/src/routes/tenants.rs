@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_store::keys as rows;
-use quire_store::tenants::{self, Tenant};
+use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_types::{KeyId, TenantId, TenantState};
 
 use super::keys::{KeyIn, KeyOut, NewKeyOut, check_notebook};
@@ -96,7 +96,7 @@ pub(super) async fn create(
     Body(new): Body<TenantIn>,
 ) -> ApiResult<Response> {
     let mut tx = app.store.system().await?;
-    let tenant = tenants::create(&mut tx, &new.slug, &new.name).await?;
+    let tenant = tenants::create(&mut tx, &NewTenant::local(&new.slug, &new.name)).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(TenantOut::of(tenant))).into_response())
 }

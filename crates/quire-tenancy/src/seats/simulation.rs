@@ -75,7 +75,7 @@ impl World {
         let mut guaranteed = [0; Class::COUNT];
         guaranteed.fill_with(|| dice.below(3) as u32);
         let plan = SeatPlan {
-            seats: guaranteed.iter().sum::<u32>() + dice.below(4) as u32,
+            seats: (guaranteed.iter().sum::<u32>() + dice.below(4) as u32).max(1),
             guaranteed,
             most_waiting: 5 + dice.below(40) as u32,
         };
@@ -321,7 +321,11 @@ impl World {
     fn audit(&self) {
         let seats = &self.seats;
         assert_eq!(seats.waiting() as usize, self.waiting().count());
-        assert_eq!(seats.running() as usize, self.running().count());
+        let running: u32 = Class::ALL
+            .iter()
+            .map(|class| seats.count(*class).running)
+            .sum();
+        assert_eq!(running as usize, self.running().count());
         assert_eq!(seats.entries.len(), self.live.len());
         assert_eq!(seats.kept, self.kept());
         let granted: u32 = seats.tenants.values().map(|tenant| tenant.granted).sum();
@@ -346,7 +350,7 @@ impl World {
     fn step(&mut self) {
         self.now += self.dice.below(25);
         self.finish_due();
-        match self.dice.below(20) {
+        match self.dice.below(19) {
             0..12 => (0..=self.dice.below(4)).for_each(|_| self.ask()),
             12..14 => self.cancel(),
             14..17 => self.drop_overdue(),
@@ -355,7 +359,6 @@ impl World {
                 self.shares[tenant] = self.any_share();
                 self.seats.know(self.now, name(tenant), self.shares[tenant]);
             }
-            18 => self.seats.set_seats(self.dice.below(14) as u32),
             _ => {
                 let at = self.dice.below(self.ended.len().max(1) as u64) as usize;
                 if let Some(ticket) = self.ended.get(at).copied() {
@@ -369,7 +372,6 @@ impl World {
     }
 
     fn drain(&mut self) {
-        self.seats.set_seats(3);
         for tenant in 0..self.shares.len() {
             self.shares[tenant].most_running = self.shares[tenant].most_running.max(1);
             self.seats.know(self.now, name(tenant), self.shares[tenant]);

@@ -2,6 +2,7 @@
 
 mod admission;
 mod money;
+mod redis;
 mod support;
 mod tenants;
 mod usage;

@@ -36,6 +36,11 @@ impl Lab {
         control(&self.db)
     }
 
+    /// Another process on the same database, whose rates are in Redis.
+    pub(crate) fn with_redis(&self, url: &str) -> Control {
+        Control::with_redis(config(&self.db), url).unwrap()
+    }
+
     pub(crate) async fn tenant(&self, slug: &str, limits: &[(&str, &str)]) -> Tenant {
         let newcomer = lifecycle::Newcomer {
             slug: slug.to_owned(),
@@ -100,7 +105,11 @@ impl Lab {
 }
 
 fn control(db: &TestStore) -> Control {
-    Control::new(ControlConfig {
+    Control::new(config(db))
+}
+
+fn config(db: &TestStore) -> ControlConfig {
+    ControlConfig {
         store: db.store.clone(),
         gate: GateConfig::default(),
         ladder: Ladder {
@@ -108,7 +117,7 @@ fn control(db: &TestStore) -> Control {
             throttle_for: Duration::from_secs(60),
             ..Ladder::default()
         },
-    })
+    }
 }
 
 pub(crate) async fn caller(control: &Control, tenant: &Tenant) -> Caller {

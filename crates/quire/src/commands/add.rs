@@ -9,7 +9,7 @@ use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 
 use quire_store::sources::{self, Added, Source};
-use quire_store::{Placement, Store, notebooks};
+use quire_store::{Placement, Store};
 use quire_types::{ErrorKind, NotebookId, SourceId, SourceState};
 
 use super::{interrupted, tenant, until};
@@ -85,19 +85,20 @@ async fn notebook(
     output: &Output,
 ) -> Result<NotebookId, Failure> {
     let mut tx = node.store.tenant(placement).await?;
-    let id = match super::notebook(&mut tx, name).await {
-        Ok(notebook) => notebook.id,
+    let found = super::notebook(&mut tx, name).await;
+    tx.commit().await?;
+    match found {
+        Ok(notebook) => Ok(notebook.id),
         Err(failure)
             if failure.kind() == ErrorKind::NotFound && !name.starts_with(NotebookId::PREFIX) =>
         {
-            let notebook = notebooks::create(&mut tx, name).await?;
+            let notebook =
+                quire_ingest::create_notebook(&node.store, &node.control, placement, name).await?;
             output.note(format!("created notebook '{name}'"));
-            notebook.id
+            Ok(notebook.id)
         }
-        Err(failure) => return Err(failure),
-    };
-    tx.commit().await?;
-    Ok(id)
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn add(

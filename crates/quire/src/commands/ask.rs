@@ -12,7 +12,8 @@ use crate::node::Node;
 use crate::output::Output;
 
 pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<(), Failure> {
-    let placement = tenant(&node.store, &args.tenant).await?.placement();
+    let tenant = tenant(&node.store, &args.tenant).await?;
+    let placement = tenant.placement();
     let notebooks = notebook_ids(&node.store, placement, &args.notebook).await?;
     let services = node.services().await?;
     let question = Question {
@@ -21,8 +22,12 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
             notebooks,
             ..Filter::default()
         },
+        fresh: true,
     };
-    let answer = services.asker.ask(placement, question, &mut |_| {}).await?;
+    let answer = services
+        .asker
+        .ask(&node.asking(&tenant).await?, question, &mut |_| {})
+        .await?;
     show(output, &answer)
 }
 

@@ -21,12 +21,9 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     match command {
         NotebookCommand::Create { tenant: arg, name } => {
-            let mut tx = node
-                .store
-                .tenant(tenant(&node.store, arg).await?.placement())
-                .await?;
-            let notebook = notebooks::create(&mut tx, name).await?;
-            tx.commit().await?;
+            let placement = tenant(&node.store, arg).await?.placement();
+            let notebook =
+                quire_ingest::create_notebook(&node.store, &node.control, placement, name).await?;
             show(output, &[(notebook, Vec::new())])
         }
         NotebookCommand::List { tenant: arg } => {

@@ -11,7 +11,8 @@ use crate::node::Node;
 use crate::output::Output;
 
 pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Result<(), Failure> {
-    let placement = tenant(&node.store, &args.tenant).await?.placement();
+    let tenant = tenant(&node.store, &args.tenant).await?;
+    let placement = tenant.placement();
     let notebooks = notebook_ids(&node.store, placement, &args.notebook).await?;
     let services = node.services().await?;
     let mode = match args.mode {
@@ -23,16 +24,13 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
         notebooks,
         ..Filter::default()
     };
+    let asking = node.asking(&tenant).await?;
+    let limit = usize::from(args.limit);
     let hits = services
         .asker
-        .search(
-            placement,
-            &args.query,
-            filter,
-            usize::from(args.limit),
-            mode,
-        )
-        .await?;
+        .search(&asking, &args.query, filter, limit, mode)
+        .await?
+        .hits;
     if output.is_json() {
         let hits: Vec<_> = hits
             .iter()

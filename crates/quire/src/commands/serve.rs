@@ -9,7 +9,7 @@ use tracing::info;
 
 use quire_server::{App, Limits};
 use quire_store::tenants;
-use quire_types::ErrorKind;
+use quire_types::{ErrorKind, TenantId};
 
 use crate::cli::{Role, ServeArgs};
 use crate::failure::Failure;
@@ -32,25 +32,40 @@ pub(super) async fn run(
         None => None,
     };
     let services = node.services().await?;
+    let control = node.keep_control(stop.clone());
+    let result = role(args, node, &services, dedicated, output, stop).await;
+    stop.cancel();
+    finished(control).await?;
+    result
+}
+
+async fn role(
+    args: &ServeArgs,
+    node: &Node,
+    services: &Services,
+    dedicated: Option<TenantId>,
+    output: &Output,
+    stop: &CancellationToken,
+) -> Result<(), Failure> {
     match args.role {
         Role::All => {
             let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
-            let worker = node.work(&services, dedicated, stop.clone());
-            let served = http(listener, node, &services, output, stop).await;
+            let worker = node.work(services, dedicated, stop.clone());
+            let served = http(listener, node, services, output, stop).await;
             stop.cancel();
             finished(worker).await?;
             served
         }
         Role::Api => {
             let listener = listen(args.listen.unwrap_or(node.config.server.listen)).await?;
-            let relay = node.relay(&services, stop.clone());
-            let served = http(listener, node, &services, output, stop).await;
+            let relay = node.relay(services, stop.clone());
+            let served = http(listener, node, services, output, stop).await;
             relay.abort();
             served
         }
         Role::Worker => {
             info!("running tasks");
-            finished(node.work(&services, dedicated, stop.clone())).await
+            finished(node.work(services, dedicated, stop.clone())).await
         }
     }
 }
@@ -75,6 +90,7 @@ pub(super) async fn http(
     let limits = &node.config.limits;
     let app = quire_server::app(App {
         store: node.store.clone(),
+        control: node.control.clone(),
         ingest: services.ingest.clone(),
         asker: services.asker.clone(),
         search: services.search.clone(),
@@ -95,8 +111,7 @@ pub(super) async fn http(
         .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("HTTP: {error}")))
 }
 
-pub(super) async fn finished(worker: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
-    worker
-        .await
-        .map_err(|_| Failure::internal("the worker panicked; its tasks will be taken over"))
+pub(super) async fn finished(part: tokio::task::JoinHandle<()>) -> Result<(), Failure> {
+    part.await
+        .map_err(|_| Failure::internal("a part of the service panicked; the log has where"))
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use quire_store::tenants::{self, Tenant};
+use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{SystemTx, every};
 use quire_types::TenantState;
 
@@ -19,7 +19,11 @@ pub(super) async fn run(
     let mut tx = node.store.system().await?;
     match command {
         TenantCommand::Create { slug, name } => {
-            let tenant = tenants::create(&mut tx, slug, name.as_deref().unwrap_or(slug)).await?;
+            let tenant = tenants::create(
+                &mut tx,
+                &NewTenant::local(slug, name.as_deref().unwrap_or(slug)),
+            )
+            .await?;
             tx.commit().await?;
             show(output, &[tenant])?;
             output.note(format!(

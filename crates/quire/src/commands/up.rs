@@ -29,6 +29,7 @@ pub(super) async fn run(
         Some(listen(address).await?)
     };
     let worker = node.work(&services, None, stop.clone());
+    let control = node.keep_control(stop.clone());
 
     let result = async {
         first_admin_key(node, output).await?;
@@ -46,6 +47,7 @@ pub(super) async fn run(
     let result = Box::pin(result).await;
     stop.cancel();
     finished(worker).await?;
+    finished(control).await?;
     result
 }
 

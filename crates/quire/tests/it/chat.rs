@@ -44,7 +44,8 @@ fn events(text: &str) -> Vec<(String, Value)> {
 }
 
 async fn stream(caller: &Caller, notebook: &str) -> Vec<(String, Value)> {
-    let body = json!({ "question": "What is the gate code of the yard?", "stream": true });
+    let body =
+        json!({ "question": "What is the gate code of the yard?", "stream": true, "fresh": true });
     let reply = caller
         .post(&format!("/v1/notebooks/{notebook}/ask"), &body)
         .await;

@@ -15,6 +15,7 @@ mod database;
 mod http;
 mod isolation;
 mod openapi;
+mod spending;
 mod support;
 mod tasks;
 mod tidy;

@@ -405,7 +405,7 @@ impl Caller {
     pub(crate) async fn ask(&self, notebook: &str, question: &str) -> Value {
         self.post(
             &format!("/v1/notebooks/{notebook}/ask"),
-            &json!({ "question": question }),
+            &json!({ "question": question, "fresh": true }),
         )
         .await
         .ok()

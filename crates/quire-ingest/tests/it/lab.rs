@@ -1,0 +1,159 @@
+//! Ingest on a store of its own, with tenants that have the limits a test needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use quire_ingest::passages::PassageOptions;
+use quire_ingest::sandbox::Extractor;
+use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::{Error, Ingest, IngestConfig};
+use quire_models::{Embedder, find_model};
+use quire_queue::{Worker, WorkerOptions};
+use quire_store::sources::{self, Added, Source};
+use quire_store::tenants::Tenant;
+use quire_store::{PageRequest, notebooks};
+use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage, plans};
+use quire_testkit::postgres::{TestStore, eventually};
+use quire_types::{NotebookId, SourceId, SourceState};
+use tokio::sync::{Notify, OnceCell};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub(crate) struct Lab {
+    pub(crate) db: TestStore,
+    pub(crate) control: Control,
+    pub(crate) extracting: Stage,
+    pub(crate) ingest: Ingest,
+}
+
+impl Lab {
+    pub(crate) async fn new() -> Self {
+        let db = TestStore::new().await;
+        let mut tx = db.store.system().await.unwrap();
+        plans::ensure_catalogue(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let control = Control::new(ControlConfig {
+            store: db.store.clone(),
+            gate: GateConfig::default(),
+            ladder: Ladder::default(),
+        });
+        let extracting = Stage::new("read", (1, 1, 1), Duration::from_millis(200));
+        let ingest = ingest(&db, &control, &extracting).await;
+        Self {
+            db,
+            control,
+            extracting,
+            ingest,
+        }
+    }
+
+    /// Another process on the same database.
+    pub(crate) async fn other(&self) -> Ingest {
+        ingest(&self.db, &self.control, &self.extracting).await
+    }
+
+    /// Runs tasks until it is dropped.
+    pub(crate) fn work(&self) -> DropGuard {
+        let stop = CancellationToken::new();
+        let worker = Worker::new(
+            self.db.store.clone(),
+            self.ingest.clone(),
+            Arc::default(),
+            WorkerOptions::default(),
+        )
+        .with::<ReadSource>()
+        .with::<PurgeObjects>();
+        tokio::spawn(worker.run(stop.clone()));
+        stop.drop_guard()
+    }
+
+    pub(crate) async fn tenant(&self, slug: &str, limits: &[(&str, &str)]) -> Tenant {
+        let tenant = self.db.tenant(slug).await;
+        for (name, value) in limits {
+            self.limit(&tenant, name, Some(value)).await;
+        }
+        tenant
+    }
+
+    pub(crate) async fn limit(&self, tenant: &Tenant, name: &str, value: Option<&str>) {
+        let mut tx = self.db.store.system().await.unwrap();
+        plans::set_override(&mut tx, tenant.id, name.parse().unwrap(), value)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        self.control.forget(tenant.id);
+    }
+
+    pub(crate) async fn notebook(&self, tenant: &Tenant) -> NotebookId {
+        let mut tx = self.db.tx(tenant).await;
+        let notebook = notebooks::create(&mut tx, "Site").await.unwrap();
+        tx.commit().await.unwrap();
+        notebook.id
+    }
+
+    pub(crate) async fn sources(&self, tenant: &Tenant, notebook: NotebookId) -> Vec<Source> {
+        let mut tx = self.db.tx(tenant).await;
+        let page = sources::list(&mut tx, notebook, PageRequest::first()).await;
+        page.unwrap().items
+    }
+
+    /// Tasks that wait or run.
+    pub(crate) async fn tasks(&self) -> i64 {
+        let mut tx = self.db.store.system().await.unwrap();
+        sqlx::query_scalar("select count(*) from queue.ready")
+            .fetch_one(tx.connection())
+            .await
+            .unwrap()
+    }
+
+    /// The source, once it is in this state.
+    pub(crate) async fn until(&self, tenant: &Tenant, id: SourceId, state: SourceState) -> Source {
+        let get = async || {
+            let mut tx = self.db.tx(tenant).await;
+            sources::get(&mut tx, id).await.unwrap()
+        };
+        eventually(state.as_str(), async || get().await.state == state).await;
+        get().await
+    }
+}
+
+async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest {
+    static EMBEDDER: OnceCell<Embedder> = OnceCell::const_new();
+    let embedder = EMBEDDER
+        .get_or_init(async || Embedder::load(&model()).unwrap())
+        .await;
+    Ingest::new(IngestConfig {
+        store: db.store.clone(),
+        embedder: embedder.clone(),
+        extractor: Extractor::new(env!("CARGO_BIN_EXE_quire-parse")),
+        extracting: extracting.clone(),
+        control: control.clone(),
+        passages: PassageOptions::default(),
+        bell: Arc::<Notify>::default(),
+        file_bytes: 1 << 20,
+        object_grace: Duration::from_secs(3_600),
+    })
+}
+
+fn model() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+        || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"),
+        PathBuf::from,
+    );
+    find_model(None, &cache).unwrap()
+}
+
+/// Adds a text.
+pub(crate) async fn add(
+    ingest: &Ingest,
+    tenant: &Tenant,
+    notebook: NotebookId,
+    name: &str,
+    text: impl Into<Bytes>,
+) -> Result<Added, Error> {
+    let bytes = Ok::<_, std::io::Error>(text.into());
+    let bytes = stream::iter([bytes]).boxed();
+    ingest.add(tenant.placement(), notebook, name, bytes).await
+}

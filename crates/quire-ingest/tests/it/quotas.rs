@@ -1,0 +1,221 @@
+//! What a tenant may keep, what reading costs it, and when it may not add anything.
+
+use futures::future::join_all;
+use quire_ingest::tasks::ReadSource;
+use quire_ingest::{Error, create_notebook};
+use quire_store::sources::Added;
+use quire_store::{PageRequest, notebooks, passages};
+use quire_tenancy::{Reason, lifecycle, usage};
+use quire_testkit::postgres::eventually;
+use quire_types::{ErrorKind, Kind, NanoUsd, NotebookId, SourceState, TenantState};
+
+use crate::lab::{Lab, add};
+
+fn refusal(error: &Error) -> (Reason, &str) {
+    match error {
+        Error::Refused(refusal) => (refusal.reason, &refusal.text),
+        other => panic!("{other}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("small", &[("storage_bytes", "1000")]).await;
+    let notebook = lab.notebook(&tenant).await;
+    let processes = [lab.other().await, lab.other().await, lab.other().await];
+    let at_once = join_all((0..30).map(|number| {
+        let (tenant, ingest) = (tenant.clone(), processes[number % 3].clone());
+        tokio::spawn(async move {
+            let text = format!("{number:0>100}");
+            let name = format!("{number}.txt");
+            add(&ingest, &tenant, notebook, &name, text).await
+        })
+    }))
+    .await;
+    let added: Vec<_> = at_once.into_iter().map(Result::unwrap).collect();
+    assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 10);
+    for error in added.iter().filter_map(|added| added.as_ref().err()) {
+        assert_eq!(error.kind(), ErrorKind::Quota);
+        assert_eq!(
+            refusal(error),
+            (
+                Reason::Size,
+                "storage_bytes is limited to 1000 bytes; 1000 are used and this takes 100 more: \
+                 delete something or change the plan"
+            )
+        );
+    }
+    let stored = lab.db.store.objects().list(tenant.placement()).await;
+    assert_eq!(stored.unwrap().len(), 10);
+
+    let first = lab.sources(&tenant, notebook).await.swap_remove(0);
+    let number: u32 = first.name.trim_end_matches(".txt").parse().unwrap();
+    let same = add(
+        &lab.ingest,
+        &tenant,
+        notebook,
+        &first.name,
+        format!("{number:0>100}"),
+    )
+    .await;
+    assert!(matches!(same, Ok(Added::Duplicate(_))));
+    let placement = tenant.placement();
+    lab.ingest.delete_source(placement, first.id).await.unwrap();
+    let ingest = &processes[0];
+    add(ingest, &tenant, notebook, "new.txt", "y".repeat(100))
+        .await
+        .unwrap();
+    let larger = add(ingest, &tenant, notebook, "new.txt", "z".repeat(101)).await;
+    assert!(larger.is_err());
+
+    // Less than there is: nothing more comes in, and nothing goes.
+    lab.limit(&tenant, "storage_bytes", Some("10")).await;
+    let _worker = lab.work();
+    eventually("all are read", async || {
+        let sources = lab.sources(&tenant, notebook).await;
+        sources
+            .iter()
+            .all(|source| source.state == SourceState::Searchable)
+    })
+    .await;
+    let more = add(ingest, &tenant, notebook, "more.txt", "more").await;
+    assert_eq!(more.unwrap_err().kind(), ErrorKind::Quota);
+    let mut tx = lab.db.tx(&tenant).await;
+    let found = passages::indexed(&mut tx, None, None, 100).await.unwrap();
+    assert_eq!(found.len(), 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_source_with_too_many_passages_fails_before_it_costs_anything_and_is_metered_once() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("few", &[("passages", "3")]).await;
+    let notebook = lab.notebook(&tenant).await;
+    let _worker = lab.work();
+    let short = add(&lab.ingest, &tenant, notebook, "a.txt", "Concrete cures.").await;
+    let short = short.unwrap().source().id;
+    lab.until(&tenant, short, SourceState::Searchable).await;
+    let text = "The roof was finished on Monday before the rain came. ".repeat(80);
+    let long = add(&lab.ingest, &tenant, notebook, "b.txt", text.clone()).await;
+    let long = long.unwrap().source().id;
+    let failed = lab.until(&tenant, long, SourceState::Failed).await;
+    let reason = failed.reason.unwrap();
+    assert!(
+        reason.starts_with("passages is limited to 3; 1 are used and this takes "),
+        "{reason}"
+    );
+
+    lab.limit(&tenant, "passages", None).await;
+    lab.ingest.retry(tenant.placement(), long).await.unwrap();
+    let read = lab.until(&tenant, long, SourceState::Searchable).await;
+    // The same work told again does nothing.
+    let mut tx = lab.db.tx(&tenant).await;
+    quire_queue::enqueue(&mut tx, &ReadSource::of(&read))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    eventually("no task is left", async || lab.tasks().await == 0).await;
+
+    let today = read.created_at.date_naive();
+    let days = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
+    let mut tx = lab.db.store.system().await.unwrap();
+    let events = usage::events(&mut tx, tenant.id, days, None, 100)
+        .await
+        .unwrap();
+    assert_eq!(events.len(), 2);
+    let event = events
+        .iter()
+        .max_by_key(|event| event.quantities.stored_bytes)
+        .unwrap();
+    assert_eq!((event.kind.as_str(), event.cost), ("source", NanoUsd::ZERO));
+    assert_eq!(event.notebook.map(NotebookId::from_uuid), Some(notebook));
+    assert_eq!(
+        event.quantities.stored_bytes,
+        i64::try_from(text.len()).unwrap()
+    );
+    assert!(event.quantities.characters >= i64::try_from(text.trim().len()).unwrap());
+    assert!(event.at >= read.created_at && !event.is_open && !event.is_estimated);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn notebooks_created_at_once_are_never_more_than_allowed() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("two", &[("notebooks", "2")]).await;
+    let at_once = join_all((0..12).map(|number| {
+        let (store, control) = (lab.db.store.clone(), lab.control.clone());
+        let placement = tenant.placement();
+        tokio::spawn(async move {
+            create_notebook(&store, &control, placement, &format!("n{number}")).await
+        })
+    }))
+    .await;
+    let created: Vec<_> = at_once.into_iter().map(Result::unwrap).collect();
+    assert_eq!(created.iter().filter(|created| created.is_ok()).count(), 2);
+    let error = created
+        .iter()
+        .find_map(|created| created.as_ref().err())
+        .unwrap();
+    assert_eq!(
+        refusal(error).1,
+        "notebooks is limited to 2; 2 are used and this takes 1 more: delete something or change the plan"
+    );
+    let mut tx = lab.db.tx(&tenant).await;
+    let there = notebooks::list(&mut tx, PageRequest::first())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(there.items.len(), 2);
+
+    let id = there.items[0].id;
+    lab.ingest
+        .delete_notebook(tenant.placement(), id)
+        .await
+        .unwrap();
+    let placement = tenant.placement();
+    lab.ingest
+        .create_notebook(placement, "another")
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_suspended_tenant_adds_nothing_and_a_busy_machine_reads_later() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("pauses", &[]).await;
+    let notebook = lab.notebook(&tenant).await;
+    let set_state = async |state| {
+        let mut tx = lab.db.store.system().await.unwrap();
+        lifecycle::set_state(&mut tx, tenant.id, state)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        lab.control.forget(tenant.id);
+    };
+    set_state(TenantState::Suspended).await;
+    let error = add(&lab.ingest, &tenant, notebook, "a.txt", "text")
+        .await
+        .unwrap_err();
+    assert_eq!(refusal(&error), (Reason::State, "the tenant is suspended"));
+    let error = lab
+        .ingest
+        .create_notebook(tenant.placement(), "n")
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    set_state(TenantState::Active).await;
+
+    let place = lab.extracting.enter().await.unwrap();
+    let added = add(&lab.ingest, &tenant, notebook, "a.txt", "text")
+        .await
+        .unwrap();
+    let _worker = lab.work();
+    eventually("it waits for another try", async || {
+        let sources = lab.sources(&tenant, notebook).await;
+        let reason = sources[0].reason.as_deref().unwrap_or_default();
+        sources[0].state == SourceState::Queued && reason.contains("too much to read at once")
+    })
+    .await;
+    drop(place);
+    lab.until(&tenant, added.source().id, SourceState::Searchable)
+        .await;
+}
