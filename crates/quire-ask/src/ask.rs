@@ -10,7 +10,7 @@ use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
     Admitted, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
 };
-use quire_types::{ErrorKind, Kind, NanoUsd, NotebookId, RequestId};
+use quire_types::{ErrorKind, Kind, NotebookId, RequestId};
 use tracing::warn;
 
 use crate::answer::{Answer, Event};
@@ -396,9 +396,9 @@ impl Asked {
             Composed::CutOff(error) => Err(error.into()),
             Composed::Failed(error) => {
                 warn!(%error, "the chat model failed; answering by quotation");
-                // Whoever was not reached or said no has done nothing; whoever did not answer in time may have.
+                // Whoever did not answer in time may have worked all the same.
                 if error.kind() != ErrorKind::Timeout {
-                    attempt.close(Quantities::default(), NanoUsd::ZERO);
+                    attempt.refused();
                 }
                 Ok(None)
             }

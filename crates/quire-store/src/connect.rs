@@ -128,12 +128,15 @@ impl Store {
         }
         let mut admin = PgConnection::connect_with(&database.admin).await?;
         roles::ensure(&mut admin, database.role_password.as_deref()).await?;
+        // The last net for a client that vanished inside a transaction; nothing of quire idles that long. And
+        // a worker that froze in the middle must not hold what others want to take over.
+        roles::end_idle_transactions(&mut admin, database.app.get_username(), "60s").await?;
+        roles::end_idle_transactions(&mut admin, database.worker.get_username(), "15s").await?;
         migrate::run(&mut admin, config.migrations).await?;
         admin.close().await?;
 
-        let app = pool(&database.app, config.connections, "60s").await?;
-        // A worker that froze in the middle must not hold what others want to take over.
-        let worker = pool(&database.worker, (config.connections / 3).max(4), "15s").await?;
+        let app = pool(&database.app, config.connections).await?;
+        let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
         let report = roles::check(&app, &worker).await?;
         Ok(Self {
             admin: config.database.admin,
@@ -168,12 +171,12 @@ impl Store {
         Ok(owner)
     }
 
-    /// Hears notices of a channel, on a connection of its own.
+    /// Hears notices of a channel, on a connection of its own. It is one of the administrative login, which
+    /// never goes through a pooler: there, notices of a listener reach whoever has its connection next.
     pub async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
-        let options = self.worker.connect_options();
         let own = PgPoolOptions::new()
             .max_connections(1)
-            .connect_lazy_with((*options).clone());
+            .connect_lazy_with(self.admin.clone());
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(channel).await?;
         Ok(listener)
@@ -244,20 +247,12 @@ async fn create_database(admin: &PgConnectOptions) -> Result<(), Error> {
     Ok(())
 }
 
-async fn pool(
-    options: &PgConnectOptions,
-    connections: u32,
-    idle_in_transaction: &str,
-) -> Result<PgPool, Error> {
-    // The last net for a client that vanished inside a transaction; nothing of quire idles that long.
-    let options = options
-        .clone()
-        .options([("idle_in_transaction_session_timeout", idle_in_transaction)]);
+async fn pool(options: &PgConnectOptions, connections: u32) -> Result<PgPool, Error> {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(5))
         .after_release(|connection, _| Box::pin(leaves_nothing_behind(connection)))
-        .connect_with(options.application_name("quire"))
+        .connect_with(options.clone().application_name("quire"))
         .await
         .map_err(|error| match error {
             // Invalid authorization: the role was made by somebody else, with another password.

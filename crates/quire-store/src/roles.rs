@@ -71,6 +71,38 @@ pub(crate) async fn ensure(admin: &mut PgConnection, password: Option<&str>) -> 
     Ok(())
 }
 
+/// Lets the server end the transactions of a login that idle this long. A setting of the role and not of the
+/// connection, so that it holds behind a pooler too. A login that somebody else manages is left as it is.
+pub(crate) async fn end_idle_transactions(
+    admin: &mut PgConnection,
+    login: &str,
+    after: &str,
+) -> Result<(), Error> {
+    let setting = format!("idle_in_transaction_session_timeout={after}");
+    let is_set: Option<bool> = sqlx::query_scalar(
+        "select coalesce($2 = any(rolconfig), false) from pg_roles where rolname = $1",
+    )
+    .bind(login)
+    .bind(&setting)
+    .fetch_optional(&mut *admin)
+    .await?;
+    if is_set == Some(true) {
+        return Ok(());
+    }
+    let login = login.replace('"', "\"\"");
+    let set = format!("alter role \"{login}\" set idle_in_transaction_session_timeout = '{after}'");
+    match run(admin, set).await {
+        // Not ours to change, or another process of this installation is changing it.
+        Err(Error::Database(sqlx::Error::Database(error)))
+            if matches!(error.code().as_deref(), Some("42501" | "42704" | "XX000")) =>
+        {
+            tracing::warn!(%error, login, "transactions of this login that idle are not ended by the server");
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 async fn run(admin: &mut PgConnection, statement: String) -> Result<(), Error> {
     sqlx::raw_sql(AssertSqlSafe(statement))
         .execute(admin)

@@ -281,10 +281,8 @@ pub struct Totals {
     pub passages: i64,
 }
 
-/// What all sources of the tenant take up. Whoever asks waits for others of the tenant that asked, until
-/// their transactions have ended, so that what they add is counted.
+/// What all sources of the tenant take up.
 pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
-    tx.alone_with("sources").await?;
     let totals = sqlx::query_as(
         "select (select coalesce(sum(size_bytes), 0)::bigint from shard.source_versions
                  where tenant_id = $1) as stored_bytes,

@@ -61,7 +61,7 @@ impl TenantTx {
     }
 
     /// Waits until no other transaction of the tenant is alone with `what`, and then is until it ends.
-    pub(crate) async fn alone_with(&mut self, what: &str) -> Result<(), Error> {
+    pub async fn alone_with(&mut self, what: &str) -> Result<(), Error> {
         sqlx::query("select pg_advisory_xact_lock(hashtextextended($1::text || '/' || $2, 0))")
             .bind(self.tenant_id().to_string())
             .bind(what)

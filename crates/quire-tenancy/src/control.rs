@@ -5,7 +5,6 @@
 //! of them goes.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,26 +12,30 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use tokio::sync::Mutex as Turn;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use quire_store::Store;
-use quire_types::{NanoUsd, NotebookId, TenantId, TenantState, Timestamp};
+use quire_types::{NanoUsd, TenantId};
 
-use crate::budgets::{self, Counted, Need, Owner, Period, Purse, Scope};
-use crate::catalogue::{Price, QuestionType};
+use crate::budgets::{self, Need, Purse};
+use crate::catalogue::Price;
 use crate::error::{Reason, Refusal};
-use crate::gate::{Entry, Gate, GateConfig, Seat};
+use crate::gate::{Gate, GateConfig};
 use crate::known::{Account, Caller, Known, Who};
-use crate::limit::{Limit, LimitName};
+use crate::limit::LimitName;
 use crate::meter::Meter;
 use crate::overload::{Insistence, Ladder};
 use crate::rates::{self, Counters, Rate, RateState, Slices};
-use crate::seats::{Class, Share};
-use crate::usage::{Event, Kind, Quantities};
-use crate::{Error, upkeep};
+use crate::seats::Class;
+use crate::{Error, notices, upkeep};
 
-/// The rate of tokens, of which a request takes what it may need and gives back what it did not.
-const TOKENS: &str = "tokens";
+mod admitted;
+mod call;
+
+pub use admitted::{Admitted, Attempt, Route};
+pub use call::Call;
+
+use admitted::{Spending, Taken};
+use call::{TOKENS, allowed, budget_refusal, check_state, entry, needs, rate_text, rates_of};
 
 /// What the control plane is built from.
 #[derive(Clone)]
@@ -80,58 +83,6 @@ pub(crate) struct Live {
     asking: Turn<()>,
 }
 
-/// A request that wants in.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Its id; the same for a repetition of the same request.
-    pub request: Uuid,
-    /// When it came.
-    pub at: Timestamp,
-    /// What it is for.
-    pub class: Class,
-    /// The tenant's own name of the user behind it.
-    pub user: Option<String>,
-    /// The notebook it is about, if only one.
-    pub notebook: Option<NotebookId>,
-    /// Questions it counts as.
-    pub questions: u64,
-    /// Tokens it will use, at most.
-    pub tokens: u64,
-    /// What it will cost, at most.
-    pub cost: NanoUsd,
-    /// How long it will hold a seat.
-    pub estimate: Duration,
-    /// How long it may wait for one.
-    pub patience: Duration,
-}
-
-impl Call {
-    /// A request that uses no model and waits for a seat as long as people do.
-    pub fn new(request: Uuid, class: Class) -> Self {
-        Self {
-            request,
-            at: Utc::now(),
-            class,
-            user: None,
-            notebook: None,
-            questions: 0,
-            tokens: 0,
-            cost: NanoUsd::ZERO,
-            estimate: Duration::from_millis(50),
-            patience: Duration::from_secs(10),
-        }
-    }
-}
-
-/// The way in which an admitted request is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Route {
-    /// As asked.
-    Full,
-    /// Without what costs money or much time, because of this.
-    Cheaper(Reason),
-}
-
 impl Control {
     /// A control plane with these parts. [`Control::run`] keeps it going.
     pub fn new(config: ControlConfig) -> Self {
@@ -164,7 +115,7 @@ impl Control {
 
     /// Hears of changes, writes usage and settles what is over, until told to stop; then settles the rest.
     pub async fn run(self, stop: CancellationToken) {
-        upkeep::run(&self.inner, stop).await;
+        Box::pin(upkeep::run(&self.inner, stop)).await;
     }
 
     /// Writes and settles everything now; for a process that ends.
@@ -216,7 +167,7 @@ impl Control {
     pub async fn admit(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
         let admitted = self.try_admit(caller, call).await;
         self.inner.counts.note(&admitted);
-        admitted
+        admitted.inspect_err(|refusal| self.note_refusal(caller.account.tenant.id, refusal.reason))
     }
 
     async fn try_admit(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
@@ -245,7 +196,8 @@ impl Control {
             // While the database is asked, a seat may come free already.
             inner.gate.expect(entry.tenant, entry.share);
         }
-        let taken = self.take_rates(&live, caller, &call).await?;
+        let rates = rates_of(caller, &call)?;
+        let taken = self.take(&live, tenant, rates).await?;
         let rate = taken.state;
         let with_rate = |mut refusal: Refusal| {
             refusal.rate = rate;
@@ -268,12 +220,7 @@ impl Control {
             spending = self.hold(&live, &account, &call, NanoUsd::ZERO).await;
         }
         let mut spending = spending.map_err(with_rate)?;
-        let seat = inner
-            .gate
-            .enter(entry)
-            .await
-            .map_err(with_rate)
-            .inspect_err(|_| self.note_refusal(&live, tenant))?;
+        let seat = inner.gate.enter(entry).await.map_err(with_rate)?;
         spending.tokens = taken.units(TOKENS);
         taken.keep();
         Ok(Admitted {
@@ -295,38 +242,13 @@ impl Control {
         let live = self.inner.live(account.tenant.id);
         let limit = allowed(account, LimitName::UploadsPerMinute)?;
         let rates: Vec<Rate> = Rate::of("uploads", limit, 1).into_iter().collect();
-        let taken = self.take(&live, account.tenant.id, rates).await?;
+        let taken = self
+            .take(&live, account.tenant.id, rates)
+            .await
+            .inspect_err(|refusal| self.note_refusal(account.tenant.id, refusal.reason))?;
         let state = taken.state;
         taken.keep();
         Ok(state)
-    }
-
-    async fn take_rates(
-        &self,
-        live: &Arc<Live>,
-        caller: &Caller,
-        call: &Call,
-    ) -> Result<Taken, Refusal> {
-        let account = &caller.account;
-        let mut rates = Vec::with_capacity(4);
-        rates.extend(Rate::of(
-            "tenant",
-            allowed(account, LimitName::RequestsPerMinute)?,
-            1,
-        ));
-        if let Some(key) = &caller.key {
-            let limit = allowed(account, LimitName::KeyRequestsPerMinute)?;
-            rates.extend(Rate::of(format!("key:{}", key.uuid().simple()), limit, 1));
-        }
-        if let Some(user) = &call.user {
-            let limit = allowed(account, LimitName::UserRequestsPerMinute)?;
-            rates.extend(Rate::of(format!("user:{user}"), limit, 1));
-        }
-        if call.tokens > 0 {
-            let limit = allowed(account, LimitName::TokensPerMinute)?;
-            rates.extend(Rate::of(TOKENS, limit, call.tokens));
-        }
-        self.take(live, account.tenant.id, rates).await
     }
 
     async fn take(
@@ -335,18 +257,25 @@ impl Control {
         tenant: TenantId,
         rates: Vec<Rate>,
     ) -> Result<Taken, Refusal> {
-        let taken = |rates: Vec<Rate>| Taken {
-            state: rates.first().map(|rate| lock(&live.rates).state(rate)),
-            rates,
-            live: live.clone(),
-        };
         if rates.is_empty() || lock(&live.rates).spend(Instant::now(), &rates) {
-            return Ok(taken(rates));
+            return Ok(Taken::new(live, rates));
         }
+        let (control, live) = (self.clone(), live.clone());
+        uninterrupted(async move { control.fetch(&live, tenant, rates).await }).await
+    }
+
+    /// Takes units from where all processes share them.
+    async fn fetch(
+        &self,
+        live: &Arc<Live>,
+        tenant: TenantId,
+        rates: Vec<Rate>,
+    ) -> Result<Taken, Refusal> {
         let _turn = live.asking.lock().await;
         let now = Instant::now();
+        // Whoever was here before may have brought enough.
         if lock(&live.rates).spend(now, &rates) {
-            return Ok(taken(rates));
+            return Ok(Taken::new(live, rates));
         }
         let orders = lock(&live.rates).order(now, &rates);
         match self
@@ -357,11 +286,10 @@ impl Control {
         {
             Ok(Ok(given)) => {
                 lock(&live.rates).keep(Instant::now(), orders, &given);
-                Ok(taken(rates))
+                Ok(Taken::new(live, rates))
             }
             Ok(Err(used_up)) => {
                 lock(&live.rates).put_back(&orders);
-                self.note_refusal(live, tenant);
                 let mut refusal = Refusal::new(Reason::Rate, rate_text(&used_up.name, &rates))
                     .after(used_up.wait);
                 refusal.rate = rates.first().map(|rate| RateState {
@@ -383,46 +311,61 @@ impl Control {
         cost: NanoUsd,
     ) -> Result<Spending, Refusal> {
         let needs = needs(account, call, cost)?;
-        let tenant = account.tenant.id;
-        let spending = |share| Spending {
-            live: live.clone(),
-            share,
-            tokens: 0,
-            used: Mutex::default(),
-        };
         if needs.is_empty() {
-            return Ok(spending(None));
+            return Ok(Spending::new(live, None));
         }
         if let Some(share) = lock(&live.purse).spend(Instant::now(), &needs) {
-            return Ok(spending(Some(share)));
+            return Ok(Spending::new(live, Some(share)));
         }
+        let (control, live, tenant) = (self.clone(), live.clone(), account.tenant.id);
+        uninterrupted(async move { control.fetch_hold(&live, tenant, &needs).await }).await
+    }
+
+    /// Takes a hold out of the budgets, large enough for more than this request where many come.
+    async fn fetch_hold(
+        &self,
+        live: &Arc<Live>,
+        tenant: TenantId,
+        needs: &[Need],
+    ) -> Result<Spending, Refusal> {
         let _turn = live.asking.lock().await;
-        if let Some(share) = lock(&live.purse).spend(Instant::now(), &needs) {
-            return Ok(spending(Some(share)));
+        if let Some(share) = lock(&live.purse).spend(Instant::now(), needs) {
+            return Ok(Spending::new(live, Some(share)));
         }
         let mut size = lock(&live.purse).size(Instant::now());
         loop {
-            match budgets::hold(&self.inner.store, tenant, &needs, size).await {
+            match budgets::hold(&self.inner.store, tenant, needs, size).await {
                 Ok(Ok(hold)) => {
                     let now = Instant::now();
                     let mut purse = lock(&live.purse);
-                    purse.keep(now, hold, &needs, size);
-                    return Ok(spending(purse.spend(now, &needs)));
+                    purse.keep(now, hold, needs, size);
+                    let share = purse.spend(now, needs);
+                    drop(purse);
+                    return Ok(Spending::new(live, share));
                 }
                 // Not enough for many is perhaps enough for one.
                 Ok(Err(_)) if size > 1 => size = 1,
-                Ok(Err(exhausted)) => {
-                    self.note_refusal(live, tenant);
-                    return Err(budget_refusal(&exhausted));
-                }
+                Ok(Err(exhausted)) => return Err(budget_refusal(&exhausted)),
                 Err(error) => return Err(Refusal::unknown(&error)),
             }
         }
     }
 
-    fn note_refusal(&self, live: &Live, tenant: TenantId) {
-        if lock(&live.insistence).refused(Instant::now(), &self.inner.ladder) {
-            tracing::warn!(%tenant, "a tenant keeps sending although it is refused; it is held off");
+    /// Counts who is told to wait and comes all the same.
+    fn note_refusal(&self, tenant: TenantId, reason: Reason) {
+        if !matches!(reason, Reason::Rate | Reason::Budget | Reason::Seats) {
+            return;
+        }
+        let live = self.inner.live(tenant);
+        let is_too_much = lock(&live.insistence).refused(Instant::now(), &self.inner.ladder);
+        if is_too_much {
+            let store = self.inner.store.clone();
+            let pause = self.inner.ladder.throttle_for;
+            tokio::spawn(async move {
+                if let Err(error) = notices::throttled(&store, tenant, pause).await {
+                    tracing::warn!(%tenant, %error, "a tenant is held off, and that can't be noted");
+                }
+            });
         }
     }
 
@@ -511,376 +454,17 @@ impl Live {
     }
 }
 
-/// Units of rates that come back unless the request is let in.
-struct Taken {
-    live: Arc<Live>,
-    rates: Vec<Rate>,
-    state: Option<RateState>,
-}
-
-impl Taken {
-    fn units(&self, name: &str) -> u64 {
-        let rate = self.rates.iter().find(|rate| rate.name == name);
-        rate.map_or(0, |rate| rate.units)
-    }
-
-    fn keep(mut self) {
-        self.rates.clear();
-    }
-}
-
-impl Drop for Taken {
-    fn drop(&mut self) {
-        if !self.rates.is_empty() {
-            lock(&self.live.rates).give_back(&self.rates);
-        }
-    }
-}
-
-/// The share of a hold that a request may spend; charged with what it used when it is over.
-struct Spending {
-    live: Arc<Live>,
-    share: Option<budgets::Share>,
-    /// Tokens that were taken from the rate.
-    tokens: u64,
-    used: Mutex<Used>,
-}
-
-#[derive(Default)]
-struct Used {
-    cost: i64,
-    questions: i64,
-    audio_ms: i64,
-    tokens: i64,
-}
-
-impl Spending {
-    fn hold(&self) -> Option<Uuid> {
-        self.share.as_ref().map(|share| share.hold)
-    }
-
-    fn add(&self, event: &Event) {
-        let mut used = lock(&self.used);
-        used.cost = used.cost.saturating_add(event.cost.nanos());
-        used.questions += i64::from(event.kind == Kind::Question.as_str());
-        used.audio_ms += event.quantities.audio_ms;
-        used.tokens += event.quantities.input_tokens + event.quantities.output_tokens;
-    }
-}
-
-impl Drop for Spending {
-    fn drop(&mut self) {
-        let used = lock(&self.used);
-        let unused = self.tokens.saturating_sub(used.tokens.unsigned_abs());
-        lock(&self.live.rates).give_back_units(TOKENS, unused);
-        if let Some(share) = &self.share {
-            lock(&self.live.purse).settle(share, |scope| match scope.counted {
-                Counted::Cost => used.cost,
-                Counted::Questions => used.questions,
-                Counted::AudioSeconds => used.audio_ms / 1_000,
-            });
-        }
-    }
-}
-
-/// A request that was let in. Dropping it frees its seat and charges what it used.
-pub struct Admitted {
-    /// The way it is to be answered.
-    pub route: Route,
-    /// What the tenant's rate has left; none without a limit.
-    pub rate: Option<RateState>,
-    /// How long it waited for its seat.
-    pub waited: Duration,
-    call: Call,
-    account: Arc<Account>,
-    control: Control,
-    spending: Arc<Spending>,
-    _seat: Seat,
-}
-
-impl Admitted {
-    /// Notes local work of this request; it is written within a moment.
-    pub fn note(&self, kind: Kind, quantities: Quantities) {
-        let event = Event {
-            quantities,
-            ..self.event(kind, 1)
-        };
-        self.spending.add(&event);
-        self.control.inner.meter.push(event);
-    }
-
-    /// Begins an attempt at a provider, which is written down before it is sent: `most` is what it costs
-    /// unless somebody says otherwise, `input` what it costs if it is broken off before the first word.
-    pub async fn attempt(
-        &self,
-        kind: Kind,
-        number: i16,
-        provider: &str,
-        model: &str,
-        (most, input): (NanoUsd, NanoUsd),
-    ) -> Result<Attempt, Error> {
-        let event = Event {
-            provider: Some(provider.to_owned()),
-            model: Some(model.to_owned()),
-            is_open: true,
-            is_estimated: true,
-            cost: most,
-            ..self.event(kind, number)
-        };
-        crate::usage::record(&self.control.inner.store, std::slice::from_ref(&event)).await?;
-        Ok(Attempt {
-            event: Some(event),
-            input,
-            spending: self.spending.clone(),
-            control: self.control.clone(),
-        })
-    }
-
-    fn event(&self, kind: Kind, attempt: i16) -> Event {
-        let call = &self.call;
-        Event {
-            user: call.user.clone(),
-            notebook: call.notebook.map(NotebookId::uuid),
-            hold: self.spending.hold(),
-            ..Event::new(self.account.tenant.id, kind, call.request, attempt, call.at)
-        }
-    }
-
-    /// The tenant with what it may use.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
-    /// Whether the plan has questions of this type.
-    pub fn allows(&self, question: QuestionType) -> bool {
-        self.account.terms.plan.question_types.contains(&question)
-    }
-
-    /// Returns once the tenant may not go on: it was suspended or is being closed. Never, otherwise.
-    pub async fn revoked(&self) -> Refusal {
-        loop {
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            if let Ok(account) = self.control.account(self.account.tenant.id).await
-                && let Err(refusal) = check_state(account.tenant.state)
-            {
-                return refusal;
-            }
-        }
-    }
-}
-
-/// An attempt at a provider. Dropped without a word it costs what its input costs if no answer had begun, and
-/// everything that was reserved otherwise: what nobody knows is never free.
-pub struct Attempt {
-    event: Option<Event>,
-    input: NanoUsd,
-    spending: Arc<Spending>,
-    control: Control,
-}
-
-impl Attempt {
-    /// The provider said what was used.
-    pub fn close(mut self, quantities: Quantities, cost: NanoUsd) {
-        if let Some(event) = self.event.take() {
-            self.end(Event {
-                quantities,
-                cost,
-                is_estimated: false,
-                ..event
-            });
-        }
-    }
-
-    /// The answer has begun: from now on everything that was reserved is at stake.
-    pub fn began(&mut self) {
-        if let Some(event) = &self.event {
-            self.input = event.cost;
-        }
-    }
-
-    fn end(&self, event: Event) {
-        let event = Event {
-            is_open: false,
-            ..event
-        };
-        self.spending.add(&event);
-        self.control.inner.meter.push(event);
-    }
-}
-
-impl Drop for Attempt {
-    fn drop(&mut self) {
-        if let Some(event) = self.event.take() {
-            let cost = self.input;
-            self.end(Event { cost, ..event });
-        }
-    }
-}
-
-fn entry(account: &Account, call: &Call) -> Entry {
-    let plan = &account.terms.plan;
-    let most = |name| {
-        account
-            .terms
-            .limit(name)
-            .most()
-            .map_or(u32::MAX, saturating)
-    };
-    let mut user = DefaultHasher::new();
-    call.user.hash(&mut user);
-    Entry {
-        class: call.class,
-        tenant: account.tenant.id.uuid(),
-        user: user.finish(),
-        share: Share {
-            weight: u32::from(plan.weight),
-            most_running: most(LimitName::RunningRequests),
-            most_waiting: most(LimitName::WaitingRequests).max(1),
-            dedicated: plan.dedicated_seats,
-        },
-        estimate: call.estimate,
-        patience: call.patience,
-    }
-}
-
-fn saturating(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-fn needs(account: &Account, call: &Call, cost: NanoUsd) -> Result<Vec<Need>, Refusal> {
-    let today = call.at.date_naive();
-    let mut needs = Vec::with_capacity(7);
-    let mut need = |counted, owner: &Owner, period, name, amount| {
-        if amount > 0 {
-            let scope = Scope::new(counted, owner.clone(), period, today);
-            needs.extend(Need::of(scope, allowed(account, name)?, amount));
-        }
-        Ok::<(), Refusal>(())
-    };
-    let amount = cost.nanos().unsigned_abs();
-    let tenant = Owner::Tenant;
-    need(
-        Counted::Cost,
-        &tenant,
-        Period::Day,
-        LimitName::CostPerDay,
-        amount,
-    )?;
-    need(
-        Counted::Cost,
-        &tenant,
-        Period::Month,
-        LimitName::CostPerMonth,
-        amount,
-    )?;
-    need(
-        Counted::Questions,
-        &tenant,
-        Period::Month,
-        LimitName::QuestionsPerMonth,
-        call.questions,
-    )?;
-    if let Some(user) = &call.user {
-        let user = Owner::User(user.clone());
-        need(
-            Counted::Cost,
-            &user,
-            Period::Day,
-            LimitName::UserCostPerDay,
-            amount,
-        )?;
-        need(
-            Counted::Cost,
-            &user,
-            Period::Month,
-            LimitName::UserCostPerMonth,
-            amount,
-        )?;
-    }
-    if let Some(notebook) = call.notebook {
-        let notebook = Owner::Notebook(notebook.uuid());
-        need(
-            Counted::Cost,
-            &notebook,
-            Period::Day,
-            LimitName::NotebookCostPerDay,
-            amount,
-        )?;
-        need(
-            Counted::Cost,
-            &notebook,
-            Period::Month,
-            LimitName::NotebookCostPerMonth,
-            amount,
-        )?;
-    }
-    Ok(needs)
-}
-
-/// A limit that allows anything at all.
-fn allowed(account: &Account, name: LimitName) -> Result<Limit, Refusal> {
-    let limit = account.terms.limit(name);
-    if limit.is_off() {
-        return Err(Refusal::new(
-            Reason::Plan,
-            format!("the plan allows nothing here: its {name} is 0"),
-        ));
-    }
-    Ok(limit)
-}
-
-fn check_state(state: TenantState) -> Result<(), Refusal> {
-    match state {
-        TenantState::Active => Ok(()),
-        state => Err(Refusal::new(
-            Reason::State,
-            format!("the tenant is {state}"),
-        )),
-    }
-}
-
-fn rate_text(name: &str, rates: &[Rate]) -> String {
-    let per_minute = rates
-        .iter()
-        .find(|rate| rate.name == name)
-        .map_or(0, |rate| rate.per_minute);
-    match name.split(':').next() {
-        Some("key") => format!("this key sent more than {per_minute} requests a minute"),
-        Some("user") => format!("this user sent more than {per_minute} requests a minute"),
-        Some(TOKENS) => format!("the tenant used more than {per_minute} tokens a minute"),
-        Some("uploads") => format!("the tenant sent more than {per_minute} files a minute"),
-        _ => format!("the tenant sent more than {per_minute} requests a minute"),
-    }
-}
-
-fn budget_refusal(exhausted: &budgets::Exhausted) -> Refusal {
-    let scope = &exhausted.scope;
-    let whose = match scope.owner {
-        Owner::Tenant => "the tenant's",
-        Owner::User(_) => "this user's",
-        Owner::Notebook(_) => "this notebook's",
-    };
-    let what = match scope.counted {
-        Counted::Cost => format!(
-            "budget of {} for models",
-            NanoUsd::from_nanos(exhausted.limit)
-        ),
-        Counted::Questions => format!("{} questions", exhausted.limit),
-        Counted::AudioSeconds => format!("{} seconds of audio", exhausted.limit),
-    };
-    let next = scope.period.next(scope.starts_on);
-    let until = next
-        .and_hms_opt(0, 0, 0)
-        .and_then(|midnight| (midnight.and_utc() - Utc::now()).to_std().ok())
-        .unwrap_or_default();
-    Refusal::new(
-        Reason::Budget,
-        format!(
-            "{whose} {what} of this {} are used up or reserved; the next begins on {next}",
-            scope.period.as_str()
-        ),
-    )
-    .after(until)
+/// Does something in a task of its own, so that a client that goes away in the middle does not take with it what
+/// the database has given already: then the result is dropped, and gives everything back.
+async fn uninterrupted<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+) -> Result<T, Refusal> {
+    tokio::spawn(work).await.unwrap_or_else(|_| {
+        Err(Refusal::new(
+            Reason::Unknown,
+            "the request was interrupted while it was let in; try again",
+        ))
+    })
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

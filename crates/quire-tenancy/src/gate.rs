@@ -229,6 +229,7 @@ fn refusal(refused: Refused, wait_us: u64) -> Refusal {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 

@@ -1,11 +1,14 @@
 //! What an operator should look at: once for each tenant, kind, hour and level.
 
-use serde_json::Value;
+use std::time::Duration;
+
+use chrono::{DurationRound, TimeDelta, Utc};
+use serde_json::{Value, json};
 use sqlx::FromRow;
 use tracing::warn;
 use uuid::Uuid;
 
-use quire_store::SystemTx;
+use quire_store::{Store, SystemTx};
 use quire_types::{TenantId, Timestamp};
 
 use crate::Error;
@@ -28,6 +31,30 @@ pub(crate) struct Notice {
     pub(crate) hour: Timestamp,
     pub(crate) level: i32,
     pub(crate) detail: Value,
+}
+
+/// A tenant is held off for a while.
+pub(crate) async fn throttled(
+    store: &Store,
+    tenant: TenantId,
+    pause: Duration,
+) -> Result<(), Error> {
+    let now = Utc::now();
+    let notice = Notice {
+        tenant,
+        kind: THROTTLED,
+        hour: hour(now),
+        level: 1,
+        detail: json!({ "seconds": pause.as_secs() }),
+    };
+    let mut tx = store.system().await?;
+    note(&mut tx, &notice).await?;
+    Ok(tx.commit().await?)
+}
+
+/// The hour that an instant is in.
+pub(crate) fn hour(at: Timestamp) -> Timestamp {
+    at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at)
 }
 
 /// Writes it down, and into the log when it is new.

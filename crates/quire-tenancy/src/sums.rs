@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{Days, DurationRound, NaiveDate, TimeDelta};
+use chrono::{Days, NaiveDate};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sqlx::FromRow;
@@ -194,7 +194,7 @@ async fn look_for_spikes(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Resul
         .filter(|(_, day)| *day == today)
         .map(|(tenant, _)| *tenant)
         .collect();
-    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    let hour = notices::hour(now);
     let Some(oldest) = today.checked_sub_days(Days::new(USUAL_DAYS)) else {
         return Ok(());
     };

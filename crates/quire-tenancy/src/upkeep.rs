@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::{DurationRound, Months, NaiveDate, TimeDelta, Utc};
+use chrono::{Months, NaiveDate, Utc};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{MissedTickBehavior, interval};
@@ -129,7 +129,7 @@ async fn note_noise(inner: &Inner) -> Result<(), Error> {
             let notice = Notice {
                 tenant: tenant.into(),
                 kind: notices::NOISY_NEIGHBOUR,
-                hour: now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now),
+                hour: notices::hour(now),
                 level: i32::try_from(percent / 10 * 10).unwrap_or(100),
                 detail: json!({ "resource": "seats", "percent": percent, "seconds": us / 1_000_000 }),
             };

@@ -1,5 +1,11 @@
 //! The control plane against a real PostgreSQL.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what a test can't do ends it"
+)]
+
 mod admission;
 mod money;
 mod redis;

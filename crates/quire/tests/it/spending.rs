@@ -203,7 +203,7 @@ async fn a_client_that_goes_away_pays_what_was_begun_and_holds_nothing() {
 #[tokio::test]
 async fn a_tenant_suspended_in_the_middle_of_an_answer_gets_no_more_of_it() {
     let yard = Yard::new().await;
-    yard.double.push(Script::Endless);
+    yard.double.push(Script::HangAfter(30));
     let body = json!({ "question": QUESTION, "stream": true });
     let request = yard.caller.request(Method::POST, &yard.ask).json(&body);
     let stream = request.send().await.unwrap();
