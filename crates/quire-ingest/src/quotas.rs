@@ -1,9 +1,9 @@
 //! What a tenant may keep, checked where something is added and nowhere else: whoever has too much, because
 //! the plan became smaller, still finds all of it.
 //!
-//! As long as nine tenths of every limit are enough, what was summed a moment ago and what this process
-//! added since tell; beyond that the rows are summed for each addition, one addition of the tenant at a
-//! time. So a limit is exceeded only if other processes add more than its last tenth within
+//! A tenant with limits adds one thing at a time. As long as nine tenths of every limit are enough, what was
+//! summed a moment ago and what this process added since tell; beyond that the rows are summed for each
+//! addition. So a limit is exceeded only if other processes add more than its last tenth within
 //! [`BELIEVED`], and by the passages of files that are being read at that moment. A tenant without limits
 //! costs nothing.
 
@@ -46,7 +46,11 @@ impl Stock {
             Limit::At(most) if more > 0 => Some((name, most, more)),
             _ => None,
         });
-        if wanted.iter().all(Option::is_none) || self.take(account.tenant.id, wanted, more) {
+        if wanted.iter().all(Option::is_none) {
+            return Ok(Ok(()));
+        }
+        tx.alone_with("sources").await?;
+        if self.take(account.tenant.id, wanted, more) {
             return Ok(Ok(()));
         }
         let read_at = Instant::now();
@@ -113,6 +117,7 @@ pub async fn create_notebook(
     let account = active(control, placement.tenant).await?;
     let mut tx = store.tenant(placement).await?;
     if let Limit::At(most) = account.terms.limit(LimitName::Notebooks) {
+        tx.alone_with("notebooks").await?;
         let there = notebooks::count(&mut tx).await?;
         if there.unsigned_abs() >= most {
             return Err(full(LimitName::Notebooks, most, there, 1).into());

@@ -2,7 +2,7 @@
 
 use futures::future::join_all;
 use quire_ingest::tasks::ReadSource;
-use quire_ingest::{Error, create_notebook};
+use quire_ingest::{Error, Ingest, create_notebook};
 use quire_store::sources::Added;
 use quire_store::{PageRequest, notebooks, passages};
 use quire_tenancy::{Reason, lifecycle, usage};
@@ -23,18 +23,28 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
     let lab = Lab::new().await;
     let tenant = lab.tenant("small", &[("storage_bytes", "1000")]).await;
     let notebook = lab.notebook(&tenant).await;
-    let processes = [lab.other().await, lab.other().await, lab.other().await];
-    let at_once = join_all((0..30).map(|number| {
-        let (tenant, ingest) = (tenant.clone(), processes[number % 3].clone());
-        tokio::spawn(async move {
-            let text = format!("{number:0>100}");
-            let name = format!("{number}.txt");
-            add(&ingest, &tenant, notebook, &name, text).await
-        })
-    }))
-    .await;
-    let added: Vec<_> = at_once.into_iter().map(Result::unwrap).collect();
+    let at_once = async |range: std::ops::Range<u32>, processes: &[Ingest]| {
+        let tasks = range.map(|number| {
+            let ingest = processes[number as usize % processes.len()].clone();
+            let tenant = tenant.clone();
+            tokio::spawn(async move {
+                let text = format!("{number:0>100}");
+                add(&ingest, &tenant, notebook, &format!("{number}.txt"), text).await
+            })
+        });
+        let added: Vec<_> = join_all(tasks)
+            .await
+            .into_iter()
+            .map(Result::unwrap)
+            .collect();
+        added
+    };
+    let processes = [lab.ingest.clone(), lab.other().await, lab.other().await];
+    let added = at_once(0..20, &processes[..1]).await;
     assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 10);
+    lab.limit(&tenant, "storage_bytes", Some("1100")).await;
+    let more = at_once(20..40, &processes).await;
+    assert_eq!(more.iter().filter(|added| added.is_ok()).count(), 1);
     for error in added.iter().filter_map(|added| added.as_ref().err()) {
         assert_eq!(error.kind(), ErrorKind::Quota);
         assert_eq!(
@@ -47,7 +57,7 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
         );
     }
     let stored = lab.db.store.objects().list(tenant.placement()).await;
-    assert_eq!(stored.unwrap().len(), 10);
+    assert_eq!(stored.unwrap().len(), 11);
 
     let first = lab.sources(&tenant, notebook).await.swap_remove(0);
     let number: u32 = first.name.trim_end_matches(".txt").parse().unwrap();
@@ -83,7 +93,7 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
     assert_eq!(more.unwrap_err().kind(), ErrorKind::Quota);
     let mut tx = lab.db.tx(&tenant).await;
     let found = passages::indexed(&mut tx, None, None, 100).await.unwrap();
-    assert_eq!(found.len(), 10);
+    assert_eq!(found.len(), 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
