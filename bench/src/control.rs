@@ -70,13 +70,16 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
     let at_most = |bound| Some(Target::AtMost(bound));
     let at_least = |bound| Some(Target::AtLeast(bound));
     if wanted(Scenario::Admission) {
-        let found = admission::run(lab, size(20, 5)).await?;
+        let found = admission::run(lab, size(20, 5), false).await?;
         report.metric("admission_p50_ms", found.all.p50, "ms", at_most(0.3));
         report.metric("admission_p99_ms", found.all.p99, "ms", at_most(2.0));
         report.metric("admission_warm_p50_ms", found.warm.p50, "ms", None);
         report.metric("admission_warm_p99_ms", found.warm.p99, "ms", None);
         report.metric("admission_cold_p50_ms", found.cold.p50, "ms", None);
         report.metric("admission_cold_p99_ms", found.cold.p99, "ms", None);
+        let named = admission::run(lab, size(20, 5), true).await?.all;
+        report.metric("admission_named_p50_ms", named.p50, "ms", None);
+        report.metric("admission_named_p99_ms", named.p99, "ms", None);
     }
     if wanted(Scenario::Budget) {
         let found = budget::run(lab, size(60, 12)).await?;

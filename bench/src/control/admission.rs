@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::scene::{Arrivals, CENT, Customer, Dice, Running, caller, customers, open, question};
 use crate::failure::Failure;
-use crate::lab::{Lab, Waits};
+use crate::lab::{Lab, Waits, number};
 use crate::report::{line, note};
 
 const TENANTS: usize = 600;
@@ -22,6 +22,8 @@ const PER_S: f64 = 400.0;
 const WORK: Duration = Duration::from_millis(20);
 /// What a question with its passages takes, in tokens.
 const TOKENS: u64 = 1_500;
+const TRANSACTIONS: &str =
+    "select xact_commit from pg_stat_database where datname = current_database()";
 
 pub(super) struct Admission {
     pub(super) all: Waits,
@@ -30,10 +32,16 @@ pub(super) struct Admission {
     pub(super) warm: Waits,
 }
 
-/// Questions of tenants on paid plans, a few of whom ask much and most little, all within their rates.
-pub(super) async fn run(lab: &Lab, seconds: u32) -> Result<Admission, Failure> {
+/// Questions of tenants on paid plans, a few of whom ask much and most little, all within their rates. They
+/// may name a user and a notebook, which have rates and budgets of their own.
+pub(super) async fn run(lab: &Lab, seconds: u32, names: bool) -> Result<Admission, Failure> {
+    let named = if names {
+        " with users and notebooks"
+    } else {
+        ""
+    };
     note(format!(
-        "control: {PER_S} questions a second of {TENANTS} tenants"
+        "control: {PER_S} questions a second of {TENANTS} tenants{named}"
     ));
     let (_, store) = open(lab).await?;
     let plan = |number: usize| {
@@ -47,26 +55,31 @@ pub(super) async fn run(lab: &Lab, seconds: u32) -> Result<Admission, Failure> {
     let mut crowd = Crowd::new(&running.control, &customers).await?;
     let warm_up = Duration::from_secs(u64::from(seconds) / 2);
     let lasting = warm_up + Duration::from_secs(u64::from(seconds));
+    let before = number(&store, TRANSACTIONS).await?;
     let mut arrivals = Arrivals::new(PER_S, lasting);
     let began = Instant::now();
     let mut seen = HashSet::new();
     let mut requests = JoinSet::new();
     while arrivals.next(&mut dice).await {
-        let Some((place, user)) = crowd.next(&mut dice) else {
+        let Some((place, asked)) = crowd.next(&mut dice) else {
             return Err(Failure::failed("the tenants' rates are too small for this"));
         };
         let customer = customers[place].clone();
-        let call = Call {
-            user: Some(format!("user-{user}")),
-            notebook: Some(NotebookId::from_uuid(Uuid::from_u128(u128::from(user)))),
+        let mut call = Call {
             tokens: TOKENS,
             ..question(CENT)
         };
+        if names {
+            let user = asked % USERS;
+            call.user = Some(format!("user-{user}"));
+            call.notebook = Some(NotebookId::from_uuid(Uuid::from_u128(user.into())));
+        }
         let is_first = seen.insert(place);
         let counts = began.elapsed() >= warm_up;
         let request = one(running.control.clone(), customer, call, Instant::now());
         requests.spawn(async move { request.await.map(|took| (took, is_first, counts)) });
     }
+    let asked = requests.len();
     let (mut all, mut cold, mut warm) = (Vec::new(), Vec::new(), Vec::new());
     for request in requests.join_all().await {
         let (took, is_first, counts) = request?;
@@ -80,11 +93,14 @@ pub(super) async fn run(lab: &Lab, seconds: u32) -> Result<Admission, Failure> {
         }
     }
     running.stop().await?;
+    // The statistics of a connection come a moment after it.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let transactions = number(&store, TRANSACTIONS).await? - before;
     line(format!(
-        "admission        {} questions, {} of them a tenant's first · {} tenants of {TENANTS}",
-        all.len(),
+        "admission        {asked} questions{named}, {} of them a tenant's first · {:.2} transactions each",
         cold.len(),
-        seen.len()
+        // The pool looks at each connection that comes back, which counts as one more.
+        transactions as f64 / 2.0 / asked as f64
     ));
     Ok(Admission {
         all: Waits::of(all),
@@ -127,13 +143,13 @@ impl Crowd {
             *until += weight / sum;
             Some(*until)
         });
-        let mut paces = Vec::with_capacity(customers.len());
-        for number in 0..customers.len().min(2) {
-            // Tenants with an even number have one plan, the others the other one.
-            let account = control.account(customers[number].id).await?;
+        let mut paces = Vec::with_capacity(2);
+        // Tenants with an even number have one plan, the others the other one.
+        for customer in customers.iter().take(2) {
+            let account = control.account(customer.id).await?;
             let limit = account.terms.limit(LimitName::RequestsPerMinute);
             paces.push(Pace::new(limit.most().unwrap_or(u64::MAX)));
-            control.forget(customers[number].id);
+            control.forget(customer.id);
         }
         Ok(Self {
             cumulated: cumulated.collect(),
@@ -143,7 +159,7 @@ impl Crowd {
         })
     }
 
-    /// A tenant and one of its users.
+    /// A tenant, and how many questions it has asked with this one.
     fn next(&mut self, dice: &mut Dice) -> Option<(usize, u32)> {
         let now = Instant::now();
         (0..10_000).find_map(|_| {
@@ -153,7 +169,7 @@ impl Crowd {
             self.paces[place].take(now).then(|| {
                 let pace = &mut self.paces[place];
                 pace.asked += 1;
-                (place, pace.asked % USERS)
+                (place, pace.asked)
             })
         })
     }

@@ -140,7 +140,7 @@ pub(super) fn few_seats() -> GateConfig {
 /// Whoever shows this key.
 pub(super) async fn caller(control: &Control, key: &str) -> Result<Caller, Failure> {
     match control.who(key).await? {
-        Some(Who::Tenant(caller)) => Ok(caller),
+        Some(Who::Tenant(caller, _)) => Ok(caller),
         _ => Err(Failure::failed("the key of a tenant is not known")),
     }
 }

@@ -12,7 +12,6 @@ mod reply;
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +20,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
-use tokio::sync::Semaphore;
 
 use crate::extract::{Document, ExtractError, Limits};
 
@@ -35,13 +33,12 @@ const STDERR_BYTES: u64 = 16 << 10;
 const ANSWER_BYTES: u64 = 512 << 20;
 const DEFAULT_WALL_CLOCK: Duration = Duration::from_secs(120);
 
-/// Starts reading children and bounds how many run at once. Clones share the bound.
+/// Starts reading children. How many run at once is the caller's to bound.
 #[derive(Clone, Debug)]
 pub struct Extractor {
     program: PathBuf,
     limits: Limits,
     wall_clock: Duration,
-    permits: Arc<Semaphore>,
 }
 
 /// What was found in a file.
@@ -56,14 +53,12 @@ pub struct Extraction {
 }
 
 impl Extractor {
-    /// An extractor that runs `program parse`, as many at once as the machine has cores.
+    /// An extractor that runs `program parse`.
     pub fn new(program: impl Into<PathBuf>) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             program: program.into(),
             limits: Limits::default(),
             wall_clock: DEFAULT_WALL_CLOCK,
-            permits: Arc::new(Semaphore::new(cores)),
         }
     }
 
@@ -72,17 +67,9 @@ impl Extractor {
         Self { limits, ..self }
     }
 
-    /// The same with another time per file; waiting for a free reader does not count.
+    /// The same with another time per file.
     pub fn with_wall_clock(self, wall_clock: Duration) -> Self {
         Self { wall_clock, ..self }
-    }
-
-    /// The same with another number of readers at once.
-    pub fn with_permits(self, permits: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(permits.max(1))),
-            ..self
-        }
     }
 
     /// Finds the type of a file and reads it.
@@ -96,11 +83,6 @@ impl Extractor {
                 self.limits.max_input_bytes,
             ));
         }
-        let _permit = self
-            .permits
-            .acquire()
-            .await
-            .map_err(|error| ExtractError::unavailable("reader", error))?;
         let folder = tempfile::Builder::new()
             .prefix("quire-parse-")
             .tempdir()

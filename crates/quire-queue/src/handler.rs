@@ -27,6 +27,13 @@ enum Step {
     GaveUp(Failure),
 }
 
+/// Why a task that was handed out is not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Void {
+    Late,
+    Cancelled,
+}
+
 /// What a worker knows about a kind of task.
 #[derive(Clone)]
 pub(crate) struct Handler<C> {
@@ -76,38 +83,44 @@ impl<C: Clone + Send + Sync + 'static> Handler<C> {
         context: C,
         handed: Handed,
         attempt: Attempt,
-        is_too_late: bool,
+        void: Option<Void>,
     ) -> Outcome {
         let payload: Arc<str> = handed.payload.into();
-        let result = if is_too_late {
-            Err(Failure::new(
+        let result = match void {
+            Some(Void::Late) => Err(Failure::new(
                 ErrorKind::Timeout,
                 "its deadline passed before a worker was free",
-            ))
-        } else if attempt.number > attempt.of {
-            // Every attempt was counted. Either the last one failed and nobody could be told, or none
-            // reported an end: the task takes its process down.
-            let kind = handed.error_kind.as_deref().and_then(error_kind);
-            let text = handed.error.filter(|_| kind.is_some());
-            Err(Failure::new(
-                kind.unwrap_or(ErrorKind::Internal),
-                text.unwrap_or_else(|| "the process ended each time this was tried".to_owned()),
-            ))
-        } else {
-            self.guarded(&context, &payload, &attempt, Step::Run).await
+            )),
+            Some(Void::Cancelled) => Err(Failure::new(ErrorKind::Conflict, "cancelled")),
+            None if attempt.number > attempt.of => {
+                // Every attempt was counted. Either the last one failed and nobody could be told, or none
+                // reported an end: the task takes its process down.
+                let kind = handed.error_kind.as_deref().and_then(error_kind);
+                let text = handed.error.filter(|_| kind.is_some());
+                Err(Failure::new(
+                    kind.unwrap_or(ErrorKind::Internal),
+                    text.unwrap_or_else(|| "the process ended each time this was tried".to_owned()),
+                ))
+            }
+            None => self.guarded(&context, &payload, &attempt, Step::Run).await,
         };
         let Err(failure) = result else {
             return Outcome::Done;
         };
         let number = attempt.number;
-        if number > attempt.of.saturating_add(TELLING) {
-            // Telling takes the process down as well.
-            return Outcome::Dead {
+        let ended = |failure| match void {
+            // Not among the dead, who may be told to try again.
+            Some(Void::Cancelled) => Outcome::Cancelled,
+            Some(Void::Late) | None => Outcome::Dead {
                 failure,
                 attempt: number,
-            };
+            },
+        };
+        if number > attempt.of.saturating_add(TELLING) {
+            // Telling takes the process down as well.
+            return ended(failure);
         }
-        if failure.kind.is_transient() && number < attempt.of && !is_too_late {
+        if failure.kind.is_transient() && number < attempt.of && void.is_none() {
             let after = backoff::delay(self.retry, number, &failure, &mut rand::rng());
             info!(
                 task.id = %attempt.task, task.kind = self.kind, attempt = number, error = %failure,
@@ -119,16 +132,18 @@ impl<C: Clone + Send + Sync + 'static> Handler<C> {
                 after,
             };
         }
-        warn!(
-            task.id = %attempt.task, task.kind = self.kind, attempt = number, error = %failure,
-            error.kind = failure.kind.as_str(), "a task failed for good"
-        );
+        if void != Some(Void::Cancelled) {
+            warn!(
+                task.id = %attempt.task, task.kind = self.kind, attempt = number, error = %failure,
+                error.kind = failure.kind.as_str(), "a task failed for good"
+            );
+        }
         let told = self
             .guarded(&context, &payload, &attempt, Step::GaveUp(failure.clone()))
             .await;
         match told {
             Err(error) if number < attempt.of.saturating_add(TELLING) => {
-                warn!(task.id = %attempt.task, %error, "can't report that a task failed for good; trying again");
+                warn!(task.id = %attempt.task, %error, "can't report the end of a task; trying again");
                 let attempt = number.max(attempt.of);
                 let after = backoff::delay(self.retry, attempt, &error, &mut rand::rng());
                 Outcome::Again {
@@ -138,16 +153,10 @@ impl<C: Clone + Send + Sync + 'static> Handler<C> {
                 }
             }
             Err(error) => {
-                warn!(task.id = %attempt.task, %error, "nobody could be told that a task failed for good");
-                Outcome::Dead {
-                    failure,
-                    attempt: number,
-                }
+                warn!(task.id = %attempt.task, %error, "nobody could be told of the end of a task");
+                ended(failure)
             }
-            Ok(()) => Outcome::Dead {
-                failure,
-                attempt: number,
-            },
+            Ok(()) => ended(failure),
         }
     }
 

@@ -159,6 +159,35 @@ pub(crate) fn balance(
     balance
 }
 
+/// A worker's place among those that live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rank {
+    place: u32,
+    pub(crate) of: u32,
+}
+
+impl Rank {
+    pub(crate) const ALONE: Self = Self { place: 0, of: 1 };
+
+    /// Those that are leaving count: they still run tasks.
+    pub(crate) fn of(me: Uuid, workers: &[Alive]) -> Self {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let place = number(workers.iter().filter(|worker| worker.id < me).count());
+        Self {
+            place,
+            of: number(workers.len()).max(place + 1),
+        }
+    }
+
+    /// Its part of a limit that holds for all workers together: an even share, and one more for the first
+    /// while any is left. Never none, since nobody else runs the tasks of its shards: where there are fewer
+    /// places than workers, as many run as there are workers.
+    pub(crate) fn part(self, limit: u32) -> u32 {
+        let part = limit / self.of + u32::from(self.place < limit % self.of);
+        part.max(1)
+    }
+}
+
 /// Takes shards that nobody alive has. Returns each with its new epoch and the dead worker it had.
 pub(crate) async fn take(
     tx: &mut SystemTx,
@@ -358,6 +387,25 @@ mod tests {
                 "{counts:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_parts_of_a_limit_are_the_limit_or_one_for_each_worker() {
+        for number in 1..=20 {
+            let workers: Vec<Alive> = (1..=number).map(|id| worker(id, None)).collect();
+            for limit in 1..=50 {
+                let parts = workers
+                    .iter()
+                    .map(|me| Rank::of(me.id, &workers).part(limit));
+                let sum: u32 = parts.sum();
+                assert_eq!(u128::from(sum), u128::from(limit).max(number));
+            }
+        }
+        let newcomer = Rank::of(Uuid::from_u128(9), &[worker(1, None)]);
+        assert_eq!(
+            (newcomer.part(3), Rank::ALONE.part(u32::MAX)),
+            (1, u32::MAX)
+        );
     }
 
     #[test]

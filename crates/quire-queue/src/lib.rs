@@ -48,5 +48,9 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
     steps: &[
         ("tasks", include_str!("../migrations/0001_tasks.sql")),
         ("owners", include_str!("../migrations/0002_owners.sql")),
+        (
+            "cancelled",
+            include_str!("../migrations/0003_cancelled.sql"),
+        ),
     ],
 };

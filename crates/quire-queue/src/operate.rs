@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use quire_store::SystemTx;
@@ -64,12 +64,13 @@ const TASKS: &str = "with open as materialized (select unnest(tasks) as id from 
      from queue.ready
      where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
        and ($4::text is null or $4 = case when id in (select id from open) then 'running' else 'ready' end)
+       and not is_cancelled
      order by id limit $5)
     union all
     (select tenant_id, id, kind, 'deferred', priority, attempt, key, run_at, error, error_kind, payload
      from queue.deferred
      where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2) and ($3::text is null or kind = $3)
-       and ($4::text is null or $4 = 'deferred')
+       and ($4::text is null or $4 = 'deferred') and not is_cancelled
      order by id limit $5)
     union all
     (select tenant_id, id, kind, 'dead', priority, attempt, key, died_at, error, error_kind, payload
@@ -201,8 +202,9 @@ pub async fn discard(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Er
     Ok(discarded.rows_affected())
 }
 
-/// Removes tasks that are not dead; one that runs is stopped at its worker's next beat. A task is its row:
-/// what is gone is not handed out, and what it says at its end is refused. Returns how many there were.
+/// Cancels tasks that are not dead; one that runs is stopped at its worker's next beat at the latest. A task
+/// is its row: what is gone is not handed out, and what it says at its end is refused. The row that takes
+/// its place has its kind told by the worker that owns it. Returns how many there were.
 pub async fn cancel(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Error> {
     if selection.task.is_none() && selection.tenant.is_none() && selection.kind.is_none() {
         return Err(Error::Invalid(
@@ -210,28 +212,30 @@ pub async fn cancel(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Err
         ));
     }
     let mut cancelled = 0;
-    for statement in [
-        "delete from queue.ready where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-            and ($3::text is null or kind = $3) returning tenant_id, id",
-        "delete from queue.deferred where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-            and ($3::text is null or kind = $3) returning tenant_id, id",
-    ] {
-        let gone: Vec<(Uuid, Uuid)> = sqlx::query_as(statement)
+    for table in ["ready", "deferred"] {
+        // Without its key, deadline and cost: telling waits for nobody and is quickly done.
+        let statement = AssertSqlSafe(format!(
+            "with gone as (
+                 delete from queue.{table}
+                 where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
+                   and ($3::text is null or kind = $3) and not is_cancelled
+                 returning *
+             ), freed as (
+                 delete from queue.keyed q using gone g where q.tenant_id = g.tenant_id and q.id = g.id
+                 returning q.id, q.payload
+             )
+             insert into queue.ready (tenant_id, id, shard, kind, priority, attempt, cost_ms, is_cancelled, payload)
+             select g.tenant_id, g.id, g.shard, g.kind, g.priority, g.attempt, 1, true,
+                    coalesce(g.payload, f.payload, 'null')
+             from gone g left join freed f on f.id = g.id"
+        ));
+        let moved = sqlx::query(statement)
             .bind(selection.task.map(TaskId::uuid))
             .bind(selection.tenant.map(TenantId::uuid))
             .bind(&selection.kind)
-            .fetch_all(tx.connection())
+            .execute(tx.connection())
             .await?;
-        cancelled += gone.len() as u64;
-        let (tenants, ids): (Vec<Uuid>, Vec<Uuid>) = gone.into_iter().unzip();
-        sqlx::query(
-            "delete from queue.keyed q using unnest($1::uuid[], $2::uuid[]) as k (tenant_id, id)
-             where q.tenant_id = k.tenant_id and q.id = k.id",
-        )
-        .bind(tenants)
-        .bind(ids)
-        .execute(tx.connection())
-        .await?;
+        cancelled += moved.rows_affected();
     }
     Ok(cancelled)
 }

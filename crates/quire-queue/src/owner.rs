@@ -25,7 +25,11 @@ pub(crate) struct Held {
     pub(crate) attempt: i16,
     pub(crate) is_keyed: bool,
     pub(crate) deadline: Option<DateTime<Utc>>,
+    /// It does not run; its kind is told.
+    pub(crate) is_cancelled: bool,
     is_handed: bool,
+    /// It was cancelled while it was being handed out.
+    is_void: bool,
 }
 
 /// The shards of one worker.
@@ -66,17 +70,35 @@ impl Owner {
             return;
         }
         self.epochs.retain(|shard, _| !shards.contains(shard));
-        let mut dropped = Vec::new();
+        self.drop_waiting(|held| shards.contains(&held.place.shard));
+    }
+
+    /// Hands out nothing more of what was cancelled.
+    pub(crate) fn cancel(&mut self, is_cancelled: impl Fn(&Held) -> bool) {
+        let cancelled = self.held.iter_mut().flatten();
+        for held in cancelled.filter(|held| is_cancelled(held)) {
+            held.is_void = true;
+        }
+        self.drop_waiting(|held| held.is_void);
+    }
+
+    /// Whether the task was cancelled while it was being handed out.
+    pub(crate) fn is_void(&self, ticket: Ticket) -> bool {
+        self.held[ticket.index()].is_some_and(|held| held.is_void)
+    }
+
+    fn drop_waiting(&mut self, leaves: impl Fn(&Held) -> bool) {
+        let mut dropped = HashSet::new();
         for (index, slot) in self.held.iter_mut().enumerate() {
-            let leaves = |held: &mut Held| !held.is_handed && shards.contains(&held.place.shard);
-            if let Some(held) = slot.take_if(leaves) {
+            if let Some(held) = slot.take_if(|held| !held.is_handed && leaves(held)) {
                 self.known.remove(&(held.place.id, held.place.token));
-                dropped.push(index);
+                dropped.insert(index);
             }
         }
-        let dropped: HashSet<usize> = dropped.into_iter().collect();
-        self.policy
-            .retain(|ticket| !dropped.contains(&ticket.index()));
+        if !dropped.is_empty() {
+            self.policy
+                .retain(|ticket| !dropped.contains(&ticket.index()));
+        }
     }
 
     /// A row that the database shows. Told twice, it counts once.
@@ -86,8 +108,14 @@ impl Owner {
             return;
         }
         let priority = Priority::of_row(row.priority);
+        // Telling goes past a pause and the limit of its tenant, and is not charged to its turn: there it is
+        // somebody else.
+        let tenant = match row.is_cancelled {
+            true => Uuid::from_u128(!row.tenant_id.as_u128()),
+            false => row.tenant_id,
+        };
         let item = Item {
-            tenant: row.tenant_id,
+            tenant,
             kind: &row.kind,
             key: row.key.as_deref(),
             priority,
@@ -107,7 +135,9 @@ impl Owner {
             attempt: row.attempt,
             is_keyed: row.is_keyed,
             deadline: row.deadline,
+            is_cancelled: row.is_cancelled,
             is_handed: false,
+            is_void: false,
         });
     }
 
@@ -132,7 +162,7 @@ impl Owner {
             return;
         };
         held.is_handed = false;
-        if self.epochs.contains_key(&held.place.shard) {
+        if self.epochs.contains_key(&held.place.shard) && !held.is_void {
             self.policy.put_back(ticket);
         } else {
             self.gone(ticket);
@@ -149,7 +179,8 @@ impl Owner {
     /// The task ran. Its row stays known until its end is recorded.
     pub(crate) fn end(&mut self, ticket: Ticket, took_us: u64) -> Option<Held> {
         let held = self.held.get_mut(ticket.index())?.take()?;
-        if took_us > 0 {
+        // What telling takes says nothing about the work.
+        if took_us > 0 && !held.is_cancelled {
             self.policy.learn(ticket, took_us);
         }
         self.policy.finish(ticket, took_us);

@@ -17,7 +17,7 @@ use crate::{Error, Failure};
 /// The columns that a task keeps when its row moves to another table.
 macro_rules! moved {
     () => {
-        "tenant_id, id, shard, kind, priority, key, cost_ms, deadline"
+        "tenant_id, id, shard, kind, priority, key, cost_ms, deadline, is_cancelled"
     };
 }
 
@@ -44,6 +44,8 @@ pub(crate) struct Arrival {
     pub(crate) cost_ms: Option<i32>,
     pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) is_keyed: bool,
+    /// It does not run; its kind is told.
+    pub(crate) is_cancelled: bool,
 }
 
 impl Arrival {
@@ -94,7 +96,7 @@ impl Cursor {
 
 const ARRIVAL: &str =
     "shard, run_token, id, tenant_id, kind, priority, attempt, key, cost_ms, deadline,
-    payload is null as is_keyed";
+    is_cancelled, payload is null as is_keyed";
 
 /// Every ready task of some shards.
 pub(crate) async fn load(tx: &mut SystemTx, shards: &[i16]) -> Result<Vec<Arrival>, Error> {
@@ -272,6 +274,8 @@ pub(crate) enum Outcome {
         failure: Failure,
         attempt: i16,
     },
+    /// It was cancelled, and its kind was told so or can't be.
+    Cancelled,
 }
 
 /// A task and what became of it.
@@ -295,7 +299,7 @@ pub(crate) async fn settle(
     let (mut again, mut dead) = (Failed::default(), Failed::default());
     for settlement in settlements {
         match &settlement.outcome {
-            Outcome::Done => done.push(settlement.place),
+            Outcome::Done | Outcome::Cancelled => done.push(settlement.place),
             Outcome::Again {
                 failure,
                 attempt,

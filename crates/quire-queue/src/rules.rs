@@ -89,6 +89,10 @@ pub async fn pause_kind(tx: &mut SystemTx, kind: &str, paused: bool) -> Result<(
 /// Gives a tenant a shard of its own, for workers that serve nobody else. Tasks that are there already
 /// stay where they are. While no dedicated worker lives, the others work the shard.
 pub async fn dedicate(tx: &mut SystemTx, tenant: TenantId) -> Result<(), Error> {
+    // Two at once would take the same number.
+    sqlx::query("select pg_advisory_xact_lock(hashtextextended('queue.shards', 0))")
+        .execute(tx.connection())
+        .await?;
     sqlx::query(
         "with new as (
              insert into queue.shards (shard, reserved_for)

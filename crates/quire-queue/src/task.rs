@@ -100,7 +100,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     const TIMEOUT: Duration;
     /// When it is tried again.
     const RETRY: Retry = Retry::DEFAULT;
-    /// Tasks of this kind that one worker runs at once.
+    /// Tasks of this kind that all workers together run at once. With fewer places than workers each may run
+    /// one all the same, so that none of them starves the tenants that it serves.
     const MOST_RUNNING: u32 = u32::MAX;
     /// Tasks of this kind with the same concurrency key that run at once.
     const MOST_PER_KEY: u32 = 1;
@@ -115,8 +116,9 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// Does the work. The error's kind decides whether there is another attempt.
     async fn run(&self, context: &Self::Context, attempt: &Attempt) -> Result<(), Failure>;
 
-    /// Called when there will be no further attempt, so that whoever waits can be told. Called again, up to
-    /// ten times, when it fails.
+    /// Called when there will be no further attempt, so that whoever waits can be told; of a task that was
+    /// cancelled the failure is a [`ErrorKind::Conflict`], `cancelled`. Called again, up to ten times, when
+    /// it fails.
     async fn gave_up(
         &self,
         context: &Self::Context,

@@ -61,6 +61,7 @@ impl Tally {
             Outcome::Done => totals.done += 1,
             Outcome::Again { .. } => totals.failed += 1,
             Outcome::Dead { .. } => totals.dead += 1,
+            Outcome::Cancelled => {}
         }
         totals.busy += took;
     }
@@ -127,6 +128,7 @@ impl Ledger {
             Outcome::Done => sum.done += 1,
             Outcome::Again { .. } => sum.failed += 1,
             Outcome::Dead { .. } => sum.dead += 1,
+            Outcome::Cancelled => {}
         }
         sum.busy += took;
         sum.waited_ms += waited_ms;

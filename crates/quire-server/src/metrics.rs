@@ -12,9 +12,12 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use quire_queue::{Stats, Tally};
+use quire_tenancy::Control;
 
+mod admission;
 mod tasks;
 
+use admission::Admission;
 use tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -45,6 +48,7 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     durations: Family<RouteLabels, Histogram>,
     answers: Family<AnswerLabels, Counter>,
+    admission: Admission,
     tasks: Tasks,
     views: Gauge,
     view_bytes: Gauge,
@@ -77,6 +81,7 @@ impl Default for Metrics {
             durations.clone(),
         );
         registry.register("answers", "Questions answered", answers.clone());
+        let admission = Admission::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
         registry.register(
             "search_views",
@@ -95,6 +100,7 @@ impl Default for Metrics {
             requests,
             durations,
             answers,
+            admission,
             tasks,
             views,
             view_bytes,
@@ -138,6 +144,10 @@ impl Metrics {
 
     pub(crate) fn queue(&self, stats: &Stats) {
         self.tasks.update(stats);
+    }
+
+    pub(crate) fn control(&self, control: &Control) {
+        self.admission.update(control);
     }
 
     pub(crate) fn search(&self, (views, bytes): (usize, usize)) {

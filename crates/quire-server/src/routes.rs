@@ -4,11 +4,14 @@
 mod ask;
 mod health;
 mod keys;
+mod limits;
 mod notebooks;
+mod plans;
 mod search;
 mod sources;
 mod tasks;
 mod tenants;
+mod usage;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -68,6 +71,21 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(tenants::get, tenants::update))
         .routes(routes!(tenants::list_keys, tenants::create_key))
         .routes(routes!(tenants::revoke_key))
+        .routes(routes!(limits::list))
+        .routes(routes!(limits::set, limits::unset))
+        .routes(routes!(limits::switch, limits::unswitch))
+        .routes(routes!(plans::list))
+        .routes(routes!(plans::catalogue, plans::apply))
+        .routes(routes!(plans::features))
+        .routes(routes!(plans::set_feature))
+        .routes(routes!(plans::regions))
+        .routes(routes!(plans::set_region))
+        .routes(routes!(usage::own))
+        .routes(routes!(usage::of_tenant))
+        .routes(routes!(usage::events))
+        .routes(routes!(usage::top))
+        .routes(routes!(usage::reconcile))
+        .routes(routes!(usage::notices))
         .routes(routes!(tasks::list))
         .routes(routes!(tasks::dead))
         .routes(routes!(tasks::retry))
@@ -105,6 +123,8 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
     ),
     tags(
         (name = "tenants", description = "Customers of the installation; with the operator's key"),
+        (name = "plans", description = "Plans, limits, features and regions; with the operator's key"),
+        (name = "usage", description = "What was used; of all tenants with the operator's key"),
         (name = "keys", description = "A tenant's own keys"),
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),

@@ -5,8 +5,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row};
 
 use crate::tx::Isolation;
 use crate::{
@@ -88,13 +89,23 @@ impl Database {
     }
 }
 
+/// The last net for a client that vanished inside a transaction; nothing of quire idles that long.
+const APP_SETTINGS: &[(&str, &str)] = &[("idle_in_transaction_session_timeout", "60s")];
+/// A worker that froze in the middle must not hold what others want to take over. As in a `SystemTx`, no
+/// statement reads a whole table because it was empty a minute ago.
+const WORKER_SETTINGS: &[(&str, &str)] = &[
+    ("idle_in_transaction_session_timeout", "15s"),
+    ("enable_seqscan", "off"),
+    ("jit", "off"),
+];
+
 /// What the store needs to start.
 pub struct StoreConfig {
     /// The database of the directory and of shard 0.
     pub database: Database,
     /// Where the bytes of sources are kept.
     pub objects: Objects,
-    /// Connections of the tenant pool; a third as many serve directory and queue.
+    /// Connections of the tenant pool; half as many serve directory, queue and control plane.
     pub connections: u32,
     /// Migrations of higher layers that keep their tables in the same database.
     pub migrations: &'static [MigrationSet],
@@ -128,15 +139,13 @@ impl Store {
         }
         let mut admin = PgConnection::connect_with(&database.admin).await?;
         roles::ensure(&mut admin, database.role_password.as_deref()).await?;
-        // The last net for a client that vanished inside a transaction; nothing of quire idles that long. And
-        // a worker that froze in the middle must not hold what others want to take over.
-        roles::end_idle_transactions(&mut admin, database.app.get_username(), "60s").await?;
-        roles::end_idle_transactions(&mut admin, database.worker.get_username(), "15s").await?;
+        roles::set(&mut admin, database.app.get_username(), APP_SETTINGS).await?;
+        roles::set(&mut admin, database.worker.get_username(), WORKER_SETTINGS).await?;
         migrate::run(&mut admin, config.migrations).await?;
         admin.close().await?;
 
         let app = pool(&database.app, config.connections).await?;
-        let worker = pool(&database.worker, (config.connections / 3).max(4)).await?;
+        let worker = pool(&database.worker, (config.connections / 2).max(6)).await?;
         let report = roles::check(&app, &worker).await?;
         Ok(Self {
             admin: config.database.admin,
@@ -160,6 +169,12 @@ impl Store {
     /// Begins a transaction over the directory and the queue.
     pub async fn system(&self) -> Result<SystemTx, Error> {
         SystemTx::begin(&self.worker).await
+    }
+
+    /// A connection over the directory, the queue and the control plane for a single statement, which is a
+    /// transaction of its own: for what is in the way of every request and can't afford three round trips.
+    pub async fn statement(&self) -> Result<PoolConnection<Postgres>, Error> {
+        Ok(self.worker.acquire().await?)
     }
 
     /// A connection of its own as the owner of the tables, for upkeep that only the owner may do.

@@ -71,36 +71,43 @@ pub(crate) async fn ensure(admin: &mut PgConnection, password: Option<&str>) -> 
     Ok(())
 }
 
-/// Lets the server end the transactions of a login that idle this long. A setting of the role and not of the
-/// connection, so that it holds behind a pooler too. A login that somebody else manages is left as it is.
-pub(crate) async fn end_idle_transactions(
+/// Gives a login settings that every session of it begins with. They are settings of the role and not of the
+/// connection, so that they hold behind a pooler too. A login that somebody else manages is left as it is.
+pub(crate) async fn set(
     admin: &mut PgConnection,
     login: &str,
-    after: &str,
+    settings: &[(&str, &str)],
 ) -> Result<(), Error> {
-    let setting = format!("idle_in_transaction_session_timeout={after}");
-    let is_set: Option<bool> = sqlx::query_scalar(
-        "select coalesce($2 = any(rolconfig), false) from pg_roles where rolname = $1",
+    let known: Vec<String> = sqlx::query_scalar(
+        "select unnest(rolconfig) from pg_roles where rolname = $1 and rolconfig is not null",
     )
     .bind(login)
-    .bind(&setting)
-    .fetch_optional(&mut *admin)
+    .fetch_all(&mut *admin)
     .await?;
-    if is_set == Some(true) {
-        return Ok(());
-    }
     let login = login.replace('"', "\"\"");
-    let set = format!("alter role \"{login}\" set idle_in_transaction_session_timeout = '{after}'");
-    match run(admin, set).await {
-        // Not ours to change, or another process of this installation is changing it.
-        Err(Error::Database(sqlx::Error::Database(error)))
-            if matches!(error.code().as_deref(), Some("42501" | "42704" | "XX000")) =>
-        {
-            tracing::warn!(%error, login, "transactions of this login that idle are not ended by the server");
-            Ok(())
+    for (name, value) in settings {
+        if known.contains(&format!("{name}={value}")) {
+            continue;
         }
-        other => other,
+        match run(
+            admin,
+            format!("alter role \"{login}\" set {name} = '{value}'"),
+        )
+        .await
+        {
+            // Not ours to change, or another process of this installation is changing it.
+            Err(Error::Database(sqlx::Error::Database(error)))
+                if matches!(
+                    error.code().as_deref(),
+                    Some("42501" | "42704" | "23505" | "XX000")
+                ) =>
+            {
+                tracing::warn!(%error, login, name, value, "a setting of a database login is missing");
+            }
+            other => other?,
+        }
     }
+    Ok(())
 }
 
 async fn run(admin: &mut PgConnection, statement: String) -> Result<(), Error> {

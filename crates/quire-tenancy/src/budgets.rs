@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use chrono::{Datelike, NaiveDate};
-use sqlx::FromRow;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use quire_store::{Store, SystemTx};
@@ -24,8 +24,12 @@ use crate::{Error, Limit};
 
 /// How long a hold serves new requests before it is accounted for.
 const SLICE_LIFE: Duration = Duration::from_secs(30);
-/// How long a hold is believed in while nobody says anything about it; longer than any request.
-const HOLD_LIFE: Duration = Duration::from_secs(600);
+/// How long a hold is believed in while nobody says anything about it.
+const HOLD_LIFE: Duration = Duration::from_secs(120);
+/// How often it is said that a hold is still in use.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
+/// The part of what is left that a hold ahead of time may take.
+const SHARE_AHEAD: i64 = 8;
 /// The most requests that are held for ahead.
 const MOST_AHEAD: i64 = 50;
 /// How long a swept hold is remembered.
@@ -174,6 +178,8 @@ struct Hold {
     /// Requests that spend from it.
     open: u32,
     until: Instant,
+    /// When it was last said to be in use.
+    renewed: Instant,
     /// For how many requests it was made.
     size: i64,
     served: i64,
@@ -245,6 +251,7 @@ impl Purse {
             used: vec![0; needs.len()],
             open: 0,
             until: now + SLICE_LIFE,
+            renewed: now,
             size,
             served: 0,
         };
@@ -277,9 +284,16 @@ impl Purse {
             .collect()
     }
 
-    /// The holds that are still in use.
-    pub(crate) fn open(&self) -> impl Iterator<Item = Uuid> {
-        self.holds.keys().copied()
+    /// The holds of which it is time to say that they are still in use.
+    pub(crate) fn renew(&mut self, now: Instant) -> Vec<Uuid> {
+        self.holds
+            .iter_mut()
+            .filter(|(_, hold)| now.duration_since(hold.renewed) >= RENEW_EVERY)
+            .map(|(id, hold)| {
+                hold.renewed = now;
+                *id
+            })
+            .collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -295,13 +309,17 @@ pub(crate) async fn hold(
     needs: &[Need],
     size: i64,
 ) -> Result<Result<Uuid, Exhausted>, Error> {
+    let held = try_hold(&mut *store.statement().await?, tenant, needs, size).await?;
+    if let Some(id) = held {
+        return Ok(Ok(id));
+    }
     let mut tx = store.system().await?;
-    let mut held = try_hold(&mut tx, tenant, needs, size).await?;
-    if held.is_none() && create(&mut tx, tenant, needs).await? {
-        held = try_hold(&mut tx, tenant, needs, size).await?;
+    let mut held = None;
+    if create(&mut tx, tenant, needs).await? {
+        held = try_hold(tx.connection(), tenant, needs, size).await?;
     }
     if held.is_none() && sweep_tenant(&mut tx, tenant).await? > 0 {
-        held = try_hold(&mut tx, tenant, needs, size).await?;
+        held = try_hold(tx.connection(), tenant, needs, size).await?;
     }
     let answer = match held {
         Some(id) => Ok(id),
@@ -311,21 +329,24 @@ pub(crate) async fn hold(
     Ok(answer)
 }
 
+/// Nobody waits for the disk here: whoever writes down an attempt that costs money does, before it is sent, and
+/// with it everything that was committed before is on the disk. A hold that the server forgets when it crashes was
+/// for work that costs none.
 async fn try_hold(
-    tx: &mut SystemTx,
+    connection: &mut PgConnection,
     tenant: TenantId,
     needs: &[Need],
     size: i64,
 ) -> Result<Option<Uuid>, Error> {
     let id = Uuid::now_v7();
     let made = sqlx::query(
-        "with wanted as (
-             select * from unnest($3::text[], $4::date[], $5::bigint[], $6::bigint[])
-                 as w (scope, starts_on, amount, most)
+        "with wanted as materialized (
+             select w.*, set_config('synchronous_commit', 'off', true)
+             from unnest($3::text[], $4::date[], $5::bigint[], $6::bigint[]) as w (scope, starts_on, amount, most)
          ), locked as (
              select b.scope, b.starts_on, w.amount
              from control.budgets b join wanted w on w.scope = b.scope and w.starts_on = b.starts_on
-             where b.tenant_id = $1 and b.spent + b.held + w.amount <= w.most
+             where b.tenant_id = $1 and b.spent + b.held + w.amount * $8 <= w.most
              order by b.scope, b.starts_on
              for update of b
          ), verdict as (
@@ -348,7 +369,8 @@ async fn try_hold(
     .bind(amounts(needs, size))
     .bind(needs.iter().map(|need| need.limit).collect::<Vec<_>>())
     .bind(HOLD_LIFE.as_secs_f64())
-    .execute(tx.connection())
+    .bind(if size > 1 { SHARE_AHEAD } else { 1 })
+    .execute(connection)
     .await?;
     Ok((made.rows_affected() == 1).then_some(id))
 }

@@ -24,7 +24,7 @@ use crate::known::{Account, Caller, Known, Who};
 use crate::limit::LimitName;
 use crate::meter::Meter;
 use crate::overload::{Insistence, Ladder};
-use crate::rates::{self, Counters, Rate, RateState, Slices};
+use crate::rates::{self, Counters, Rate, RateState, Slices, UsedUp};
 use crate::seats::Class;
 use crate::{Error, notices, upkeep};
 
@@ -257,8 +257,13 @@ impl Control {
         tenant: TenantId,
         rates: Vec<Rate>,
     ) -> Result<Taken, Refusal> {
-        if rates.is_empty() || lock(&live.rates).spend(Instant::now(), &rates) {
+        let now = Instant::now();
+        if rates.is_empty() || lock(&live.rates).spend(now, &rates) {
             return Ok(Taken::new(live, rates));
+        }
+        let used_up = lock(&live.rates).used_up(now, &rates);
+        if let Some(used_up) = used_up {
+            return Err(rate_refusal(live, &used_up, &rates));
         }
         let (control, live) = (self.clone(), live.clone());
         uninterrupted(async move { control.fetch(&live, tenant, rates).await }).await
@@ -277,6 +282,10 @@ impl Control {
         if lock(&live.rates).spend(now, &rates) {
             return Ok(Taken::new(live, rates));
         }
+        let used_up = lock(&live.rates).used_up(now, &rates);
+        if let Some(used_up) = used_up {
+            return Err(rate_refusal(live, &used_up, &rates));
+        }
         let orders = lock(&live.rates).order(now, &rates);
         match self
             .inner
@@ -289,15 +298,8 @@ impl Control {
                 Ok(Taken::new(live, rates))
             }
             Ok(Err(used_up)) => {
-                lock(&live.rates).put_back(&orders);
-                let mut refusal = Refusal::new(Reason::Rate, rate_text(&used_up.name, &rates))
-                    .after(used_up.wait);
-                refusal.rate = rates.first().map(|rate| RateState {
-                    remaining: 0,
-                    reset: used_up.wait,
-                    ..lock(&live.rates).state(rate)
-                });
-                Err(refusal)
+                lock(&live.rates).put_back(Instant::now(), &orders, &used_up);
+                Err(rate_refusal(live, &used_up, &rates))
             }
             Err(error) => Err(Refusal::unknown(&error)),
         }
@@ -314,7 +316,8 @@ impl Control {
         if needs.is_empty() {
             return Ok(Spending::new(live, None));
         }
-        if let Some(share) = lock(&live.purse).spend(Instant::now(), &needs) {
+        let share = lock(&live.purse).spend(Instant::now(), &needs);
+        if let Some(share) = share {
             return Ok(Spending::new(live, Some(share)));
         }
         let (control, live, tenant) = (self.clone(), live.clone(), account.tenant.id);
@@ -329,7 +332,8 @@ impl Control {
         needs: &[Need],
     ) -> Result<Spending, Refusal> {
         let _turn = live.asking.lock().await;
-        if let Some(share) = lock(&live.purse).spend(Instant::now(), needs) {
+        let share = lock(&live.purse).spend(Instant::now(), needs);
+        if let Some(share) = share {
             return Ok(Spending::new(live, Some(share)));
         }
         let mut size = lock(&live.purse).size(Instant::now());
@@ -452,6 +456,17 @@ impl Live {
     pub(crate) fn purse(&self) -> MutexGuard<'_, Purse> {
         lock(&self.purse)
     }
+}
+
+fn rate_refusal(live: &Live, used_up: &UsedUp, rates: &[Rate]) -> Refusal {
+    let mut refusal =
+        Refusal::new(Reason::Rate, rate_text(&used_up.name, rates)).after(used_up.wait);
+    refusal.rate = rates.first().map(|rate| RateState {
+        remaining: 0,
+        reset: used_up.wait,
+        ..lock(&live.rates).state(rate)
+    });
+    refusal
 }
 
 /// Does something in a task of its own, so that a client that goes away in the middle does not take with it what

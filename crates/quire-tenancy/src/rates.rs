@@ -97,6 +97,8 @@ pub(crate) struct UsedUp {
 #[derive(Default)]
 pub(crate) struct Slices {
     by_name: HashMap<String, Slice>,
+    /// Rates that are used up, until then.
+    dry: HashMap<String, Instant>,
 }
 
 struct Slice {
@@ -126,6 +128,21 @@ impl Slices {
             }
         }
         has_all
+    }
+
+    /// A rate that is known to be used up; nobody has to be asked.
+    pub(crate) fn used_up(&mut self, now: Instant, rates: &[Rate]) -> Option<UsedUp> {
+        if self.dry.is_empty() {
+            return None;
+        }
+        self.dry.retain(|_, until| *until > now);
+        rates.iter().find_map(|rate| {
+            let until = self.dry.get(&rate.name)?;
+            Some(UsedUp {
+                name: rate.name.clone(),
+                wait: *until - now,
+            })
+        })
     }
 
     /// What to ask for in order to serve `rates`. What is left here goes with the order, so that nobody
@@ -177,7 +194,8 @@ impl Slices {
     }
 
     /// After an order that was refused.
-    pub(crate) fn put_back(&mut self, orders: &[Order]) {
+    pub(crate) fn put_back(&mut self, now: Instant, orders: &[Order], used_up: &UsedUp) {
+        self.dry.insert(used_up.name.clone(), now + used_up.wait);
         for order in orders {
             if let Some(slice) = self.by_name.get_mut(&order.name) {
                 slice.left += order.back;

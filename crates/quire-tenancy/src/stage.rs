@@ -183,15 +183,34 @@ impl Drop for Permit {
 mod tests {
     use super::*;
 
+    /// Somebody inside, counted until gone.
+    struct Guest(Arc<std::sync::atomic::AtomicU32>);
+
+    impl Guest {
+        fn new(inside: Arc<std::sync::atomic::AtomicU32>) -> Self {
+            let before = inside.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert!(before < 4, "{before} were inside already");
+            Self(inside)
+        }
+    }
+
+    impl Drop for Guest {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn places_come_back_from_whoever_goes_away() {
         let stage = Stage::new("test", (1, 2, 4), Duration::from_millis(50));
+        let inside = Arc::new(std::sync::atomic::AtomicU32::new(0));
         let tasks: Vec<_> = (0..300_u64)
             .map(|number| {
-                let stage = stage.clone();
+                let (stage, inside) = (stage.clone(), inside.clone());
                 let task = tokio::spawn(async move {
                     tokio::time::sleep(Duration::from_millis(number / 10)).await;
                     if let Ok(_permit) = stage.enter().await {
+                        let _guest = Guest::new(inside);
                         tokio::time::sleep(Duration::from_millis(number % 4)).await;
                     }
                 });

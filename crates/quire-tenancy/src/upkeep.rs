@@ -85,7 +85,14 @@ pub(crate) async fn settle(inner: &Inner, every: bool) -> Result<(), Error> {
     let now = Instant::now();
     let mut accounts: Vec<Account> = Vec::new();
     for (tenant, live) in inner.lives() {
-        accounts.extend(live.purse().close(tenant, now, every));
+        let open = {
+            let mut purse = live.purse();
+            accounts.extend(purse.close(tenant, now, every));
+            purse.renew(now)
+        };
+        if !open.is_empty() {
+            budgets::renew(&inner.store, tenant, &open).await?;
+        }
     }
     let result = settle_all(inner, &accounts).await;
     inner.forget_idle();
@@ -104,12 +111,6 @@ async fn settle_all(inner: &Inner, accounts: &[Account]) -> Result<(), Error> {
 }
 
 async fn minute(inner: &Inner) -> Result<(), Error> {
-    for (tenant, live) in inner.lives() {
-        let open: Vec<_> = live.purse().open().collect();
-        if !open.is_empty() {
-            budgets::renew(&inner.store, tenant, &open).await?;
-        }
-    }
     budgets::sweep(&inner.store).await?;
     sums::sum(&inner.store, None).await?;
     note_noise(inner).await
@@ -199,8 +200,10 @@ async fn make_partition(owner: &mut PgConnection, month: NaiveDate) -> Result<()
     .execute(&mut *owner)
     .await;
     match made {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P07") => {
-            // Another process was first.
+        Err(sqlx::Error::Database(error))
+            if matches!(error.code().as_deref(), Some("42P07" | "42710" | "23505")) =>
+        {
+            // Another process was first, or is at it.
             sqlx::raw_sql("rollback").execute(owner).await?;
             Ok(())
         }

@@ -3,23 +3,29 @@
 mod add;
 mod ask;
 mod doctor;
+mod feature;
 mod key;
+mod limits;
 mod notebook;
+mod plan;
+mod region;
 mod search;
 mod serve;
 mod source;
 mod tasks;
 mod tenant;
 mod up;
+mod usage;
 
 use std::future::Future;
+use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use quire_store::notebooks::{self, Notebook};
 use quire_store::tenants::{self, Tenant};
-use quire_store::{PageRequest, Placement, Store, TenantTx};
+use quire_store::{PageRequest, Placement, Store, SystemTx, TenantTx};
 use quire_types::{ErrorKind, NotebookId, TenantState};
 
 use crate::cli::{Cli, Command, TenantArg};
@@ -67,6 +73,11 @@ async fn dispatch(
     let work = async {
         match command {
             Command::Tenant(command) => tenant::run(command, node, output).await,
+            Command::Plan(command) => plan::run(command, node, output).await,
+            Command::Limits(command) => limits::run(command, node, output).await,
+            Command::Feature(command) => feature::run(command, node, output).await,
+            Command::Region(command) => region::run(command, node, output).await,
+            Command::Usage(args) => usage::run(args, node, output).await,
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
@@ -121,45 +132,10 @@ fn stop_on_signal() -> Result<CancellationToken, Failure> {
     Ok(stop)
 }
 
-/// The tenant that was named, or the only one.
+/// The tenant that was named, or the only one, if it is in use.
 async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
     let mut tx = store.system().await?;
-    let tenant = match &arg.tenant {
-        Some(slug) => tenants::by_slug(&mut tx, slug).await.map_err(|error| {
-            let failure = Failure::from(error);
-            match failure.kind() {
-                ErrorKind::NotFound => Failure::new(
-                    ErrorKind::NotFound,
-                    format!("there is no tenant '{slug}': see `quire tenant list`"),
-                ),
-                _ => failure,
-            }
-        })?,
-        None => {
-            let page = tenants::list(
-                &mut tx,
-                PageRequest {
-                    after: None,
-                    limit: 2,
-                },
-            )
-            .await?;
-            match <[Tenant; 1]>::try_from(page.items) {
-                Ok([only]) => only,
-                Err(several) if several.is_empty() => {
-                    return Err(Failure::new(
-                        ErrorKind::NotFound,
-                        "there is no tenant yet: create one with `quire tenant create <slug>`",
-                    ));
-                }
-                Err(_) => {
-                    return Err(Failure::invalid(
-                        "there are several tenants: name one with --tenant <slug>",
-                    ));
-                }
-            }
-        }
-    };
+    let tenant = tenant_in_any_state(&mut tx, arg).await?;
     tx.commit().await?;
     match tenant.state {
         TenantState::Active => Ok(tenant),
@@ -168,6 +144,47 @@ async fn tenant(store: &Store, arg: &TenantArg) -> Result<Tenant, Failure> {
             format!("tenant '{}' is {state}", tenant.slug),
         )),
     }
+}
+
+/// The tenant that was named, or the only one.
+async fn tenant_in_any_state(tx: &mut SystemTx, arg: &TenantArg) -> Result<Tenant, Failure> {
+    if let Some(slug) = &arg.tenant {
+        return tenant_named(tx, slug).await;
+    }
+    let two = PageRequest {
+        after: None,
+        limit: 2,
+    };
+    let page = tenants::list(tx, two).await?;
+    match <[Tenant; 1]>::try_from(page.items) {
+        Ok([only]) => Ok(only),
+        Err(several) if several.is_empty() => Err(Failure::new(
+            ErrorKind::NotFound,
+            "there is no tenant yet: create one with `quire tenant create <slug>`",
+        )),
+        Err(_) => Err(Failure::invalid(
+            "there are several tenants: name one with --tenant <slug>",
+        )),
+    }
+}
+
+async fn tenant_named(tx: &mut SystemTx, slug: &str) -> Result<Tenant, Failure> {
+    tenants::by_slug(tx, slug).await.map_err(|error| {
+        let failure = Failure::from(error);
+        match failure.kind() {
+            ErrorKind::NotFound => Failure::new(
+                ErrorKind::NotFound,
+                format!("there is no tenant '{slug}': see `quire tenant list`"),
+            ),
+            _ => failure,
+        }
+    })
+}
+
+/// What a file holds.
+fn read_file(path: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(path)
+        .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))
 }
 
 /// A notebook by id or by name.

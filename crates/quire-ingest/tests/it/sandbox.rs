@@ -156,22 +156,3 @@ async fn a_stuck_child_is_killed_with_all_it_started() {
         "the program started by the child is still running"
     );
 }
-
-#[tokio::test]
-async fn no_more_children_run_than_permitted() {
-    let folder = tempfile::tempdir().unwrap();
-    let lock = folder.path().join("lock");
-    let script = format!(
-        "mkdir {0} || exit 7; sleep 0.05; rmdir {0}; exit 9",
-        lock.display()
-    );
-    let one = scripted(&folder, &script).with_permits(1);
-    let call = || one.extract("x", Bytes::from_static(b"x"));
-    let (a, b, c) = tokio::join!(call(), call(), call());
-    for outcome in [a, b, c] {
-        assert!(
-            outcome.unwrap_err().to_string().contains("exit code 9"),
-            "two ran at once"
-        );
-    }
-}

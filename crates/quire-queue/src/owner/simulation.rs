@@ -3,8 +3,9 @@
 //! real one; the database is a model of what the statements in `rows.rs` and `lease.rs` do.
 //!
 //! Held at every step: no limit is exceeded among what an owner runs, no task runs twice in it, and what one
-//! worker began no other one begins before it was counted. Held at the end, once the faults have
-//! stopped: every task ended, none ended twice, and none was given up before its attempts were used.
+//! worker began no other one begins before it was counted. While nobody comes or goes the limit of a kind
+//! holds for all workers together. Held at the end, once the faults have stopped: every task ended, none
+//! ended twice, none was given up before its attempts were used, and of each cancelled one its kind was told.
 //! A failure names its seed; `QUIRE_SIM_SEED=<seed>` runs that one alone, `QUIRE_SIM_SEEDS=<n>` runs n.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -14,7 +15,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use super::*;
-use crate::lease::{Alive, Identity, Shard, Work, balance};
+use crate::lease::{Alive, Identity, Rank, Shard, Work, balance};
 use crate::policy::{KindRule, TenantRule};
 
 const SHARDS: i16 = 6;
@@ -22,8 +23,12 @@ const MAX_ATTEMPTS: i16 = 4;
 const TENANT_LIMIT: u32 = 3;
 const LEASE_MS: u64 = 5_000;
 const KINDS: [&str; 3] = ["short", "long", "narrow"];
-/// Tasks of the kind "narrow" that one worker runs at once.
-const NARROW: u32 = 2;
+/// Tasks of the kind "narrow" that all workers run at once, if they are not more themselves.
+const NARROW: u32 = 3;
+const NARROW_MS: u64 = 1_500;
+/// After a change among the workers, when the last lease has run out, the last beat has come and what was
+/// begun before is over.
+const STEADY_MS: u64 = LEASE_MS * 5 / 4 + NARROW_MS + 200;
 
 #[derive(Clone)]
 struct Row {
@@ -41,13 +46,14 @@ struct Model {
     ready: BTreeMap<Uuid, Row>,
     deferred: Vec<(u64, Row)>,
     shards: HashMap<i16, (Option<usize>, i64)>,
-    /// Worker, task, attempt.
-    receipts: HashSet<(usize, Uuid, i16)>,
+    /// Worker, where the task was, attempt.
+    receipts: HashSet<(usize, RowPlace, i16)>,
     /// Who began what stands at a place.
     begun: HashMap<RowPlace, usize>,
     leases: HashMap<usize, u64>,
     done: HashMap<Uuid, u32>,
     dead: HashMap<Uuid, i16>,
+    told: HashMap<Uuid, u32>,
 }
 
 impl Model {
@@ -76,6 +82,7 @@ enum End {
     Done,
     Fails,
     Kills,
+    Told,
 }
 
 /// A worker process.
@@ -98,6 +105,8 @@ struct World {
     model: Model,
     processes: Vec<Process>,
     tasks: usize,
+    /// The workers that are at work, and since when.
+    crew: (Vec<usize>, u64),
 }
 
 impl World {
@@ -108,6 +117,7 @@ impl World {
             model: Model::default(),
             processes: Vec::new(),
             tasks: 0,
+            crew: (Vec::new(), 0),
         };
         for shard in 0..SHARDS {
             world.model.shards.insert(shard, (None, 0));
@@ -130,13 +140,7 @@ impl World {
             aging_ms: 60_000,
         });
         for kind in KINDS {
-            let most_running = if kind == "narrow" { NARROW } else { u32::MAX };
-            let rule = KindRule {
-                most_running,
-                most_per_key: 1,
-                is_paused: false,
-            };
-            owner.policy.set_kind(kind, rule);
+            owner.policy.set_kind(kind, rule(kind, Rank::ALONE));
         }
         self.processes.push(Process {
             owner,
@@ -172,6 +176,7 @@ impl World {
                     cost_ms: None,
                     deadline: None,
                     is_keyed: false,
+                    is_cancelled: false,
                 },
                 fails: if self.chance(10) {
                     self.rng.random_range(1..6)
@@ -183,10 +188,34 @@ impl World {
                 } else {
                     0
                 },
-                takes_ms: self
-                    .rng
-                    .random_range(1..if kind == "long" { 4_000 } else { 100 }),
+                takes_ms: self.rng.random_range(
+                    1..match kind {
+                        "long" => 4_000,
+                        "narrow" => NARROW_MS,
+                        _ => 100,
+                    },
+                ),
             };
+            self.model.insert(row);
+        }
+    }
+
+    /// Cancels some task that has not ended.
+    fn cancel(&mut self) {
+        let deferred = self.model.deferred.len();
+        let some = self
+            .rng
+            .random_range(0..(deferred + self.model.ready.len()).max(1));
+        let row = if some < deferred {
+            (!self.model.deferred[some].1.arrival.is_cancelled)
+                .then(|| self.model.deferred.swap_remove(some).1)
+        } else {
+            let row = self.model.ready.values().nth(some - deferred);
+            row.filter(|row| !row.arrival.is_cancelled).cloned()
+        };
+        if let Some(mut row) = row {
+            row.arrival.is_cancelled = true;
+            row.arrival.key = None;
             self.model.insert(row);
         }
     }
@@ -250,6 +279,10 @@ impl World {
         };
         let balance = balance(&me, &alive, &shards, |_| Work::None, false);
         let process = &mut self.processes[index];
+        for kind in KINDS {
+            let rule = rule(kind, Rank::of(me.id, &alive));
+            process.owner.policy.set_kind(kind, rule);
+        }
         process.owner.disown(&balance.release);
         process.leaving.extend(balance.release);
         process
@@ -286,9 +319,11 @@ impl World {
                 .filter(|row| row.arrival.shard == shard)
                 .filter(|row| {
                     let attempt = row.arrival.attempt + 1;
-                    self.model
-                        .receipts
-                        .contains(&(dead, row.arrival.id, attempt))
+                    let mut receipts = self.model.receipts.iter();
+                    // The place is not noted; it only tells apart what several receipts say of one task.
+                    receipts.any(|(worker, place, number)| {
+                        (*worker, place.id, *number) == (dead, row.arrival.id, attempt)
+                    })
                 })
                 .cloned()
                 .collect();
@@ -299,14 +334,8 @@ impl World {
         }
         let process = &mut self.processes[index];
         process.owner.own(shard, epoch + 1);
-        for row in self
-            .model
-            .ready
-            .values()
-            .filter(|row| row.arrival.shard == shard)
-        {
-            arrive(process, &row.arrival, self.now);
-        }
+        let ready = self.model.ready.values().map(|row| &row.arrival);
+        arrive(process, ready.filter(|row| row.shard == shard), self.now);
     }
 
     fn poll(&mut self, index: usize) {
@@ -319,14 +348,12 @@ impl World {
         }
         let process = &mut self.processes[index];
         let cursor = process.cursor;
-        for row in self
-            .model
-            .ready
-            .values()
-            .filter(|row| row.arrival.run_token > cursor)
-        {
-            arrive(process, &row.arrival, self.now);
-        }
+        let ready = self.model.ready.values().map(|row| &row.arrival);
+        arrive(
+            process,
+            ready.filter(|row| row.run_token > cursor),
+            self.now,
+        );
         process.cursor = self.model.token;
     }
 
@@ -347,7 +374,7 @@ impl World {
                 let is_mine = self.model.shards[&held.place.shard] == (Some(index), epoch);
                 if is_mine && self.model.at(held.place).is_some() {
                     let attempt = held.attempt + 1;
-                    self.model.receipts.insert((index, held.place.id, attempt));
+                    self.model.receipts.insert((index, held.place, attempt));
                     found.insert(held.place.id);
                     if !is_lost_after {
                         let first = *self.model.begun.entry(held.place).or_insert(index);
@@ -369,11 +396,11 @@ impl World {
             }
             let row = &self.model.ready[&held.place.id];
             let number = held.attempt + 1;
-            let outcome = if number > MAX_ATTEMPTS {
-                End::Fails
-            } else if number <= row.kills {
+            let outcome = if number <= row.kills && number <= MAX_ATTEMPTS {
                 End::Kills
-            } else if number <= row.fails {
+            } else if held.is_cancelled {
+                End::Told
+            } else if number <= row.fails || number > MAX_ATTEMPTS {
                 End::Fails
             } else {
                 End::Done
@@ -430,6 +457,7 @@ impl World {
             let number = held.attempt + 1;
             match outcome {
                 End::Done => *self.model.done.entry(held.place.id).or_default() += 1,
+                End::Told => *self.model.told.entry(held.place.id).or_default() += 1,
                 _ if number >= MAX_ATTEMPTS => {
                     self.model.dead.insert(held.place.id, number);
                 }
@@ -448,7 +476,7 @@ impl World {
             process.owner.recorded(held.place);
             self.model
                 .receipts
-                .remove(&(index, held.place.id, held.attempt + 1));
+                .remove(&(index, held.place, held.attempt + 1));
         }
     }
 
@@ -457,17 +485,19 @@ impl World {
         let process = &self.processes[index];
         let mut tenants: HashMap<Uuid, u32> = HashMap::new();
         let mut keys: HashMap<(Uuid, &str), u32> = HashMap::new();
-        let mut narrow = 0;
         let mut places = HashSet::new();
         for task in process.running.values() {
-            assert!(places.insert(task.held.place), "one task runs twice");
-            *tenants.entry(task.held.tenant).or_default() += 1;
+            // Nor is its kind told while it still runs.
+            assert!(places.insert(task.held.place.id), "one task runs twice");
+            if !task.held.is_cancelled {
+                *tenants.entry(task.held.tenant).or_default() += 1;
+            }
             let row = self.model.at(task.held.place);
             if let Some(key) = row.and_then(|row| row.arrival.key.as_deref()) {
                 *keys.entry((task.held.tenant, key)).or_default() += 1;
             }
-            narrow += u32::from(&*task.kind == "narrow");
         }
+        let narrow = process.narrow();
         assert!(
             tenants.values().all(|running| *running <= TENANT_LIMIT),
             "tenant limit"
@@ -478,6 +508,30 @@ impl World {
             process.owner.policy.running() as usize >= process.running.len(),
             "seats"
         );
+    }
+
+    /// What runs at all workers stays within the limit of its kind.
+    fn check_kind(&mut self) {
+        let crew: Vec<usize> = (0..self.processes.len())
+            .filter(|index| {
+                let process = &self.processes[*index];
+                !process.is_dead && process.frozen_until <= self.now
+            })
+            .collect();
+        if crew != self.crew.0 {
+            self.crew = (crew, self.now);
+        }
+        let (crew, since) = &self.crew;
+        if self.now - since > STEADY_MS {
+            let narrow: u32 = crew
+                .iter()
+                .map(|index| self.processes[*index].narrow())
+                .sum();
+            assert!(
+                narrow as usize <= crew.len().max(NARROW as usize),
+                "kind limit of all"
+            );
+        }
     }
 
     fn step(&mut self, faults: bool) {
@@ -508,6 +562,7 @@ impl World {
             self.settle(index, faults);
             self.check_limits(index);
         }
+        self.check_kind();
         let alive = self
             .processes
             .iter()
@@ -519,18 +574,81 @@ impl World {
     }
 
     fn is_over(&self) -> bool {
-        self.model.done.len() + self.model.dead.len() == self.tasks
+        self.ended() == self.tasks
+    }
+
+    fn ended(&self) -> usize {
+        self.model.done.len() + self.model.dead.len() + self.model.told.len()
     }
 }
 
-fn arrive(process: &mut Process, row: &Arrival, now: u64) {
-    let rule = TenantRule {
-        weight: 1,
-        most_running: TENANT_LIMIT,
+impl Process {
+    /// Tasks of the kind "narrow" that run here.
+    fn narrow(&self) -> u32 {
+        let kinds = self.running.values().map(|task| &*task.kind);
+        kinds.map(|kind| u32::from(kind == "narrow")).sum()
+    }
+}
+
+fn rule(kind: &str, rank: Rank) -> KindRule {
+    KindRule {
+        most_running: rank.part(if kind == "narrow" { NARROW } else { u32::MAX }),
+        most_per_key: 1,
         is_paused: false,
+    }
+}
+
+/// As the engine does it.
+fn arrive<'a>(process: &mut Process, rows: impl Iterator<Item = &'a Arrival>, now: u64) {
+    let rows: Vec<&Arrival> = rows.collect();
+    let was_moved = |held: &Held| {
+        rows.iter().any(|row| {
+            row.is_cancelled && row.id == held.place.id && row.run_token != held.place.token
+        })
     };
-    process.owner.policy.set_tenant(row.tenant_id, rule);
-    process.owner.arrive(row, now);
+    process.owner.cancel(was_moved);
+    let stopped: Vec<Ticket> = process
+        .running
+        .iter()
+        .filter(|(_, task)| was_moved(&task.held))
+        .map(|(ticket, _)| *ticket)
+        .collect();
+    for ticket in stopped {
+        process.running.remove(&ticket);
+        process.owner.gone(ticket);
+    }
+    for row in rows {
+        let rule = TenantRule {
+            weight: 1,
+            most_running: TENANT_LIMIT,
+            is_paused: false,
+        };
+        process.owner.policy.set_tenant(row.tenant_id, rule);
+        process.owner.arrive(row, now);
+    }
+}
+
+#[test]
+fn what_is_cancelled_while_it_is_handed_out_does_not_start() {
+    let mut world = World::new(0);
+    world.produce();
+    let row = &world.model.ready[&Uuid::from_u128(1)];
+    let process = &mut world.processes[0];
+    process.owner.own(row.arrival.shard, 1);
+    arrive(process, [&row.arrival].into_iter(), 0);
+    let taken = process.owner.take(1, 0);
+    let moved = Arrival {
+        run_token: row.arrival.run_token + 100,
+        is_cancelled: true,
+        ..row.arrival.clone()
+    };
+    arrive(process, [&moved].into_iter(), 0);
+    assert!(process.owner.is_void(taken[0].0));
+    process.owner.put_back(taken[0].0);
+    let taken = process.owner.take(2, 0);
+    assert_eq!(taken.len(), 1);
+    assert_eq!(taken[0].1.place, moved.place());
+    assert!(!process.owner.is_void(taken[0].0));
 }
 
 fn simulate(seed: u64) {
@@ -538,6 +656,9 @@ fn simulate(seed: u64) {
     for _ in 0..600 {
         if world.chance(10) {
             world.produce();
+        }
+        if world.chance(2) {
+            world.cancel();
         }
         world.step(true);
     }
@@ -548,7 +669,7 @@ fn simulate(seed: u64) {
         assert!(
             steps < 60_000,
             "{} of {} tasks ended; {} ready, {} deferred",
-            world.model.done.len() + world.model.dead.len(),
+            world.ended(),
             world.tasks,
             world.model.ready.len(),
             world.model.deferred.len()
@@ -557,6 +678,14 @@ fn simulate(seed: u64) {
     assert!(
         world.model.done.values().all(|times| *times == 1),
         "a task ended twice"
+    );
+    assert!(
+        world
+            .model
+            .told
+            .iter()
+            .all(|(id, times)| *times == 1 && !world.model.done.contains_key(id)),
+        "a cancelled task ended"
     );
     assert!(
         world

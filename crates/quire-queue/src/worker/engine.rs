@@ -20,7 +20,7 @@ use quire_types::TenantId;
 use super::operations::{self, Done, PollMarks};
 use super::{CALL, Worker};
 use crate::handler::Handler;
-use crate::lease::Identity;
+use crate::lease::{Identity, Rank};
 use crate::owner::{Held, Owner};
 use crate::policy::{KindRule, Seats, Ticket};
 use crate::rows::{Cursor, Outcome, Pick, Settlement};
@@ -131,7 +131,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         };
         let mut owner = Owner::new(seats);
         for handler in worker.handlers.values() {
-            owner.policy.set_kind(handler.kind, rule(handler, None));
+            owner
+                .policy
+                .set_kind(handler.kind, rule(handler, None, Rank::ALONE));
         }
         let (outcomes, finished) = mpsc::unbounded_channel();
         let now = Instant::now();
@@ -444,13 +446,13 @@ fn pick(held: &Held) -> Pick {
     }
 }
 
-/// What a kind may use: what its code says, tightened by what an operator says.
-fn rule<C>(handler: &Handler<C>, row: Option<&KindRow>) -> KindRule {
+/// What a kind may use here: this worker's part of what its code says, tightened by what an operator says.
+fn rule<C>(handler: &Handler<C>, row: Option<&KindRow>, rank: Rank) -> KindRule {
     let most = row
         .and_then(|row| row.most_running)
         .and_then(|most| u32::try_from(most).ok());
     KindRule {
-        most_running: handler.most_running.min(most.unwrap_or(u32::MAX)).max(1),
+        most_running: rank.part(handler.most_running.min(most.unwrap_or(u32::MAX))),
         most_per_key: handler.most_per_key,
         is_paused: row.is_some_and(|row| row.is_paused),
     }

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use quire_store::{Store, SystemTx};
 
-use crate::lease::{self, Identity, Work};
+use crate::lease::{self, Identity, Rank, Work};
 use crate::owner::Held;
 use crate::policy::Ticket;
 use crate::rows::{self, Arrival, Cursor, HandedOut, Pick, RowPlace, Settlement};
@@ -104,8 +104,7 @@ pub(super) struct Beat {
 
 /// What a worker learns at a beat.
 pub(super) struct BeatResult {
-    /// Whether other workers live.
-    pub(super) has_company: bool,
+    pub(super) rank: Rank,
     pub(super) released: Vec<i16>,
     /// Shards that others have taken over.
     pub(super) lost: Vec<i16>,
@@ -181,7 +180,7 @@ async fn try_beat(store: &Store, me: &Identity, beat: Beat) -> Result<BeatResult
     lease::bury(&mut tx).await?;
     tx.commit().await?;
     Ok(BeatResult {
-        has_company: workers.len() > 1,
+        rank: Rank::of(me.id, &workers),
         released: beat.release,
         lost,
         let_go: balance

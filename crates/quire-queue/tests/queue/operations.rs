@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use quire_queue::{
-    Selection, TenantShare, Wishes, WorkerOptions, dead, dedicate, discard, enqueue_all,
-    pause_kind, pause_tenant, retry, set_tenant_share, stats,
+    Existing, Selection, TenantShare, Unique, Wishes, WorkerOptions, dead, dedicate, discard,
+    enqueue_all, enqueue_with, pause_kind, pause_tenant, retry, set_tenant_share, stats,
 };
 use quire_store::tenants::Tenant;
 use quire_testkit::postgres::{TestStore, eventually};
@@ -81,6 +81,124 @@ async fn a_cancelled_task_is_gone_whether_it_waits_or_runs() {
     })
     .await;
     assert!((0..6).all(|label| world.ended(label) == 0));
+    worker.stop().await;
+}
+
+/// Whatever is still in the queue's tables, shown to operators or not.
+async fn rows(test: &TestStore) -> i64 {
+    let mut tx = test.store.system().await.unwrap();
+    sqlx::query_scalar(
+        "select (select count(*) from queue.ready) + (select count(*) from queue.deferred)
+              + (select count(*) from queue.dead) + (select count(*) from queue.keyed)",
+    )
+    .fetch_one(tx.connection())
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn of_a_cancelled_task_its_kind_is_told_once_whether_it_ran_or_waited() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    let options = WorkerOptions {
+        seats: 4,
+        ..with_lease(1_000)
+    };
+    let tally = options.tally.clone();
+    let worker = Running::start(&test, &world, options);
+    let mut tx = test.store.system().await.unwrap();
+    let share = TenantShare {
+        most_running: Some(1),
+        ..TenantShare::default()
+    };
+    set_tenant_share(&mut tx, tenant.id, share).await.unwrap();
+    tx.commit().await.unwrap();
+    let add = async |label: u32, act: Act, delay: Duration| {
+        let wishes = Wishes {
+            delay,
+            unique: Some(Unique {
+                key: format!("record {}", label % 10),
+                existing: Existing::Keep,
+            }),
+            ..Wishes::default()
+        };
+        let mut tx = test.tx(&tenant).await;
+        let task = Scripted { label, act };
+        enqueue_with(&mut tx, &task, wishes).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let hour = Duration::from_secs(3_600);
+    add(1, Act::Block, Duration::ZERO).await;
+    eventually("one runs", || async { world.attempts(1) == [1] }).await;
+    add(2, Act::Succeed, Duration::ZERO).await;
+    add(3, Act::Succeed, hour).await;
+    // A kind that no version knows any more: nobody to tell.
+    sql(
+        &test,
+        "insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
+         select tenant_id, gen_random_uuid(), shard, 'former', 2, '{}' from queue.ready limit 1",
+    )
+    .await;
+
+    // That the tenant is paused keeps nobody from being told.
+    let mut tx = test.store.system().await.unwrap();
+    pause_tenant(&mut tx, tenant.id, true).await.unwrap();
+    let cancelled = quire_queue::cancel(&mut tx, &of_tenant(&tenant)).await;
+    assert_eq!(cancelled.unwrap(), 4);
+    let again = quire_queue::cancel(&mut tx, &of_tenant(&tenant)).await;
+    assert_eq!(again.unwrap(), 0);
+    tx.commit().await.unwrap();
+    assert!(tasks(&test).await.is_empty());
+    eventually("all are told and forgotten", || async {
+        rows(&test).await == 0
+    })
+    .await;
+    let mut told = world.gave_up.lock().unwrap().clone();
+    told.sort_by_key(|told| told.0);
+    let expected = [1, 2, 3].map(|label| (label, ErrorKind::Conflict, "cancelled".to_owned()));
+    assert_eq!(told, expected);
+    eventually("none runs", || async { world.most.lock().unwrap().0 == 0 }).await;
+
+    // Their keys were free at once, and what is new has nothing to do with them.
+    for label in 11..14 {
+        add(label, Act::Succeed, Duration::ZERO).await;
+    }
+    let mut tx = test.store.system().await.unwrap();
+    pause_tenant(&mut tx, tenant.id, false).await.unwrap();
+    tx.commit().await.unwrap();
+    eventually("the new ones are done", || async { rows(&test).await == 0 }).await;
+    let runs = world.runs.lock().unwrap().clone();
+    assert_eq!(runs, [(1, 1), (11, 1), (12, 1), (13, 1)]);
+    assert_eq!(*world.ends.lock().unwrap(), [11, 12, 13]);
+    assert_eq!(world.gave_up.lock().unwrap().len(), 3);
+    let totals = tally.totals();
+    let (done, dead) = (totals[0].2.done, totals[0].2.dead);
+    assert_eq!((totals.len(), done, dead), (1, 3, 0));
+    worker.stop().await;
+}
+
+#[tokio::test]
+async fn telling_that_a_task_was_cancelled_is_repeated_when_it_fails() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    // Ready, and nobody there yet.
+    add(&test, &tenant, 1, Act::FailAndPanic).await;
+    let mut tx = test.store.system().await.unwrap();
+    let cancelled = quire_queue::cancel(&mut tx, &of_tenant(&tenant)).await;
+    assert_eq!(cancelled.unwrap(), 1);
+    tx.commit().await.unwrap();
+    let worker = Running::start(&test, &world, options());
+    eventually("it is told and forgotten", || async {
+        sql(&test, HURRY).await;
+        rows(&test).await == 0
+    })
+    .await;
+    let told = world.gave_up.lock().unwrap().clone();
+    let expected = (1, ErrorKind::Conflict, "cancelled".to_owned());
+    assert_eq!(told, [expected.clone(), expected]);
+    assert_eq!(world.attempts(1), [0; 0]);
     worker.stop().await;
 }
 
@@ -236,6 +354,47 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
     let stats = stats(&mut tx).await.unwrap();
     assert_eq!((stats.workers, stats.seats, stats.ready()), (1, 4, 0));
     workers.remove(0).stop().await;
+}
+
+#[tokio::test]
+async fn the_limit_of_a_kind_holds_for_all_workers_together() {
+    let test = TestStore::new().await;
+    let world = World::new();
+    sql(
+        &test,
+        "insert into queue.kinds (kind, most_running) values ('scripted', 5)",
+    )
+    .await;
+    let eight = || WorkerOptions {
+        seats: 8,
+        ..with_lease(2_000)
+    };
+    let workers = [(); 2].map(|()| Running::start(&test, &world, eight()));
+    eventually("shared out evenly", || async {
+        shards(&test).await == [32, 32]
+    })
+    .await;
+    // So many that both have more than their part.
+    let mut tenants = Vec::new();
+    for number in 0..30 {
+        tenants.push(test.tenant(&format!("t{number}")).await);
+    }
+    // Each has certainly seen the other: a beat comes every half second.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (tenant, label) in tenants.iter().zip(0..) {
+        add(&test, tenant, label, Act::Block).await;
+    }
+    eventually("as many run as may", || async {
+        world.most.lock().unwrap().0 >= 5
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    world.open.send_replace(true);
+    eventually("all is done", || async { tasks(&test).await.is_empty() }).await;
+    assert_eq!(world.most.lock().unwrap().1, 5, "never more than the limit");
+    for worker in workers {
+        worker.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -48,6 +48,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     let mut tx = app.store.system().await?;
     app.metrics.queue(&quire_queue::stats(&mut tx).await?);
     tx.commit().await?;
+    app.metrics.control(&app.control);
     app.metrics.search(app.search.usage());
     let text = app.metrics.text().map_err(|error| {
         ApiError::new(

@@ -170,5 +170,6 @@ pub(super) async fn revoke(
     let mut tx = app.store.system().await?;
     let key = rows::revoke(&mut tx, caller.tenant().id, key).await?;
     tx.commit().await?;
+    app.control.forget(caller.tenant().id);
     Ok(Json(KeyOut::of(key)))
 }

@@ -1,4 +1,4 @@
-//! Tenants and their first keys, for the operator. The operator's key reaches no content.
+//! Tenants and their keys, for the operator. The operator's key reaches no content.
 
 use axum::Json;
 use axum::extract::{Path, State};
@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_store::keys as rows;
-use quire_store::tenants::{self, NewTenant, Tenant};
+use quire_store::tenants::{self, Tenant};
+use quire_tenancy::lifecycle::{self, Newcomer};
+use quire_tenancy::plans;
 use quire_types::{KeyId, TenantId, TenantState};
 
 use super::keys::{KeyIn, KeyOut, NewKeyOut, check_notebook};
@@ -26,11 +28,30 @@ pub(super) struct TenantOut {
     #[schema(example = "northgate")]
     slug: String,
     name: String,
+    /// ISO 3166-1 code of where it is, if it said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    country: Option<String>,
+    /// Where its data stays.
     region: String,
+    /// The AI project that works for it.
+    pool: String,
     plan: String,
-    /// `active`, `suspended` or `closing`.
+    /// `active`, `suspended`, `closing` or `closed`.
     state: String,
     created_at: String,
+    /// When everything it begins with was there; absent when that was broken off: create it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ready_at: Option<String>,
+}
+
+/// A tenant that was asked for.
+#[derive(Serialize, ToSchema)]
+pub(super) struct OnboardedOut {
+    #[serde(flatten)]
+    tenant: TenantOut,
+    /// Its first key, for all of it: shown now and never again, and only when the tenant is new.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
 }
 
 impl TenantOut {
@@ -39,10 +60,13 @@ impl TenantOut {
             id: tenant.id.to_string(),
             slug: tenant.slug,
             name: tenant.name,
+            country: tenant.country,
             region: tenant.region,
+            pool: tenant.pool,
             plan: tenant.plan,
             state: tenant.state.to_string(),
             created_at: time(tenant.created_at),
+            ready_at: tenant.ready_at.map(time),
         }
     }
 }
@@ -50,21 +74,29 @@ impl TenantOut {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TenantIn {
-    /// 1 to 64 of a-z, 0-9 and inner hyphens. Unique, so repeating a creation is safe: it answers 409.
+    /// 1 to 64 of a-z, 0-9 and inner hyphens. Unique: the same again is the same tenant.
     #[schema(example = "northgate")]
     slug: String,
     #[schema(example = "Northgate Builders")]
     name: String,
+    /// Where it is, as ISO 3166-1 code; decides the region.
+    country: Option<String>,
+    /// Its plan; the catalogue's default if left out.
+    plan: Option<String>,
 }
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TenantPatch {
-    /// `active` or `suspended`.
-    state: String,
+    /// `active`, `suspended`, `closing` or `closed`. The last two can't be taken back.
+    #[schema(example = "suspended")]
+    state: Option<String>,
+    /// Another plan, from the next request on.
+    #[schema(example = "professional")]
+    plan: Option<String>,
 }
 
-fn tenant_id(text: &str) -> ApiResult<TenantId> {
+pub(super) fn tenant_id(text: &str) -> ApiResult<TenantId> {
     text.parse().map_err(|_| ApiError::not_found("tenant"))
 }
 
@@ -87,18 +119,32 @@ pub(super) async fn list(
     )))
 }
 
-/// Create a tenant.
+/// Make a customer a tenant: with region, plan, first key and a notebook to begin with. Repeating it is safe:
+/// it goes on where it was broken off and answers 200 when the tenant is there, 409 when that one differs.
 #[utoipa::path(post, path = "/v1/tenants", tag = "tenants", security(("admin_key" = [])), request_body = TenantIn,
-    responses((status = 201, body = TenantOut), (status = 400, body = Problem), (status = 409, body = Problem)))]
+    responses((status = 200, body = OnboardedOut), (status = 201, body = OnboardedOut), (status = 400, body = Problem),
+        (status = 409, body = Problem)))]
 pub(super) async fn create(
     _: Admin,
     State(app): State<App>,
     Body(new): Body<TenantIn>,
 ) -> ApiResult<Response> {
-    let mut tx = app.store.system().await?;
-    let tenant = tenants::create(&mut tx, &NewTenant::local(&new.slug, &new.name)).await?;
-    tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(TenantOut::of(tenant))).into_response())
+    let newcomer = Newcomer {
+        slug: new.slug,
+        name: Some(new.name),
+        country: new.country,
+        plan: new.plan,
+    };
+    let onboarded = app.ingest.onboard(&newcomer).await?;
+    let status = match onboarded.is_new {
+        true => StatusCode::CREATED,
+        false => StatusCode::OK,
+    };
+    let out = OnboardedOut {
+        tenant: TenantOut::of(onboarded.tenant),
+        secret: onboarded.key.map(|(_, text)| text.expose().to_owned()),
+    };
+    Ok((status, Json(out)).into_response())
 }
 
 /// Get a tenant.
@@ -116,26 +162,38 @@ pub(super) async fn get(
     Ok(Json(TenantOut::of(tenant)))
 }
 
-/// Suspend a tenant or let it work again.
+/// Move a tenant to another state or plan. Anything but active refuses its calls, ends its streams and holds
+/// back its tasks; nothing is deleted.
 #[utoipa::path(patch, path = "/v1/tenants/{tenant}", tag = "tenants", security(("admin_key" = [])),
     params(("tenant" = String, Path)), request_body = TenantPatch,
-    responses((status = 200, body = TenantOut), (status = 400, body = Problem), (status = 404, body = Problem)))]
+    responses((status = 200, body = TenantOut), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem)))]
 pub(super) async fn update(
     _: Admin,
     State(app): State<App>,
     Path(id): Path<String>,
     Body(patch): Body<TenantPatch>,
 ) -> ApiResult<Json<TenantOut>> {
-    let state: TenantState = patch
-        .state
-        .parse()
-        .ok()
-        .filter(|state| *state != TenantState::Closing)
-        .ok_or_else(|| ApiError::invalid("state must be active or suspended"))?;
+    let state = patch.state.as_deref().map(state).transpose()?;
+    if state.is_none() && patch.plan.is_none() {
+        return Err(ApiError::invalid("name a state or a plan"));
+    }
     let mut tx = app.store.system().await?;
-    let tenant = tenants::set_state(&mut tx, tenant_id(&id)?, state).await?;
+    let mut tenant = tenants::get(&mut tx, tenant_id(&id)?).await?;
+    if let Some(plan) = &patch.plan {
+        tenant = plans::set_plan(&mut tx, tenant.id, plan).await?;
+    }
+    if let Some(state) = state {
+        tenant = lifecycle::set_state(&mut tx, tenant.id, state).await?;
+    }
     tx.commit().await?;
+    app.control.forget(tenant.id);
     Ok(Json(TenantOut::of(tenant)))
+}
+
+fn state(text: &str) -> ApiResult<TenantState> {
+    text.parse()
+        .map_err(|_| ApiError::invalid("state must be active, suspended, closing or closed"))
 }
 
 /// List a tenant's keys.
@@ -186,8 +244,10 @@ pub(super) async fn revoke_key(
     Path((id, key)): Path<(String, String)>,
 ) -> ApiResult<Json<KeyOut>> {
     let key: KeyId = key.parse().map_err(|_| ApiError::not_found("key"))?;
+    let tenant = tenant_id(&id)?;
     let mut tx = app.store.system().await?;
-    let key = rows::revoke(&mut tx, tenant_id(&id)?, key).await?;
+    let key = rows::revoke(&mut tx, tenant, key).await?;
     tx.commit().await?;
+    app.control.forget(tenant);
     Ok(Json(KeyOut::of(key)))
 }

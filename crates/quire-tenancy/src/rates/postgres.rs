@@ -1,5 +1,7 @@
 //! Rates in PostgreSQL, by its clock.
 
+use sqlx::PgConnection;
+
 use quire_store::{Store, SystemTx};
 use quire_types::TenantId;
 
@@ -12,17 +14,21 @@ pub(super) async fn take(
     tenant: TenantId,
     orders: &[Order],
 ) -> Result<Vec<Answer>, Error> {
-    let mut tx = store.system().await?;
-    let mut answers = ask(&mut tx, tenant, orders).await?;
-    if answers.len() < orders.len() {
-        create(&mut tx, tenant, orders).await?;
-        answers = ask(&mut tx, tenant, orders).await?;
+    let answers = ask(&mut *store.statement().await?, tenant, orders).await?;
+    if answers.len() == orders.len() {
+        return Ok(answers);
     }
+    let mut tx = store.system().await?;
+    create(&mut tx, tenant, orders).await?;
     tx.commit().await?;
-    Ok(answers)
+    ask(&mut *store.statement().await?, tenant, orders).await
 }
 
-async fn ask(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<Vec<Answer>, Error> {
+async fn ask(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    orders: &[Order],
+) -> Result<Vec<Answer>, Error> {
     let names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
     // Rows are locked in the order of their names, so that two requests can't wait for each other. Rates
     // may be lost with the machine, so nobody waits for the disk.
@@ -60,7 +66,7 @@ async fn ask(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<Ve
     .bind(column(orders, |order| order.back))
     .bind(column(orders, |order| order.need))
     .bind(column(orders, |order| order.want))
-    .fetch_all(tx.connection())
+    .fetch_all(connection)
     .await?;
     Ok(answers)
 }

@@ -1,11 +1,16 @@
 //! `quire tenant`.
 
+mod import;
+
 use serde_json::json;
 
-use quire_store::tenants::{self, NewTenant, Tenant};
-use quire_store::{SystemTx, every};
+use quire_store::every;
+use quire_store::tenants::{self, Tenant};
+use quire_tenancy::lifecycle::{self, Newcomer};
+use quire_tenancy::plans;
 use quire_types::TenantState;
 
+use super::tenant_named;
 use crate::cli::TenantCommand;
 use crate::failure::Failure;
 use crate::node::Node;
@@ -16,58 +21,98 @@ pub(super) async fn run(
     node: &Node,
     output: &Output,
 ) -> Result<(), Failure> {
-    let mut tx = node.store.system().await?;
     match command {
-        TenantCommand::Create { slug, name } => {
-            let tenant = tenants::create(
-                &mut tx,
-                &NewTenant::local(slug, name.as_deref().unwrap_or(slug)),
-            )
-            .await?;
-            tx.commit().await?;
-            show(output, &[tenant])?;
-            output.note(format!(
-                "next: quire add --tenant {slug} --notebook <name> <files>"
-            ));
+        TenantCommand::Create {
+            slug,
+            name,
+            country,
+            plan,
+        } => {
+            let newcomer = Newcomer {
+                slug: slug.clone(),
+                name: name.clone(),
+                country: country.clone(),
+                plan: plan.clone(),
+            };
+            create(node, output, &newcomer).await
+        }
+        TenantCommand::Import { file, keys } => {
+            import::run(node, output, file, keys.as_deref()).await
         }
         TenantCommand::List => {
+            let mut tx = node.store.system().await?;
             let tenants = every(
                 async |page| tenants::list(&mut tx, page).await,
                 |tenant| tenant.id.uuid(),
             )
             .await?;
             tx.commit().await?;
-            show(output, &tenants)?;
+            show(output, &tenants)
         }
-        TenantCommand::Suspend { slug } => set(tx, slug, TenantState::Suspended, output).await?,
-        TenantCommand::Resume { slug } => set(tx, slug, TenantState::Active, output).await?,
+        TenantCommand::Show { slug } => {
+            let mut tx = node.store.system().await?;
+            let tenant = tenant_named(&mut tx, slug).await?;
+            tx.commit().await?;
+            show_one(output, tenant)
+        }
+        TenantCommand::Plan { slug, plan } => {
+            let mut tx = node.store.system().await?;
+            let tenant = tenant_named(&mut tx, slug).await?;
+            let tenant = plans::set_plan(&mut tx, tenant.id, plan).await?;
+            tx.commit().await?;
+            show(output, &[tenant])
+        }
+        TenantCommand::Suspend { slug } => set(node, slug, TenantState::Suspended, output).await,
+        TenantCommand::Resume { slug } => set(node, slug, TenantState::Active, output).await,
+        TenantCommand::Close { slug, .. } => set(node, slug, TenantState::Closing, output).await,
     }
+}
+
+async fn create(node: &Node, output: &Output, newcomer: &Newcomer) -> Result<(), Failure> {
+    let services = node.services().await?;
+    let onboarded = services.ingest.onboard(newcomer).await?;
+    let key = onboarded.key.as_ref().map(|(_, text)| text.expose());
+    if output.is_json() {
+        let tenants = [as_json(&onboarded.tenant)];
+        return match key {
+            Some(secret) => output.json(&json!({ "tenants": tenants, "secret": secret })),
+            None => output.json(&json!({ "tenants": tenants })),
+        };
+    }
+    show(output, &[onboarded.tenant])?;
+    match key {
+        Some(secret) => {
+            output.note("keep this key of the whole tenant: it is not shown again");
+            output.line(secret);
+        }
+        None => output.note("this tenant was there already; `quire key create` makes another key"),
+    }
+    output.note(format!(
+        "next: quire add --tenant {} --notebook <name> <files>",
+        newcomer.slug
+    ));
     Ok(())
 }
 
-async fn set(
-    mut tx: SystemTx,
-    slug: &str,
-    state: TenantState,
-    output: &Output,
-) -> Result<(), Failure> {
-    let tenant = tenants::by_slug(&mut tx, slug).await?;
-    let tenant = tenants::set_state(&mut tx, tenant.id, state).await?;
+async fn set(node: &Node, slug: &str, state: TenantState, output: &Output) -> Result<(), Failure> {
+    let mut tx = node.store.system().await?;
+    let tenant = tenant_named(&mut tx, slug).await?;
+    let tenant = lifecycle::set_state(&mut tx, tenant.id, state).await?;
     tx.commit().await?;
     show(output, &[tenant])
 }
 
+fn as_json(tenant: &Tenant) -> serde_json::Value {
+    json!({
+        "id": tenant.id, "slug": tenant.slug, "name": tenant.name, "country": tenant.country,
+        "region": tenant.region, "pool": tenant.pool, "plan": tenant.plan, "state": tenant.state,
+        "created_at": tenant.created_at, "ready_at": tenant.ready_at,
+    })
+}
+
 fn show(output: &Output, tenants: &[Tenant]) -> Result<(), Failure> {
     if output.is_json() {
-        let tenants: Vec<_> = tenants
-            .iter()
-            .map(|tenant| {
-                json!({
-                    "id": tenant.id, "slug": tenant.slug, "name": tenant.name, "region": tenant.region,
-                    "plan": tenant.plan, "state": tenant.state, "created_at": tenant.created_at,
-                })
-            })
-            .collect();
+        let tenants: Vec<_> = tenants.iter().map(as_json).collect();
         return output.json(&json!({ "tenants": tenants }));
     }
     let rows: Vec<Vec<String>> = tenants
@@ -83,5 +128,34 @@ fn show(output: &Output, tenants: &[Tenant]) -> Result<(), Failure> {
         })
         .collect();
     output.table(&["slug", "name", "plan", "state", "id"], &rows);
+    Ok(())
+}
+
+fn show_one(output: &Output, tenant: Tenant) -> Result<(), Failure> {
+    if output.is_json() {
+        return show(output, &[tenant]);
+    }
+    let rows = [
+        ("id", tenant.id.to_string()),
+        ("slug", tenant.slug),
+        ("name", tenant.name),
+        ("country", tenant.country.unwrap_or_default()),
+        ("region", tenant.region),
+        ("shard", tenant.shard.to_string()),
+        ("pool", tenant.pool),
+        ("plan", tenant.plan),
+        ("state", tenant.state.to_string()),
+        ("created", tenant.created_at.to_rfc3339()),
+        (
+            "ready",
+            tenant.ready_at.map_or_else(
+                || "not yet: repeat `quire tenant create`".to_owned(),
+                |at| at.to_rfc3339(),
+            ),
+        ),
+    ];
+    for (name, value) in rows {
+        output.line(format!("{name:8} {value}"));
+    }
     Ok(())
 }

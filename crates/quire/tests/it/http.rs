@@ -84,7 +84,10 @@ async fn lists_are_paged_without_gaps() {
         };
         path = format!("/v1/notebooks?limit=3&cursor={cursor}");
     }
-    assert_eq!(names, ["n0", "n1", "n2", "n3", "n4", "n5", "n6"]);
+    assert_eq!(
+        names,
+        ["Knowledge base", "n0", "n1", "n2", "n3", "n4", "n5", "n6"]
+    );
 }
 
 #[tokio::test]
@@ -106,7 +109,7 @@ async fn a_suspended_tenant_is_refused_until_it_is_resumed() {
     admin.patch(&path, &json!({ "state": "active" })).await.ok();
     caller.get("/v1/notebooks").await.ok();
     admin
-        .patch(&path, &json!({ "state": "closing" }))
+        .patch(&path, &json!({ "state": "gone" }))
         .await
         .is(400);
     admin

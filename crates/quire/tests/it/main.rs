@@ -18,4 +18,5 @@ mod openapi;
 mod spending;
 mod support;
 mod tasks;
+mod tenancy;
 mod tidy;

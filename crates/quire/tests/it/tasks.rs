@@ -1,7 +1,10 @@
 //! The queue as an operator sees it, on the command line and over HTTP.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use quire_postgres::Binaries;
+use quire_testkit::remote::RemoteServer;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Quire};
@@ -73,17 +76,26 @@ async fn tasks_are_held_back_shown_cancelled_and_let_go() {
     let fetched = operator.get(&format!("/v1/tasks/{id}")).await.ok();
     assert_eq!(&fetched, of_first);
 
-    // One is cancelled; the other one runs once it may.
+    // One is cancelled, and who waits for it is told at once; the other one runs once it may.
     let cancelled = operator
         .post("/v1/tasks/cancel", &json!({ "task": id }))
         .await
         .ok();
     assert_eq!(cancelled["tasks"], 1);
     operator.get(&format!("/v1/tasks/{id}")).await.is(404);
+    let failed = owner.finished(&first).await;
+    assert_eq!(failed["state"], "failed");
+    assert!(
+        failed["reason"].as_str().unwrap().contains("cancelled"),
+        "{failed:#}"
+    );
     let resumed = json!({ "tenant": tenant, "paused": false });
     operator.post("/v1/tasks/pause", &resumed).await.ok();
     let done = owner.finished(&second).await;
     assert_eq!(done["state"], "searchable");
+    let retry = format!("/v1/sources/{first}/retry");
+    owner.post(&retry, &json!({})).await.is(202);
+    assert_eq!(owner.finished(&first).await["state"], "searchable");
     tasks(&operator, tenant, 0).await;
     let queue = operator.get("/v1/queue").await.ok();
     assert!(
@@ -150,4 +162,67 @@ async fn what_makes_no_sense_is_refused_with_a_next_step() {
         assert!(!output.status.success(), "{arguments:?}");
         assert!(!output.stderr.is_empty(), "{arguments:?} says nothing");
     }
+}
+
+/// Waits until the queue's level is the one expected.
+async fn level(operator: &Caller, expected: &str) {
+    let started = Instant::now();
+    loop {
+        let queue = operator.get("/v1/queue").await.ok();
+        if queue["level"] == expected {
+            return;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(60),
+            "{expected} expected: {queue:#}"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn uploads_wait_while_the_queue_is_full() {
+    let server = RemoteServer::start();
+    let database = server.url("quire");
+    let quire = Quire::up_with(&[("QUIRE__DATABASE__URL", &database)]);
+    let operator = quire.caller(&quire.admin_key);
+    let (flood, owner) = (quire.tenant("flood").await, quire.tenant("owner").await);
+    let notebook = owner.notebook("notes").await;
+    let path = format!("/v1/notebooks/{notebook}/sources");
+    let text = |number: u32| {
+        let text = format!("The gate code of yard {number} is 4417.");
+        json!({ "name": format!("{number}.txt"), "text": text })
+    };
+    owner.post(&path, &text(1)).await.is(202);
+
+    // Ready tasks of a paused tenant fill it as much as others.
+    cli(&quire, &["pause", "--tenant", "flood"]);
+    let psql = Binaries::find(None).unwrap().program("psql");
+    let filled = Command::new(psql)
+        .args(["--quiet", "-v", "ON_ERROR_STOP=1", &database, "-c"])
+        .arg(
+            "insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
+             select id, gen_random_uuid(), get_byte(uuid_send(id), 15) % 64, 'read-source', 2, '{}'
+             from directory.tenants, generate_series(1, 10000) where slug = 'flood'",
+        )
+        .status();
+    assert!(filled.unwrap().success());
+    level(&operator, "full").await;
+    // Uploads look once a second.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let refused = owner.post(&path, &text(2)).await;
+    let wait = refused.headers["retry-after"].to_str().unwrap().to_owned();
+    assert!(wait.parse::<u64>().is_ok_and(|wait| wait > 0), "{wait}");
+    refused.is(429);
+    let refused = owner.upload(&notebook, &[("3.txt", b"The yard closes at six.")]);
+    refused.await.is(429);
+
+    let flood = json!({ "tenant": flood.tenant });
+    let cancelled = operator.post("/v1/tasks/cancel", &flood).await.ok();
+    assert_eq!(cancelled["tasks"], 10_000);
+    level(&operator, "normal").await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let added = owner.post(&path, &text(4)).await.is(202);
+    let source = added["sources"][0]["id"].as_str().unwrap();
+    assert_eq!(owner.finished(source).await["state"], "searchable");
 }

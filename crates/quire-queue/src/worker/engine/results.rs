@@ -13,10 +13,11 @@ use uuid::Uuid;
 use quire_types::{ErrorKind, TaskId};
 
 use super::{Ended, Engine, Running, operations, rule};
+use crate::handler::Void;
 use crate::lease::Work;
 use crate::owner::Held;
 use crate::policy::{TenantRule, Ticket};
-use crate::rows::{Handed, HandedOut, Outcome, Settlement};
+use crate::rows::{Arrival, Handed, HandedOut, Outcome, Settlement};
 use crate::work::Report;
 use crate::worker::operations::{Beat, BeatResult, News, Taken};
 use crate::{Attempt, Error, Failure};
@@ -84,7 +85,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
     }
 
     pub(super) fn after_beat(&mut self, result: BeatResult) {
-        self.has_company = result.has_company;
+        self.has_company = result.rank.of > 1;
         self.last_beat = Instant::now();
         self.is_flush_due = true;
         if result.had_lapsed {
@@ -106,12 +107,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         self.leaving.extend(&result.let_go);
         self.owner.disown(&result.let_go);
 
-        for row in &result.kinds {
-            if let Some(handler) = self.worker.handlers.get(row.kind.as_str()) {
-                self.owner
-                    .policy
-                    .set_kind(handler.kind, rule(handler, Some(row)));
-            }
+        for handler in self.worker.handlers.values() {
+            let row = result.kinds.iter().find(|row| row.kind == handler.kind);
+            self.owner
+                .policy
+                .set_kind(handler.kind, rule(handler, row, result.rank));
         }
         for row in &result.tenants {
             if self.owner.policy.knows(row.tenant_id) {
@@ -158,9 +158,48 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         for (tenant, rule) in rules {
             self.owner.policy.set_tenant(tenant, rule);
         }
-        for row in &news.rows {
-            self.owner.arrive(row, now);
+        // What was cancelled ends before its kind is told.
+        let cancelled: HashMap<Uuid, i64> = news
+            .rows
+            .iter()
+            .filter(|row| row.is_cancelled)
+            .map(|row| (row.id, row.run_token))
+            .collect();
+        if !cancelled.is_empty() {
+            let was_moved = |held: &Held| {
+                let now_at = cancelled.get(&held.place.id);
+                now_at.is_some_and(|token| *token != held.place.token)
+            };
+            self.owner.cancel(was_moved);
+            self.cancel(was_moved);
         }
+        for row in &news.rows {
+            if row.is_cancelled && !self.worker.handlers.contains_key(row.kind.as_str()) {
+                self.forget(row);
+            } else {
+                self.owner.arrive(row, now);
+            }
+        }
+    }
+
+    /// Ends a cancelled task that nobody here could be told of: cancelling is how tasks of a kind that
+    /// no longer exists are got rid of.
+    fn forget(&mut self, row: &Arrival) {
+        warn!(
+            task.id = %TaskId::from(row.id), task.kind = row.kind,
+            "a task of an unknown kind was cancelled; nobody is told"
+        );
+        self.ended.push(Ended {
+            settlement: Settlement {
+                place: row.place(),
+                tenant: row.tenant_id,
+                is_keyed: false,
+                outcome: Outcome::Cancelled,
+            },
+            // It was never handed out.
+            receipt: Uuid::nil(),
+            may_be_gone: true,
+        });
     }
 
     pub(super) fn after_due(&mut self, due: operations::Due) {
@@ -220,6 +259,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
     }
 
     fn start(&mut self, ticket: Ticket, held: Held, handed: Handed, receipt: Uuid) -> bool {
+        if self.owner.is_void(ticket) {
+            return false;
+        }
         let Some(kind) = self.owner.policy.kind_of(ticket) else {
             return false;
         };
@@ -235,9 +277,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             place: held.place,
             is_complete: is_complete.clone(),
         };
-        let is_too_late = held
-            .deadline
-            .is_some_and(|deadline| deadline < chrono::Utc::now());
+        let is_late = |deadline| deadline < chrono::Utc::now();
+        let void = match held.is_cancelled {
+            true => Some(Void::Cancelled),
+            false => held.deadline.is_some_and(is_late).then_some(Void::Late),
+        };
         let context = self.worker.context.clone();
         let outcomes = self.outcomes.clone();
         let kind = handler.kind;
@@ -245,7 +289,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let run = self.runs;
         let number = attempt.number;
         let work = tokio::spawn(async move {
-            let attempt = handler.attempt(context, handed, attempt, is_too_late);
+            let attempt = handler.attempt(context, handed, attempt, void);
             let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
             // Caught where it is called; what panics here is letting go of what it held.
             let outcome = outcome.unwrap_or_else(|_| Outcome::Again {
