@@ -30,10 +30,10 @@ impl Default for TenantShare {
     }
 }
 
-/// Sets a tenant's share; running tasks are not touched.
+/// Sets the share of tenants; running tasks are not touched.
 pub async fn set_tenant_share(
     tx: &mut SystemTx,
-    tenant: TenantId,
+    tenants: &[TenantId],
     share: TenantShare,
 ) -> Result<(), Error> {
     if !(1..=1000).contains(&share.weight) {
@@ -44,12 +44,14 @@ pub async fn set_tenant_share(
             "at least one task may run; pause the tenant instead".to_owned(),
         ));
     }
+    let tenants: Vec<Uuid> = tenants.iter().map(|tenant| tenant.uuid()).collect();
     sqlx::query(
-        "insert into queue.tenants (tenant_id, weight, most_running) values ($1, $2, $3)
+        "insert into queue.tenants (tenant_id, weight, most_running)
+         select tenant_id, $2, $3 from unnest($1::uuid[]) as t (tenant_id) order by tenant_id
          on conflict (tenant_id) do update
          set weight = excluded.weight, most_running = excluded.most_running, changed_at = now()",
     )
-    .bind(tenant.uuid())
+    .bind(tenants)
     .bind(share.weight)
     .bind(share.most_running)
     .execute(tx.connection())

@@ -1,12 +1,14 @@
 //! The catalogue, overrides and feature flags as rows. A change is told to every process by the database
 //! itself, so it counts within a moment, however it was made.
 
+use quire_queue::TenantShare;
 use quire_store::SystemTx;
 use quire_store::tenants::{self, Tenant};
 use quire_types::TenantId;
+use uuid::Uuid;
 
 use crate::catalogue::{Catalogue, Isolation, Plan};
-use crate::limit::LimitName;
+use crate::limit::{Limit, LimitName};
 use crate::{Error, budgets};
 
 /// Puts the shipped catalogue in where there is none yet. What an operator applied is never touched.
@@ -30,6 +32,7 @@ pub async fn apply(tx: &mut SystemTx, document: &str) -> Result<Catalogue, Error
         .unzip();
     // Two operators at once: the second waits, and its catalogue is the newer one.
     crate::one_at_a_time(tx, "control.catalogues").await?;
+    let before = self::catalogue(tx).await?;
     sqlx::query(
         "insert into directory.plans (id, name) select * from unnest($1::text[], $2::text[])
          on conflict (id) do update set name = excluded.name",
@@ -57,7 +60,46 @@ pub async fn apply(tx: &mut SystemTx, document: &str) -> Result<Catalogue, Error
         .bind(document)
         .execute(tx.connection())
         .await?;
+    for plan in catalogue.plans.values() {
+        let is_as_before = before
+            .plans
+            .get(&plan.id)
+            .is_some_and(|before| queue_share(before, None) == queue_share(plan, None));
+        if !is_as_before {
+            share_queue_of_plan(tx, plan).await?;
+        }
+    }
     Ok(catalogue)
+}
+
+/// Tells the queue of a plan that changed, for all tenants on it that agreed on nothing else.
+async fn share_queue_of_plan(tx: &mut SystemTx, plan: &Plan) -> Result<(), Error> {
+    let tenants: Vec<Uuid> = sqlx::query_scalar(
+        "select t.id from directory.tenants t
+         where t.plan = $1
+           and not exists (select from control.overrides o where o.tenant_id = t.id and o.name = $2)",
+    )
+    .bind(plan.id.as_str())
+    .bind(LimitName::RunningTasks.as_str())
+    .fetch_all(tx.connection())
+    .await?;
+    let tenants: Vec<TenantId> = tenants.into_iter().map(TenantId::from).collect();
+    quire_queue::set_tenant_share(tx, &tenants, queue_share(plan, None)).await?;
+    Ok(())
+}
+
+/// What a plan gives of the workers, unless a limit was agreed on.
+fn queue_share(plan: &Plan, agreed: Option<Limit>) -> TenantShare {
+    let running = agreed
+        .or_else(|| plan.limits.get(&LimitName::RunningTasks).copied())
+        .unwrap_or(LimitName::RunningTasks.default_limit());
+    TenantShare {
+        weight: i32::from(plan.weight),
+        // None at all is said by pausing the tenant.
+        most_running: running
+            .most()
+            .map(|most| i32::try_from(most.max(1)).unwrap_or(i32::MAX)),
+    }
 }
 
 /// The catalogue that counts, as it was written.
@@ -140,17 +182,8 @@ pub(crate) async fn share_queue(tx: &mut SystemTx, id: TenantId) -> Result<(), E
     let running = agreed
         .iter()
         .find(|(name, _)| name == LimitName::RunningTasks.as_str())
-        .and_then(|(_, value)| LimitName::RunningTasks.parse_value(value).ok())
-        .or_else(|| plan.limits.get(&LimitName::RunningTasks).copied())
-        .unwrap_or(LimitName::RunningTasks.default_limit());
-    let share = quire_queue::TenantShare {
-        weight: i32::from(plan.weight),
-        // None at all is said by pausing the tenant.
-        most_running: running
-            .most()
-            .map(|most| i32::try_from(most.max(1)).unwrap_or(i32::MAX)),
-    };
-    quire_queue::set_tenant_share(tx, id, share).await?;
+        .and_then(|(_, value)| LimitName::RunningTasks.parse_value(value).ok());
+    quire_queue::set_tenant_share(tx, &[id], queue_share(plan, running)).await?;
     if plan.isolation == Isolation::Dedicated {
         quire_queue::dedicate(tx, id).await?;
     }

@@ -112,7 +112,9 @@ async fn of_a_cancelled_task_its_kind_is_told_once_whether_it_ran_or_waited() {
         most_running: Some(1),
         ..TenantShare::default()
     };
-    set_tenant_share(&mut tx, tenant.id, share).await.unwrap();
+    set_tenant_share(&mut tx, &[tenant.id], share)
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
     let add = async |label: u32, act: Act, delay: Duration| {
         let wishes = Wishes {
@@ -252,14 +254,14 @@ async fn pauses_and_limits_count_at_once_and_end_in_seconds() {
         weight: 4,
         most_running: Some(2),
     };
-    set_tenant_share(&mut tx, a.id, share).await.unwrap();
+    set_tenant_share(&mut tx, &[a.id], share).await.unwrap();
     pause_tenant(&mut tx, b.id, true).await.unwrap();
     for wrong in [(0, None), (1_001, None), (1, Some(0))] {
         let share = TenantShare {
             weight: wrong.0,
             most_running: wrong.1,
         };
-        let refused = set_tenant_share(&mut tx, a.id, share).await.unwrap_err();
+        let refused = set_tenant_share(&mut tx, &[a.id], share).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);
     }
     tx.commit().await.unwrap();
