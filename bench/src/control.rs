@@ -19,7 +19,7 @@ use clap::{Args, ValueEnum};
 use crate::failure::Failure;
 use crate::lab::{Address, Lab};
 use crate::report::{Report, Target, line};
-use crate::until_interrupted;
+use crate::{Program, until_interrupted};
 
 #[derive(Args)]
 pub(crate) struct Options {
@@ -29,6 +29,8 @@ pub(crate) struct Options {
     /// Shorter and smaller: to see that it works.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    program: Program,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -115,7 +117,7 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
         report.metric("usage_sum_s", found.sum_s, "s", None);
     }
     if wanted(Scenario::Onboard) {
-        let found = onboard::run(lab, size(3_000, 300)).await?;
+        let found = onboard::run(&options.program.path()?, size(3_000, 300)).await?;
         let per_min = found.per_min;
         report.metric("onboard_per_min", per_min, "tenants/min", at_least(1_000.0));
         report.metric("onboard_failed", found.failed, "tenants", at_most(0.0));

@@ -5,15 +5,15 @@ use std::time::Duration;
 use quire_index::{Filter, Hit, Mode, Query, Search};
 use quire_models::{Chat, Embedder};
 use quire_store::{Placement, Store, corpus};
-use quire_tenancy::catalogue::Tokens;
+use quire_tenancy::catalogue::{Price, Tokens};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
-    Admitted, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
+    Admitted, Attempt, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
 };
-use quire_types::{ErrorKind, Kind, NotebookId, RequestId};
+use quire_types::{NotebookId, RequestId};
 use tracing::warn;
 
-use crate::answer::{Answer, Event};
+use crate::answer::{Answer, Event, Usage};
 use crate::cache::{Answers, Key};
 use crate::compose::{self, Composed};
 use crate::question_type::question_type;
@@ -27,6 +27,8 @@ const NOT_IN_PLAN: &str =
 /// How long a question holds its seat when a model writes, and when sentences are quoted.
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
+/// What a server says beyond this is a mistake, and must not break the sums of others.
+const MOST_TOKENS: u64 = 100_000_000;
 /// The least bytes of text in a token, so that what is reserved is enough.
 const BYTES_PER_TOKEN: usize = 3;
 
@@ -108,6 +110,8 @@ struct Asked {
     asker: Asker,
     placement: Placement,
     question: Question,
+    /// The question over any version of the corpus, and over this one.
+    topic: Key,
     key: Key,
 }
 
@@ -146,14 +150,18 @@ impl Asker {
         let question = Question { text, ..question };
         let call = self.call(asking, &question).await?;
         let admitted = self.config.control.admit(&asking.caller, call).await;
-        let key = self.key(placement, &question).await?;
+        let topic = self.key(placement, None, &question);
+        // A refusal asks the database nothing, unless there may be an answer to repeat.
+        if let Err(refusal) = &admitted
+            && !(bears_a_repetition(refusal) && self.answers.knows(&topic))
+        {
+            return Err(refusal.clone().into());
+        }
+        let version = self.corpus_version(placement).await?;
+        let key = self.key(placement, Some(version), &question);
         let way = match admitted {
             Ok(admitted) => Way::Anew(Box::new(admitted)),
-            Err(refusal) => match self
-                .answers
-                .get(&key)
-                .filter(|_| bears_a_repetition(&refusal))
-            {
+            Err(refusal) => match self.answers.get(&key) {
                 Some(answer) => Way::Again(Box::new(answer)),
                 None => return Err(refusal.into()),
             },
@@ -162,6 +170,7 @@ impl Asker {
             asker: self.clone(),
             placement,
             question,
+            topic,
             key,
         };
         Ok(Turn { asked, way })
@@ -228,19 +237,17 @@ impl Asker {
         Ok(call)
     }
 
-    /// The version comes first: what is answered after it can only be newer.
-    async fn key(&self, placement: Placement, question: &Question) -> Result<Key, Error> {
+    /// Read before anything is searched: what is answered after it can only be newer.
+    async fn corpus_version(&self, placement: Placement) -> Result<i64, Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let version = corpus::version(&mut tx).await?;
         tx.commit().await?;
+        Ok(version)
+    }
+
+    fn key(&self, placement: Placement, version: Option<i64>, question: &Question) -> Key {
         let way = self.config.chat.as_ref().map_or("", |chat| chat.model());
-        Ok(Key::new(
-            placement,
-            version,
-            &question.filter,
-            &question.text,
-            way,
-        ))
+        Key::new(placement, version, &question.filter, &question.text, way)
     }
 
     /// The question without white space around it, if it can be asked.
@@ -289,7 +296,7 @@ impl Turn {
         };
         // What was answered the cheaper way is not what the next one should get.
         if !matches!(answer.note, Some(LIMITED | NO_BUDGET | NOT_IN_PLAN)) {
-            answers.put(self.asked.key, &answer);
+            answers.put(self.asked.topic, self.asked.key, &answer);
         }
         Ok(answer)
     }
@@ -380,30 +387,21 @@ impl Asked {
         let composed = compose::answer(&self.question.text, hits, chat, &mut attempt, emit).await;
         match composed {
             Composed::Answer(answer) => {
-                let usage = &answer.usage;
-                let used = Tokens {
-                    input: usage.input_tokens,
-                    cached: usage.cached_tokens,
-                    output: usage.output_tokens,
-                    ..Tokens::default()
-                };
-                // A server that does not say what it used settles at what was reserved.
-                if used != Tokens::default() {
-                    attempt.close(quantities(used), price.cost(used));
-                }
+                close(attempt, &answer.usage, &price);
                 Ok(Some(answer))
             }
             Composed::CutOff(error) => Err(error.into()),
             Composed::Failed(error) => {
                 warn!(%error, "the chat model failed; answering by quotation");
-                // Whoever did not answer in time may have worked all the same.
-                if error.kind() != ErrorKind::Timeout {
+                // Whoever began and broke off is paid for what it was given at least.
+                if error.is_unbilled() {
                     attempt.refused();
                 }
                 Ok(None)
             }
-            Composed::Silent => {
+            Composed::Silent(usage) => {
                 warn!("the chat model said nothing; answering by quotation");
+                close(attempt, &usage, &price);
                 Ok(None)
             }
         }
@@ -421,6 +419,19 @@ impl Asked {
         let mut answer = extractive::answer(text, vector, hits, embedder, emit).await?;
         answer.note = note.or(answer.note);
         Ok(answer)
+    }
+}
+
+/// Ends an attempt with what the server says it used. One that does not say is charged what was reserved.
+fn close(attempt: Attempt, usage: &Usage, price: &Price) {
+    let used = Tokens {
+        input: usage.input_tokens.min(MOST_TOKENS),
+        cached: usage.cached_tokens.min(MOST_TOKENS),
+        output: usage.output_tokens.min(MOST_TOKENS),
+        ..Tokens::default()
+    };
+    if used != Tokens::default() {
+        attempt.close(quantities(used), price.cost(used));
     }
 }
 

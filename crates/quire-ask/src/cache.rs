@@ -16,6 +16,7 @@ use crate::answer::Answer;
 
 /// How long an answer is kept at most: a model may know better tomorrow.
 const LIFE: Duration = Duration::from_secs(3_600);
+const MOST_TOPICS: u64 = 100_000;
 
 /// What an answer depends on.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -24,7 +25,7 @@ pub(crate) struct Key([u8; 32]);
 impl Key {
     pub(crate) fn new(
         placement: Placement,
-        corpus_version: i64,
+        corpus_version: Option<i64>,
         filter: &Filter,
         question: &str,
         way: &str,
@@ -38,7 +39,7 @@ impl Key {
         add(placement.tenant.uuid().as_bytes());
         add(placement.incarnation.as_bytes());
         add(&placement.shard.to_le_bytes());
-        add(&corpus_version.to_le_bytes());
+        add(format!("{corpus_version:?}").as_bytes());
         let Filter {
             notebooks,
             media_types,
@@ -46,7 +47,7 @@ impl Key {
             added_before,
         } = filter;
         add(format!("{notebooks:?} {media_types:?} {added_from:?} {added_before:?}").as_bytes());
-        let words: Vec<String> = question.split_whitespace().map(str::to_lowercase).collect();
+        let words: Vec<&str> = question.split_whitespace().collect();
         add(words.join(" ").as_bytes());
         add(way.as_bytes());
         Self(hash.finalize().into())
@@ -55,28 +56,43 @@ impl Key {
 
 /// Answers of this process, the least used of which make room.
 #[derive(Clone)]
-pub(crate) struct Answers(Cache<Key, Arc<Answer>>);
+pub(crate) struct Answers {
+    answers: Cache<Key, Arc<Answer>>,
+    /// Questions that were answered over some version of the corpus: tells without a look at the database that
+    /// there is nothing to repeat.
+    topics: Cache<Key, ()>,
+}
 
 impl Answers {
     pub(crate) fn new(bytes: u64) -> Self {
-        let cache = Cache::builder()
+        let answers = Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, answer: &Arc<Answer>| weight(answer))
             .time_to_live(LIFE)
             .build();
-        Self(cache)
+        let topics = Cache::builder()
+            .max_capacity(MOST_TOPICS)
+            .time_to_live(LIFE)
+            .build();
+        Self { answers, topics }
+    }
+
+    /// Whether such a question was answered lately.
+    pub(crate) fn knows(&self, topic: &Key) -> bool {
+        self.topics.contains_key(topic)
     }
 
     pub(crate) fn get(&self, key: &Key) -> Option<Answer> {
-        self.0.get(key).map(|answer| Answer {
+        self.answers.get(key).map(|answer| Answer {
             is_cached: true,
             usage: Default::default(),
             ..Answer::clone(&answer)
         })
     }
 
-    pub(crate) fn put(&self, key: Key, answer: &Answer) {
-        self.0.insert(key, Arc::new(answer.clone()));
+    pub(crate) fn put(&self, topic: Key, key: Key, answer: &Answer) {
+        self.topics.insert(topic, ());
+        self.answers.insert(key, Arc::new(answer.clone()));
     }
 }
 
@@ -107,8 +123,8 @@ mod tests {
             ..Filter::default()
         };
         let all = Filter::default();
-        let base = Key::new(placement, 1, &all, "Where is it?", "m");
-        assert!(base == Key::new(placement, 1, &all, "  where IS  it? ", "m"));
+        let base = Key::new(placement, Some(1), &all, "Where is it?", "m");
+        assert!(base == Key::new(placement, Some(1), &all, "  Where is  it? ", "m"));
         let other_tenant = Placement {
             tenant: TenantId::generate(),
             ..placement
@@ -118,12 +134,14 @@ mod tests {
             ..placement
         };
         for other in [
-            Key::new(other_tenant, 1, &all, "Where is it?", "m"),
-            Key::new(reborn, 1, &all, "Where is it?", "m"),
-            Key::new(placement, 2, &all, "Where is it?", "m"),
-            Key::new(placement, 1, &one, "Where is it?", "m"),
-            Key::new(placement, 1, &all, "Where was it?", "m"),
-            Key::new(placement, 1, &all, "Where is it?", "n"),
+            Key::new(other_tenant, Some(1), &all, "Where is it?", "m"),
+            Key::new(reborn, Some(1), &all, "Where is it?", "m"),
+            Key::new(placement, Some(2), &all, "Where is it?", "m"),
+            Key::new(placement, None, &all, "Where is it?", "m"),
+            Key::new(placement, Some(1), &all, "Where is IT?", "m"),
+            Key::new(placement, Some(1), &one, "Where is it?", "m"),
+            Key::new(placement, Some(1), &all, "Where was it?", "m"),
+            Key::new(placement, Some(1), &all, "Where is it?", "n"),
         ] {
             assert!(base != other);
         }

@@ -33,8 +33,8 @@ pub(crate) enum Composed {
     Answer(Answer),
     /// Nothing left yet, so another way may be tried.
     Failed(quire_models::Error),
-    /// The model ended without a word.
-    Silent,
+    /// The model ended without a word, having used this.
+    Silent(Usage),
     /// A part of it left; the rest will not come.
     CutOff(quire_models::Error),
 }
@@ -103,7 +103,7 @@ pub(crate) async fn answer(
     }
     writer.write(&rest, emit);
     if writer.answer.text.trim().is_empty() {
-        return Composed::Silent;
+        return Composed::Silent(writer.answer.usage);
     }
     Composed::Answer(writer.answer)
 }

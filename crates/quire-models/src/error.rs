@@ -102,6 +102,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the chat server certainly did no work: it was not reached, or said no before it began.
+    pub fn is_unbilled(&self) -> bool {
+        match self {
+            Self::ChatConfig(_) => true,
+            Self::ChatRefused { status, .. } => status.is_some(),
+            Self::ChatConnection { source, .. } => source.is_connect(),
+            _ => false,
+        }
+    }
+
     /// How long the chat server wants to be left alone, when it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -127,6 +127,15 @@ pub async fn get(tx: &mut SystemTx, id: TenantId) -> Result<Tenant, Error> {
         .ok_or(Error::NotFound { what: "tenant" })
 }
 
+/// One tenant by id, which nobody else changes until the transaction ends.
+pub async fn lock(tx: &mut SystemTx, id: TenantId) -> Result<Tenant, Error> {
+    sqlx::query_as("select * from directory.tenants where id = $1 for update")
+        .bind(id.uuid())
+        .fetch_optional(tx.connection())
+        .await?
+        .ok_or(Error::NotFound { what: "tenant" })
+}
+
 /// One tenant by its short name.
 pub async fn by_slug(tx: &mut SystemTx, slug: &str) -> Result<Tenant, Error> {
     sqlx::query_as("select * from directory.tenants where slug = $1")

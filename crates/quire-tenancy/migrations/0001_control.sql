@@ -168,7 +168,8 @@ end $$;
 grant usage on schema control to quire_worker, quire_app;
 grant select, insert on control.catalogues to quire_worker;
 grant select, insert, update, delete on control.features to quire_worker;
-grant insert, select on control.usage_events, control.unsummed to quire_app;
+grant insert, select on control.usage_events to quire_app;
+grant insert, select, update on control.unsummed to quire_app;
 
 -- Who may do what is remembered by every process; this tells them to look again.
 create function control.tell_tenant() returns trigger language plpgsql as $$

@@ -185,6 +185,18 @@ struct Hold {
     served: i64,
 }
 
+impl Hold {
+    /// Whether it is of exactly these budgets.
+    fn is_for(&self, needs: &[Need]) -> bool {
+        self.scopes.len() == needs.len()
+            && self
+                .scopes
+                .iter()
+                .zip(needs)
+                .all(|(scope, need)| *scope == need.scope)
+    }
+}
+
 /// The part of a hold that one request may spend.
 #[derive(Clone, Debug)]
 pub(crate) struct Share {
@@ -206,12 +218,7 @@ impl Purse {
     pub(crate) fn spend(&mut self, now: Instant, needs: &[Need]) -> Option<Share> {
         let (id, hold) = self.holds.iter_mut().find(|(_, hold)| {
             hold.until > now
-                && hold.scopes.len() == needs.len()
-                && hold
-                    .scopes
-                    .iter()
-                    .zip(needs)
-                    .all(|(scope, need)| *scope == need.scope)
+                && hold.is_for(needs)
                 && hold
                     .left
                     .iter()
@@ -230,10 +237,11 @@ impl Purse {
     }
 
     /// For how many requests to hold next: more while holds are used up in time.
-    pub(crate) fn size(&self, now: Instant) -> i64 {
+    pub(crate) fn size(&self, now: Instant, needs: &[Need]) -> i64 {
         let hot = self
             .holds
             .values()
+            .filter(|hold| hold.is_for(needs))
             .filter(|hold| hold.until > now && hold.served >= hold.size)
             .map(|hold| hold.size * 2)
             .max();
@@ -285,15 +293,21 @@ impl Purse {
     }
 
     /// The holds of which it is time to say that they are still in use.
-    pub(crate) fn renew(&mut self, now: Instant) -> Vec<Uuid> {
+    pub(crate) fn to_renew(&self, now: Instant) -> Vec<Uuid> {
         self.holds
-            .iter_mut()
+            .iter()
             .filter(|(_, hold)| now.duration_since(hold.renewed) >= RENEW_EVERY)
-            .map(|(id, hold)| {
-                hold.renewed = now;
-                *id
-            })
+            .map(|(id, _)| *id)
             .collect()
+    }
+
+    /// It was said of these.
+    pub(crate) fn renewed(&mut self, now: Instant, holds: &[Uuid]) {
+        for id in holds {
+            if let Some(hold) = self.holds.get_mut(id) {
+                hold.renewed = now;
+            }
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -313,20 +327,21 @@ pub(crate) async fn hold(
     if let Some(id) = held {
         return Ok(Ok(id));
     }
+    // Each step is a transaction of its own: one that locked the rows of two steps would not lock them in order.
     let mut tx = store.system().await?;
-    let mut held = None;
-    if create(&mut tx, tenant, needs).await? {
-        held = try_hold(tx.connection(), tenant, needs, size).await?;
-    }
-    if held.is_none() && sweep_tenant(&mut tx, tenant).await? > 0 {
-        held = try_hold(tx.connection(), tenant, needs, size).await?;
-    }
-    let answer = match held {
-        Some(id) => Ok(id),
-        None => Err(exhausted(&mut tx, tenant, needs, size).await?),
-    };
+    let mut is_changed = create(&mut tx, tenant, needs).await?;
     tx.commit().await?;
-    Ok(answer)
+    let mut tx = store.system().await?;
+    is_changed |= sweep_where(&mut tx, Some(tenant)).await? > 0;
+    tx.commit().await?;
+    if is_changed {
+        let held = try_hold(&mut *store.statement().await?, tenant, needs, size).await?;
+        if let Some(id) = held {
+            return Ok(Ok(id));
+        }
+    }
+    let exhausted = exhausted(&mut *store.statement().await?, tenant, needs, size).await?;
+    Ok(Err(exhausted))
 }
 
 /// Nobody waits for the disk here: whoever writes down an attempt that costs money does, before it is sent, and
@@ -429,7 +444,7 @@ async fn create(tx: &mut SystemTx, tenant: TenantId, needs: &[Need]) -> Result<b
 }
 
 async fn exhausted(
-    tx: &mut SystemTx,
+    connection: &mut PgConnection,
     tenant: TenantId,
     needs: &[Need],
     size: i64,
@@ -443,7 +458,7 @@ async fn exhausted(
     .bind(tenant.uuid())
     .bind(names(needs))
     .bind(starts(needs))
-    .fetch_all(tx.connection())
+    .fetch_all(connection)
     .await?;
     let taken_of = |need: &Need| {
         let name = need.scope.name();
@@ -550,10 +565,6 @@ pub async fn sweep(store: &Store) -> Result<u64, Error> {
     Ok(swept)
 }
 
-async fn sweep_tenant(tx: &mut SystemTx, tenant: TenantId) -> Result<u64, Error> {
-    sweep_where(tx, Some(tenant)).await
-}
-
 #[derive(FromRow)]
 struct Swept {
     holds: i64,
@@ -618,7 +629,7 @@ pub struct BudgetRow {
     pub held: i64,
 }
 
-/// The budgets of a tenant whose period is running.
+/// The budgets of a tenant whose period is running: its own, and the first hundreds of its users and notebooks.
 pub async fn of_tenant(
     tx: &mut SystemTx,
     tenant: TenantId,
@@ -627,7 +638,7 @@ pub async fn of_tenant(
     Ok(sqlx::query_as(
         "select scope, starts_on, spent, held from control.budgets
          where tenant_id = $1 and ((scope like '%/day' and starts_on = $2) or (scope like '%/month' and starts_on = $3))
-         order by scope",
+         order by scope limit 200",
     )
     .bind(tenant.uuid())
     .bind(today)
@@ -639,9 +650,30 @@ pub async fn of_tenant(
 /// Forgets the budgets of a tenant whose limits changed, where nothing is held: the next request counts them
 /// anew from the events, those of a time without limit included.
 pub(crate) async fn forget(tx: &mut SystemTx, tenant: TenantId) -> Result<(), Error> {
-    sqlx::query("delete from control.budgets where tenant_id = $1 and held = 0")
-        .bind(tenant.uuid())
-        .execute(tx.connection())
-        .await?;
+    sqlx::query(
+        "delete from control.budgets b
+         using (select scope, starts_on from control.budgets where tenant_id = $1 and held = 0
+                order by scope, starts_on for update) old
+         where b.tenant_id = $1 and b.scope = old.scope and b.starts_on = old.starts_on and b.held = 0",
+    )
+    .bind(tenant.uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// The same for all tenants on a plan that changed.
+pub(crate) async fn forget_plan(tx: &mut SystemTx, plan: &str) -> Result<(), Error> {
+    sqlx::query(
+        "delete from control.budgets b
+         using (select b.tenant_id, b.scope, b.starts_on
+                from control.budgets b join directory.tenants t on t.id = b.tenant_id
+                where t.plan = $1 and b.held = 0
+                order by 1, 2, 3 for update of b) old
+         where b.tenant_id = old.tenant_id and b.scope = old.scope and b.starts_on = old.starts_on and b.held = 0",
+    )
+    .bind(plan)
+    .execute(tx.connection())
+    .await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use tokio::sync::Mutex as Turn;
+use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
 use tokio_util::sync::CancellationToken;
 
 use quire_store::Store;
@@ -37,6 +37,9 @@ pub use call::Call;
 use admitted::{Spending, Taken};
 use call::{TOKENS, allowed, budget_refusal, check_state, entry, needs, rate_text, rates_of};
 
+/// How long a request waits for others of its tenant that ask the database.
+const LONGEST_TURN: Duration = Duration::from_secs(2);
+
 /// What the control plane is built from.
 #[derive(Clone)]
 pub struct ControlConfig {
@@ -62,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) ladder: Ladder,
     counters: Counters,
     live: Mutex<HashMap<TenantId, Arc<Live>>>,
+    /// Holds that are over and that the database did not want to hear of yet.
+    unsettled: Mutex<Vec<budgets::Account>>,
     counts: Tally,
 }
 
@@ -107,6 +112,7 @@ impl Control {
                 meter: Meter::default(),
                 ladder: config.ladder,
                 live: Mutex::default(),
+                unsettled: Mutex::default(),
                 counts: Tally::default(),
                 store: config.store,
             }),
@@ -221,6 +227,12 @@ impl Control {
         }
         let mut spending = spending.map_err(with_rate)?;
         let seat = inner.gate.enter(entry).await.map_err(with_rate)?;
+        // It may have waited for long.
+        let account = self
+            .account(tenant)
+            .await
+            .map_err(|error| Refusal::unknown(&error))?;
+        check_state(account.tenant.state)?;
         spending.tokens = taken.units(TOKENS);
         taken.keep();
         Ok(Admitted {
@@ -235,20 +247,18 @@ impl Control {
         })
     }
 
-    /// Counts an upload against the rate of uploads.
-    pub async fn admit_upload(&self, caller: &Caller) -> Result<Option<RateState>, Refusal> {
+    /// Counts an upload against the rate of uploads, or says why not.
+    pub async fn admit_upload(&self, caller: &Caller) -> Result<(), Refusal> {
         let account = &caller.account;
         check_state(account.tenant.state)?;
         let live = self.inner.live(account.tenant.id);
         let limit = allowed(account, LimitName::UploadsPerMinute)?;
         let rates: Vec<Rate> = Rate::of("uploads", limit, 1).into_iter().collect();
-        let taken = self
-            .take(&live, account.tenant.id, rates)
+        self.take(&live, account.tenant.id, rates)
             .await
-            .inspect_err(|refusal| self.note_refusal(account.tenant.id, refusal.reason))?;
-        let state = taken.state;
-        taken.keep();
-        Ok(state)
+            .inspect_err(|refusal| self.note_refusal(account.tenant.id, refusal.reason))?
+            .keep();
+        Ok(())
     }
 
     async fn take(
@@ -276,7 +286,7 @@ impl Control {
         tenant: TenantId,
         rates: Vec<Rate>,
     ) -> Result<Taken, Refusal> {
-        let _turn = live.asking.lock().await;
+        let _turn = live.turn().await?;
         let now = Instant::now();
         // Whoever was here before may have brought enough.
         if lock(&live.rates).spend(now, &rates) {
@@ -331,12 +341,12 @@ impl Control {
         tenant: TenantId,
         needs: &[Need],
     ) -> Result<Spending, Refusal> {
-        let _turn = live.asking.lock().await;
+        let _turn = live.turn().await?;
         let share = lock(&live.purse).spend(Instant::now(), needs);
         if let Some(share) = share {
             return Ok(Spending::new(live, Some(share)));
         }
-        let mut size = lock(&live.purse).size(Instant::now());
+        let mut size = lock(&live.purse).size(Instant::now(), needs);
         loop {
             match budgets::hold(&self.inner.store, tenant, needs, size).await {
                 Ok(Ok(hold)) => {
@@ -357,7 +367,8 @@ impl Control {
 
     /// Counts who is told to wait and comes all the same.
     fn note_refusal(&self, tenant: TenantId, reason: Reason) {
-        if !matches!(reason, Reason::Rate | Reason::Budget | Reason::Seats) {
+        // No seat may be the fault of others.
+        if !matches!(reason, Reason::Rate | Reason::Budget) {
             return;
         }
         let live = self.inner.live(tenant);
@@ -441,6 +452,14 @@ impl Inner {
             .collect()
     }
 
+    pub(crate) fn take_unsettled(&self) -> Vec<budgets::Account> {
+        std::mem::take(&mut *lock(&self.unsettled))
+    }
+
+    pub(crate) fn keep_unsettled(&self, accounts: Vec<budgets::Account>) {
+        lock(&self.unsettled).extend(accounts);
+    }
+
     /// Forgets tenants that hold nothing and that nobody serves right now.
     pub(crate) fn forget_idle(&self) {
         lock(&self.live).retain(|_, live| {
@@ -453,6 +472,18 @@ impl Inner {
 }
 
 impl Live {
+    /// Waits until nobody else of the tenant asks the database. When it is slow, the line must not grow.
+    async fn turn(&self) -> Result<TurnGuard<'_, ()>, Refusal> {
+        let turn = tokio::time::timeout(LONGEST_TURN, self.asking.lock()).await;
+        turn.map_err(|_| {
+            Refusal::new(
+                Reason::Unknown,
+                "the database takes long to say what the tenant may use; try again",
+            )
+            .after(LONGEST_TURN)
+        })
+    }
+
     pub(crate) fn purse(&self) -> MutexGuard<'_, Purse> {
         lock(&self.purse)
     }

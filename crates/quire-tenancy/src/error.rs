@@ -27,6 +27,9 @@ pub enum Error {
     /// A limit can't be read.
     #[error(transparent)]
     Limit(#[from] crate::limit::BadLimit),
+    /// What was reserved for a request was given up on meanwhile.
+    #[error("what was reserved for the request has expired; ask again")]
+    NotHeld,
     /// Something of the same name is there and differs.
     #[error("{0}")]
     Conflict(String),
@@ -37,7 +40,7 @@ impl Kind for Error {
         match self {
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),
-            Self::Database(_) => ErrorKind::Unavailable,
+            Self::Database(_) | Self::NotHeld => ErrorKind::Unavailable,
             Self::Invalid(_) | Self::Catalogue(_) | Self::Limit(_) => ErrorKind::Invalid,
             Self::Conflict(_) => ErrorKind::Conflict,
         }

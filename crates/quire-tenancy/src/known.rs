@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use quire_store::keys::{self, ApiKey, KeyOwner};
+use quire_store::keys::{self, ApiKey, KeyOwner, KeyText};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Store, SystemTx};
 use quire_types::{KeyId, TenantId};
@@ -107,6 +107,9 @@ impl Known {
             let account = self.account(key.tenant).await?;
             return Ok(Some(by_key(account, key)));
         }
+        if KeyText::parse(presented).is_none() {
+            return Ok(None);
+        }
         let seen = self.changes.load(Ordering::Acquire);
         let mut tx = self.store.system().await?;
         let owner = keys::owner(&mut tx, presented).await?;
@@ -114,20 +117,16 @@ impl Known {
             None => None,
             Some(KeyOwner::Admin(id)) => Some(Who::Admin(id)),
             Some(KeyOwner::Tenant(tenant, key)) => {
-                let account = match self.accounts.get(&tenant.id, self.life()) {
-                    Some(account) => account,
-                    None => self.read_account(&mut tx, *tenant).await?,
-                };
+                let account = self.read_account(&mut tx, *tenant).await?;
                 Some(by_key(account, Arc::from(key)))
             }
         };
         tx.commit().await?;
-        if let Some(Who::Tenant(caller, key)) = &who
-            && self.changes.load(Ordering::Acquire) == seen
-        {
-            self.keys.put(hash, key.clone());
+        if let Some(Who::Tenant(caller, key)) = &who {
+            let account = caller.account.clone();
+            self.keys.put(hash, key.clone(), || self.is_unchanged(seen));
             self.accounts
-                .put(caller.account.tenant.id, caller.account.clone());
+                .put(account.tenant.id, account, || self.is_unchanged(seen));
         }
         Ok(who)
     }
@@ -142,9 +141,8 @@ impl Known {
         let tenant = tenants::get(&mut tx, id).await?;
         let account = self.read_account(&mut tx, tenant).await?;
         tx.commit().await?;
-        if self.changes.load(Ordering::Acquire) == seen {
-            self.accounts.put(id, account.clone());
-        }
+        self.accounts
+            .put(id, account.clone(), || self.is_unchanged(seen));
         Ok(account)
     }
 
@@ -215,9 +213,8 @@ impl Known {
             prices: catalogue.prices,
             features,
         });
-        if self.changes.load(Ordering::Acquire) == seen {
-            self.shared.put((), shared.clone());
-        }
+        self.shared
+            .put((), shared.clone(), || self.is_unchanged(seen));
         Ok(shared)
     }
 
@@ -264,6 +261,11 @@ impl Known {
         self.shared.remove(|_, _| true);
     }
 
+    /// Whether no change was heard of since.
+    fn is_unchanged(&self, seen: u64) -> bool {
+        self.changes.load(Ordering::Acquire) == seen
+    }
+
     fn life(&self) -> Duration {
         if self.is_listening.load(Ordering::Acquire) {
             LISTENING_LIFE
@@ -289,7 +291,9 @@ impl<K: Eq + Hash, V: Clone> Shelf<K, V> {
         (read_at.elapsed() < life).then(|| value.clone())
     }
 
-    fn put(&self, key: K, value: V) {
+    /// Keeps a value unless it is old already; that is asked under the lock, which whoever tells of a change
+    /// takes afterwards.
+    fn put(&self, key: K, value: V, is_new: impl FnOnce() -> bool) {
         let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= MOST_ENTRIES {
             entries.retain(|_, (read_at, _)| read_at.elapsed() < LISTENING_LIFE / 4);
@@ -297,7 +301,9 @@ impl<K: Eq + Hash, V: Clone> Shelf<K, V> {
         if entries.len() >= MOST_ENTRIES {
             entries.clear();
         }
-        entries.insert(key, (Instant::now(), value));
+        if is_new() {
+            entries.insert(key, (Instant::now(), value));
+        }
     }
 
     fn remove(&self, is_old: impl Fn(&K, &V) -> bool) {

@@ -47,11 +47,19 @@ pub use upkeep::care;
 
 /// Waits until no other transaction works on `what`, and keeps the next ones waiting until this one ends.
 async fn one_at_a_time(tx: &mut SystemTx, what: &str) -> Result<(), Error> {
-    sqlx::query("select pg_advisory_xact_lock(hashtextextended($1, 0))")
+    alone(tx, what, true).await.map(drop)
+}
+
+/// The same, or without waiting: whether this transaction is alone with it.
+async fn alone(tx: &mut SystemTx, what: &str, waits: bool) -> Result<bool, Error> {
+    let statement = match waits {
+        true => "select pg_advisory_xact_lock(hashtextextended($1, 0)) is not null",
+        false => "select pg_try_advisory_xact_lock(hashtextextended($1, 0))",
+    };
+    Ok(sqlx::query_scalar(statement)
         .bind(what)
-        .execute(tx.connection())
-        .await?;
-    Ok(())
+        .fetch_one(tx.connection())
+        .await?)
 }
 
 /// The tables of the control plane.

@@ -122,7 +122,7 @@ pub async fn set_state(
     id: TenantId,
     state: TenantState,
 ) -> Result<Tenant, Error> {
-    let tenant = tenants::get(tx, id).await?;
+    let tenant = tenants::lock(tx, id).await?;
     let may = match tenant.state {
         TenantState::Active | TenantState::Suspended => true,
         TenantState::Closing => matches!(state, TenantState::Closing | TenantState::Closed),

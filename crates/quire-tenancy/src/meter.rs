@@ -3,6 +3,7 @@
 //! What the database does not take is kept and tried again; when too much waits, nothing new is admitted,
 //! for work that can't be counted must not be done.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -25,7 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Default)]
 pub(crate) struct Meter {
-    waiting: Mutex<Vec<Event>>,
+    waiting: Mutex<VecDeque<Event>>,
     bell: Notify,
     /// One writer at a time, so that whoever flushes knows that all before is written.
     writing: Turn<()>,
@@ -34,7 +35,7 @@ pub(crate) struct Meter {
 impl Meter {
     /// Takes an event; it will be written.
     pub(crate) fn push(&self, event: Event) {
-        self.waiting().push(event);
+        self.waiting().push_back(event);
         self.bell.notify_one();
     }
 
@@ -47,20 +48,13 @@ impl Meter {
     pub(crate) async fn flush(&self, store: &Store) -> Result<(), Error> {
         let _turn = self.writing.lock().await;
         loop {
-            let mut batch = std::mem::take(&mut *self.waiting());
+            // Events stay here until they are written: whoever stops polling this loses none.
+            let batch: Vec<Event> = self.waiting().iter().take(BATCH).cloned().collect();
             if batch.is_empty() {
                 return Ok(());
             }
-            let later = batch.split_off(batch.len().min(BATCH));
-            let written = usage::record(store, &batch).await;
-            let mut waiting = self.waiting();
-            let newer = std::mem::take(&mut *waiting);
-            if written.is_err() {
-                *waiting = batch;
-            }
-            waiting.extend(later);
-            waiting.extend(newer);
-            written?;
+            usage::record(store, &batch).await?;
+            self.waiting().drain(..batch.len());
         }
     }
 
@@ -79,7 +73,7 @@ impl Meter {
         }
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Vec<Event>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Event>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

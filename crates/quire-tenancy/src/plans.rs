@@ -4,7 +4,7 @@
 use quire_queue::TenantShare;
 use quire_store::SystemTx;
 use quire_store::tenants::{self, Tenant};
-use quire_types::TenantId;
+use quire_types::{TenantId, TenantState};
 use uuid::Uuid;
 
 use crate::catalogue::{Catalogue, Isolation, Plan};
@@ -67,6 +67,10 @@ pub async fn apply(tx: &mut SystemTx, document: &str) -> Result<Catalogue, Error
             .is_some_and(|before| queue_share(before, None) == queue_share(plan, None));
         if !is_as_before {
             share_queue_of_plan(tx, plan).await?;
+        }
+        let limits = before.plans.get(&plan.id).map(|before| &before.limits);
+        if limits != Some(&plan.limits) {
+            budgets::forget_plan(tx, plan.id.as_str()).await?;
         }
     }
     Ok(catalogue)
@@ -183,7 +187,11 @@ pub(crate) async fn share_queue(tx: &mut SystemTx, id: TenantId) -> Result<(), E
         .iter()
         .find(|(name, _)| name == LimitName::RunningTasks.as_str())
         .and_then(|(_, value)| LimitName::RunningTasks.parse_value(value).ok());
-    quire_queue::set_tenant_share(tx, &[id], queue_share(plan, running)).await?;
+    let share = queue_share(plan, running);
+    quire_queue::set_tenant_share(tx, &[id], share).await?;
+    let is_off = running.is_some_and(Limit::is_off);
+    let paused = is_off || tenant.state != TenantState::Active;
+    quire_queue::pause_tenant(tx, id, paused).await?;
     if plan.isolation == Isolation::Dedicated {
         quire_queue::dedicate(tx, id).await?;
     }

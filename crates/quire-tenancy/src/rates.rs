@@ -97,14 +97,14 @@ pub(crate) struct UsedUp {
 #[derive(Default)]
 pub(crate) struct Slices {
     by_name: HashMap<String, Slice>,
-    /// Rates that are used up, until then.
-    dry: HashMap<String, Instant>,
+    /// Rates that do not have so many units, until then.
+    dry: HashMap<String, (Instant, u64)>,
 }
 
 struct Slice {
     left: u64,
     until: Instant,
-    /// How many to take ahead next time: doubled while they are used up in time.
+    /// For how many requests was taken ahead: doubled while that is used up in time.
     ahead: u64,
     /// How many were taken last, with those left from before.
     taken: u64,
@@ -135,10 +135,10 @@ impl Slices {
         if self.dry.is_empty() {
             return None;
         }
-        self.dry.retain(|_, until| *until > now);
+        self.dry.retain(|_, (until, _)| *until > now);
         rates.iter().find_map(|rate| {
-            let until = self.dry.get(&rate.name)?;
-            Some(UsedUp {
+            let (until, units) = self.dry.get(&rate.name)?;
+            (rate.units >= *units).then(|| UsedUp {
                 name: rate.name.clone(),
                 wait: *until - now,
             })
@@ -166,14 +166,15 @@ impl Slices {
                         },
                     )
                 });
+                let ahead = ahead.min(rate.most_ahead() / rate.units.max(1));
                 Order {
                     name: rate.name.clone(),
                     step_us: rate.step_us(),
                     tolerance_us: rate.burst() * rate.step_us(),
                     back: left,
                     need: rate.units,
-                    want: rate.units + ahead.min(rate.most_ahead()) * rate.units,
-                    ahead: ahead.min(rate.most_ahead()),
+                    want: rate.units * (1 + ahead),
+                    ahead,
                 }
             })
             .collect()
@@ -195,7 +196,10 @@ impl Slices {
 
     /// After an order that was refused.
     pub(crate) fn put_back(&mut self, now: Instant, orders: &[Order], used_up: &UsedUp) {
-        self.dry.insert(used_up.name.clone(), now + used_up.wait);
+        let needed = orders.iter().find(|order| order.name == used_up.name);
+        let units = needed.map_or(1, |order| order.need);
+        self.dry
+            .insert(used_up.name.clone(), (now + used_up.wait, units));
         for order in orders {
             if let Some(slice) = self.by_name.get_mut(&order.name) {
                 slice.left += order.back;

@@ -83,31 +83,44 @@ pub(crate) async fn settle(inner: &Inner, every: bool) -> Result<(), Error> {
         inner.meter.flush(&inner.store).await?;
     }
     let now = Instant::now();
-    let mut accounts: Vec<Account> = Vec::new();
+    let mut accounts = inner.take_unsettled();
     for (tenant, live) in inner.lives() {
-        let open = {
+        let due = {
             let mut purse = live.purse();
             accounts.extend(purse.close(tenant, now, every));
-            purse.renew(now)
+            purse.to_renew(now)
         };
-        if !open.is_empty() {
-            budgets::renew(&inner.store, tenant, &open).await?;
+        if due.is_empty() {
+            continue;
+        }
+        match budgets::renew(&inner.store, tenant, &due).await {
+            Ok(()) => live.purse().renewed(now, &due),
+            Err(error) => warn!(%error, "holds can't be renewed; trying again"),
         }
     }
-    let result = settle_all(inner, &accounts).await;
+    let result = settle_all(inner, accounts).await;
     inner.forget_idle();
     result
 }
 
-async fn settle_all(inner: &Inner, accounts: &[Account]) -> Result<(), Error> {
-    for part in accounts.chunks(SETTLE_ROWS) {
-        // Once more if the connection broke; a hold that was settled already is not found again. What can't
-        // be settled now is swept when it expires, by what its events say.
-        if budgets::settle(&inner.store, part).await.is_err() {
-            budgets::settle(&inner.store, part).await?;
+/// What can't be settled now is kept for the next time: events first, since whoever counts anew counts them.
+async fn settle_all(inner: &Inner, mut accounts: Vec<Account>) -> Result<(), Error> {
+    let flushed = match accounts.is_empty() {
+        true => Ok(()),
+        false => inner.meter.flush(&inner.store).await,
+    };
+    let mut result = flushed;
+    while result.is_ok() && !accounts.is_empty() {
+        let rest = accounts.split_off(accounts.len().min(SETTLE_ROWS));
+        // A hold that was settled already, before the connection broke, is not found again.
+        result = budgets::settle(&inner.store, &accounts).await;
+        match result {
+            Ok(()) => accounts = rest,
+            Err(_) => accounts.extend(rest),
         }
     }
-    Ok(())
+    inner.keep_unsettled(accounts);
+    result
 }
 
 async fn minute(inner: &Inner) -> Result<(), Error> {

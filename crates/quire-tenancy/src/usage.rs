@@ -148,6 +148,24 @@ pub async fn record(store: &Store, events: &[Event]) -> Result<(), Error> {
     Ok(tx.commit().await?)
 }
 
+/// Writes down an attempt that is about to be sent, if what it spends is still held. Whoever was asleep for so
+/// long that its hold was given up on must not go on.
+pub(crate) async fn record_held(store: &Store, event: &Event, hold: Uuid) -> Result<bool, Error> {
+    let mut tx = store.system().await?;
+    let is_held: bool = sqlx::query_scalar(
+        "select exists (select from control.holds where tenant_id = $1 and id = $2 and charged is null)",
+    )
+    .bind(event.tenant.uuid())
+    .bind(hold)
+    .fetch_one(tx.connection())
+    .await?;
+    if is_held {
+        write(tx.connection(), std::slice::from_ref(event)).await?;
+    }
+    tx.commit().await?;
+    Ok(is_held)
+}
+
 /// The same within the transaction of the work itself.
 pub async fn record_in(tx: &mut TenantTx, events: &[Event]) -> Result<(), Error> {
     write(tx.connection(), events).await
@@ -176,7 +194,9 @@ async fn write(connection: &mut PgConnection, events: &[Event]) -> Result<(), Er
         "on conflict (tenant_id, day, id) do update
          set is_open = false, is_estimated = excluded.is_estimated, cost = excluded.cost,
              input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
-             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens
+             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens,
+             pages = excluded.pages, images = excluded.images, audio_ms = excluded.audio_ms,
+             characters = excluded.characters, stored_bytes = excluded.stored_bytes
          where usage_events.is_open and not excluded.is_open"
     };
     let insert = format!(
@@ -253,10 +273,11 @@ async fn write(connection: &mut PgConnection, events: &[Event]) -> Result<(), Er
         .bind(column(|of| of.stored_bytes))
         .execute(&mut *connection)
         .await?;
+    // Also locks a mark that is there: whoever sums the day waits until these events can be seen.
     sqlx::query(
         "insert into control.unsummed (tenant_id, day)
          select distinct * from unnest($1::uuid[], $2::date[]) order by 1, 2
-         on conflict do nothing",
+         on conflict (tenant_id, day) do update set day = excluded.day",
     )
     .bind(tenants)
     .bind(days)

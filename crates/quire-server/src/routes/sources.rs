@@ -149,13 +149,14 @@ pub(super) async fn list(
     params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
     request_body(content((TextIn = "application/json"), (FilesIn = "multipart/form-data"))),
     responses((status = 202, body = AddOut), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 413, body = Problem), (status = 422, body = Problem)))]
+        (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
 pub(super) async fn add(
     target: WriteNotebook,
     State(app): State<App>,
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
+    app.control.admit_upload(&target.caller.caller).await?;
     app.pressure.check(&app.store).await?;
     let content_type = headers
         .get(header::CONTENT_TYPE)

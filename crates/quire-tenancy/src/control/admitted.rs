@@ -96,7 +96,12 @@ impl Spending {
         used.cost = used.cost.saturating_add(event.cost.nanos());
         used.questions += i64::from(event.kind == Kind::Question.as_str());
         used.audio_ms += event.quantities.audio_ms;
-        used.tokens += event.quantities.input_tokens + event.quantities.output_tokens;
+        let is_unknown = event.is_estimated && event.cost > NanoUsd::ZERO;
+        used.tokens += match is_unknown {
+            // What nobody knows was all of it, here too.
+            true => i64::try_from(self.tokens).unwrap_or(i64::MAX),
+            false => event.quantities.input_tokens + event.quantities.output_tokens,
+        };
     }
 }
 
@@ -169,8 +174,20 @@ impl Admitted {
         // A client that goes away meanwhile leaves an attempt that was written down and never sent.
         let store = self.control.inner.store.clone();
         let written = tokio::spawn(async move {
-            usage::record(&store, &[event]).await?;
-            Ok::<_, Error>(attempt)
+            let is_held = match event.hold {
+                Some(hold) => usage::record_held(&store, &event, hold).await?,
+                None => {
+                    usage::record(&store, &[event]).await?;
+                    true
+                }
+            };
+            if is_held {
+                Ok(attempt)
+            } else {
+                // Nothing was written, so there is nothing to close either.
+                attempt.forget();
+                Err(Error::NotHeld)
+            }
         });
         let mut attempt = written
             .await
@@ -241,6 +258,10 @@ impl Attempt {
                 ..event
             });
         }
+    }
+
+    fn forget(mut self) {
+        self.event = None;
     }
 
     /// The answer has begun: from now on everything that was reserved is at stake.

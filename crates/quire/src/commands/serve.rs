@@ -32,9 +32,11 @@ pub(super) async fn run(
         None => None,
     };
     let services = node.services().await?;
-    let control = node.keep_control(stop.clone());
+    // Requests that end in the grace after the signal are still counted, and still hear of suspensions.
+    let over = CancellationToken::new();
+    let control = node.keep_control(over.clone());
     let result = role(args, node, &services, dedicated, output, stop).await;
-    stop.cancel();
+    over.cancel();
     finished(control).await?;
     result
 }

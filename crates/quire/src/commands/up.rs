@@ -29,7 +29,8 @@ pub(super) async fn run(
         Some(listen(address).await?)
     };
     let worker = node.work(&services, None, stop.clone());
-    let control = node.keep_control(stop.clone());
+    let over = CancellationToken::new();
+    let control = node.keep_control(over.clone());
 
     let result = async {
         first_admin_key(node, output).await?;
@@ -47,6 +48,7 @@ pub(super) async fn run(
     let result = Box::pin(result).await;
     stop.cancel();
     finished(worker).await?;
+    over.cancel();
     finished(control).await?;
     result
 }
