@@ -323,7 +323,13 @@ impl Caller {
     }
 
     pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
-        let response = request.send().await.unwrap();
+        // Who answers before it has read the whole body may cut the connection before the answer is read
+        // (RFC 9112, 9.6). On a busy machine that happens to large bodies that are refused.
+        let again = request.try_clone();
+        let response = match (request.send().await, again) {
+            (Err(cut), Some(again)) if cut.is_request() => again.send().await.unwrap(),
+            (response, _) => response.unwrap(),
+        };
         let (status, headers) = (response.status(), response.headers().clone());
         Reply {
             status,
