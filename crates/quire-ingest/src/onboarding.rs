@@ -26,7 +26,7 @@ use crate::tasks::embed;
 use crate::{Error, Ingest};
 
 /// The notebook that a tenant begins with.
-const NOTEBOOK: &str = "Knowledge base";
+pub(crate) const NOTEBOOK: &str = "Knowledge base";
 
 /// Every template, by the name that plans give it.
 const TEXTS: [(&str, &str); 3] = [

@@ -19,6 +19,7 @@ use quire_tenancy::{Account, Control, Limit, LimitName, Reason, Refusal};
 use quire_types::{TenantId, TenantState};
 
 use crate::Error;
+use crate::onboarding::NOTEBOOK;
 
 /// How long a sum is believed.
 const BELIEVED: Duration = Duration::from_secs(10);
@@ -118,7 +119,8 @@ pub async fn create_notebook(
     let mut tx = store.tenant(placement).await?;
     if let Limit::At(most) = account.terms.limit(LimitName::Notebooks) {
         tx.alone_with("notebooks").await?;
-        let there = notebooks::count(&mut tx).await?;
+        // The one that every tenant begins with is quire's gift.
+        let there = notebooks::count_besides(&mut tx, NOTEBOOK).await?;
         if there.unsigned_abs() >= most {
             return Err(full(LimitName::Notebooks, most, there, 1).into());
         }

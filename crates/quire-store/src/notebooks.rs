@@ -52,12 +52,15 @@ pub async fn ensure(tx: &mut TenantTx, name: &str) -> Result<Notebook, Error> {
     Ok(notebook)
 }
 
-/// How many there are.
-pub async fn count(tx: &mut TenantTx) -> Result<i64, Error> {
-    let count = sqlx::query_scalar("select count(*) from shard.notebooks where tenant_id = $1")
-        .bind(tx.tenant_id())
-        .fetch_one(tx.connection())
-        .await?;
+/// How many there are besides the one of this name.
+pub async fn count_besides(tx: &mut TenantTx, name: &str) -> Result<i64, Error> {
+    let count = sqlx::query_scalar(
+        "select count(*) from shard.notebooks where tenant_id = $1 and name <> $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(name)
+    .fetch_one(tx.connection())
+    .await?;
     Ok(count)
 }
 

@@ -328,13 +328,13 @@ pub(crate) async fn hold(
         return Ok(Ok(id));
     }
     // Each step is a transaction of its own: one that locked the rows of two steps would not lock them in order.
-    let mut tx = store.system().await?;
-    let mut is_changed = create(&mut tx, tenant, needs).await?;
-    tx.commit().await?;
-    let mut tx = store.system().await?;
-    is_changed |= sweep_where(&mut tx, Some(tenant)).await? > 0;
-    tx.commit().await?;
-    if is_changed {
+    if create(&mut *store.statement().await?, tenant, needs).await? {
+        let held = try_hold(&mut *store.statement().await?, tenant, needs, size).await?;
+        if let Some(id) = held {
+            return Ok(Ok(id));
+        }
+    }
+    if sweep_where(&mut *store.statement().await?, Some(tenant)).await? > 0 {
         let held = try_hold(&mut *store.statement().await?, tenant, needs, size).await?;
         if let Some(id) = held {
             return Ok(Ok(id));
@@ -406,41 +406,55 @@ fn amounts(needs: &[Need], size: i64) -> Vec<i64> {
 }
 
 /// Makes the rows that are missing. Whether any was.
-async fn create(tx: &mut SystemTx, tenant: TenantId, needs: &[Need]) -> Result<bool, Error> {
-    let mut made = 0;
-    let mut sorted: Vec<&Need> = needs.iter().collect();
-    sorted.sort_by_key(|need| (need.scope.name(), need.scope.starts_on));
-    for need in sorted {
-        let scope = &need.scope;
-        let (user, notebook) = match &scope.owner {
-            Owner::Tenant => (None, None),
-            Owner::User(name) => (Some(name.as_str()), None),
-            Owner::Notebook(id) => (None, Some(*id)),
-        };
-        made += sqlx::query(
-            "insert into control.budgets (tenant_id, scope, starts_on, spent)
-             select $1, $2, $3, coalesce((
-                 select sum(case $5 when 'cost' then cost
-                                    when 'questions' then (kind = 'question')::int
-                                    else audio_ms / 1000 end)
-                 from control.usage_events
-                 where tenant_id = $1 and day >= $3 and day < $4
-                   and ($6::text is null or user_name = $6) and ($7::uuid is null or notebook_id = $7)), 0)
-             where not exists (select from control.budgets where tenant_id = $1 and scope = $2 and starts_on = $3)
-             on conflict do nothing",
-        )
-        .bind(tenant.uuid())
-        .bind(scope.name())
-        .bind(scope.starts_on)
-        .bind(scope.period.next(scope.starts_on))
-        .bind(scope.counted.as_str())
-        .bind(user)
-        .bind(notebook)
-        .execute(tx.connection())
-        .await?
-        .rows_affected();
-    }
-    Ok(made > 0)
+async fn create(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    needs: &[Need],
+) -> Result<bool, Error> {
+    let scopes = || needs.iter().map(|need| &need.scope);
+    let users: Vec<Option<&str>> = scopes()
+        .map(|scope| match &scope.owner {
+            Owner::User(name) => Some(name.as_str()),
+            Owner::Tenant | Owner::Notebook(_) => None,
+        })
+        .collect();
+    let notebooks: Vec<Option<Uuid>> = scopes()
+        .map(|scope| match &scope.owner {
+            Owner::Notebook(id) => Some(*id),
+            Owner::Tenant | Owner::User(_) => None,
+        })
+        .collect();
+    let ends: Vec<NaiveDate> = scopes()
+        .map(|scope| scope.period.next(scope.starts_on))
+        .collect();
+    let counted: Vec<&str> = scopes().map(|scope| scope.counted.as_str()).collect();
+    let made = sqlx::query(
+        "insert into control.budgets (tenant_id, scope, starts_on, spent)
+         select $1, w.scope, w.starts_on, coalesce((
+             select sum(case w.counted when 'cost' then e.cost
+                                       when 'questions' then (e.kind = 'question')::int
+                                       else e.audio_ms / 1000 end)
+             from control.usage_events e
+             where e.tenant_id = $1 and e.day >= w.starts_on and e.day < w.ends_on
+               and (w.user_name is null or e.user_name = w.user_name)
+               and (w.notebook_id is null or e.notebook_id = w.notebook_id)), 0)
+         from unnest($2::text[], $3::date[], $4::date[], $5::text[], $6::text[], $7::uuid[])
+             as w (scope, starts_on, ends_on, counted, user_name, notebook_id)
+         where not exists (select from control.budgets b
+                           where b.tenant_id = $1 and b.scope = w.scope and b.starts_on = w.starts_on)
+         order by w.scope, w.starts_on
+         on conflict do nothing",
+    )
+    .bind(tenant.uuid())
+    .bind(names(needs))
+    .bind(starts(needs))
+    .bind(ends)
+    .bind(counted)
+    .bind(users)
+    .bind(notebooks)
+    .execute(connection)
+    .await?;
+    Ok(made.rows_affected() > 0)
 }
 
 async fn exhausted(
@@ -556,7 +570,7 @@ pub(crate) async fn renew(store: &Store, tenant: TenantId, holds: &[Uuid]) -> Re
 /// holds that were.
 pub async fn sweep(store: &Store) -> Result<u64, Error> {
     let mut tx = store.system().await?;
-    let swept = sweep_where(&mut tx, None).await?;
+    let swept = sweep_where(tx.connection(), None).await?;
     sqlx::query("delete from control.holds where charged is not null and expires_at < now() - make_interval(secs => $1)")
         .bind(SWEPT_KEPT.as_secs_f64())
         .execute(tx.connection())
@@ -570,7 +584,10 @@ struct Swept {
     holds: i64,
 }
 
-async fn sweep_where(tx: &mut SystemTx, tenant: Option<TenantId>) -> Result<u64, Error> {
+async fn sweep_where(
+    connection: &mut PgConnection,
+    tenant: Option<TenantId>,
+) -> Result<u64, Error> {
     let swept: Swept = sqlx::query_as(
         "with old as (
              select tenant_id, id from control.holds
@@ -611,7 +628,7 @@ async fn sweep_where(tx: &mut SystemTx, tenant: Option<TenantId>) -> Result<u64,
     )
     .bind(tenant.map(TenantId::uuid))
     .bind(SWEEP_ROWS)
-    .fetch_one(tx.connection())
+    .fetch_one(connection)
     .await?;
     Ok(swept.holds.unsigned_abs())
 }

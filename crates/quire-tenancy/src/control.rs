@@ -490,8 +490,12 @@ impl Live {
 }
 
 fn rate_refusal(live: &Live, used_up: &UsedUp, rates: &[Rate]) -> Refusal {
-    let mut refusal =
-        Refusal::new(Reason::Rate, rate_text(&used_up.name, rates)).after(used_up.wait);
+    let text = format!(
+        "{}; try again in {:.0} s",
+        rate_text(&used_up.name, rates),
+        used_up.wait.as_secs_f64().ceil()
+    );
+    let mut refusal = Refusal::new(Reason::Rate, text).after(used_up.wait);
     refusal.rate = rates.first().map(|rate| RateState {
         remaining: 0,
         reset: used_up.wait,

@@ -2,7 +2,7 @@
 
 use sqlx::PgConnection;
 
-use quire_store::{Store, SystemTx};
+use quire_store::Store;
 use quire_types::TenantId;
 
 use super::{Answer, Order, column};
@@ -18,9 +18,7 @@ pub(super) async fn take(
     if answers.len() == orders.len() {
         return Ok(answers);
     }
-    let mut tx = store.system().await?;
-    create(&mut tx, tenant, orders).await?;
-    tx.commit().await?;
+    create(&mut *store.statement().await?, tenant, orders).await?;
     ask(&mut *store.statement().await?, tenant, orders).await
 }
 
@@ -71,7 +69,11 @@ async fn ask(
     Ok(answers)
 }
 
-async fn create(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result<(), Error> {
+async fn create(
+    connection: &mut PgConnection,
+    tenant: TenantId,
+    orders: &[Order],
+) -> Result<(), Error> {
     let mut names: Vec<&str> = orders.iter().map(|order| order.name.as_str()).collect();
     names.sort_unstable();
     sqlx::query(
@@ -80,7 +82,7 @@ async fn create(tx: &mut SystemTx, tenant: TenantId, orders: &[Order]) -> Result
     )
     .bind(tenant.uuid())
     .bind(names)
-    .execute(tx.connection())
+    .execute(connection)
     .await?;
     Ok(())
 }
