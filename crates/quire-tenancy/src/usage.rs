@@ -2,7 +2,8 @@
 //!
 //! The id of an event is made from what was done, so a repeated task or a repeated write changes nothing. An
 //! attempt that costs money is written before it is sent, with what was reserved for it as its cost; when
-//! nobody ever says more, that is what it cost. Local work is written within [`FLUSH_AFTER`] in batches.
+//! nobody ever says more, that is what it cost. Local work is written within
+//! [`crate::FLUSH_AFTER`] in batches.
 
 use chrono::NaiveDate;
 use serde::Serialize;
