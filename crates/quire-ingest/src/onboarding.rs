@@ -176,7 +176,9 @@ impl Ingest {
         let mut tx = self.config.store.system().await?;
         let tenant = tenants::set_ready(&mut tx, tenant.id).await?;
         tx.commit().await?;
+        // Its first question finds what it may use in memory.
         self.config.control.forget(tenant.id);
+        self.config.control.account(tenant.id).await?;
         Ok(tenant)
     }
 
