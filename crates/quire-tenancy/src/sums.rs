@@ -28,6 +28,19 @@ const SPIKES: [i64; 2] = [200, 150];
 /// Days that the expected hour is taken from.
 const USUAL_DAYS: u64 = 7;
 
+/// A sum that is there is replaced by the new one.
+macro_rules! replace {
+    () => {
+        "on conflict (tenant_id, period, starts_on) do update
+         set questions = excluded.questions, searches = excluded.searches, sources = excluded.sources,
+             input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
+             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens,
+             pages = excluded.pages, images = excluded.images, audio_ms = excluded.audio_ms,
+             characters = excluded.characters, stored_bytes = excluded.stored_bytes, cost = excluded.cost,
+             models = excluded.models"
+    };
+}
+
 /// What one model did.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ModelSum {
@@ -106,7 +119,7 @@ pub async fn sum(store: &Store, tenant: Option<TenantId>) -> Result<u64, Error> 
 
 async fn sum_days(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Result<(), Error> {
     let (tenants, starts): (Vec<Uuid>, Vec<NaiveDate>) = days.iter().copied().unzip();
-    sqlx::query(
+    sqlx::query(concat!(
         "with days as (
              select * from unnest($1::uuid[], $2::date[]) as d (tenant_id, day)
          ), models as (
@@ -132,14 +145,9 @@ async fn sum_days(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Result<(), E
                 reasoning_tokens, pages, images, audio_ms, characters, stored_bytes, cost, coalesce(models, '{}')
          from sums left join models using (tenant_id, day)
          order by tenant_id, day
-         on conflict (tenant_id, period, starts_on) do update
-         set questions = excluded.questions, searches = excluded.searches, sources = excluded.sources,
-             input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
-             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens,
-             pages = excluded.pages, images = excluded.images, audio_ms = excluded.audio_ms,
-             characters = excluded.characters, stored_bytes = excluded.stored_bytes, cost = excluded.cost,
-             models = excluded.models",
-    )
+",
+        replace!()
+    ))
     .bind(tenants)
     .bind(starts)
     .execute(tx.connection())
@@ -153,7 +161,7 @@ async fn sum_months(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Result<(),
         .map(|(tenant, day)| (*tenant, Period::Month.start(*day)))
         .collect();
     let (tenants, starts): (Vec<Uuid>, Vec<NaiveDate>) = months.into_iter().unzip();
-    sqlx::query(
+    sqlx::query(concat!(
         "with months as (
              select * from unnest($1::uuid[], $2::date[]) as m (tenant_id, month)
          ), days as (
@@ -182,14 +190,9 @@ async fn sum_months(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Result<(),
                 coalesce(models, '{}')
          from sums left join models using (tenant_id, month)
          order by tenant_id, month
-         on conflict (tenant_id, period, starts_on) do update
-         set questions = excluded.questions, searches = excluded.searches, sources = excluded.sources,
-             input_tokens = excluded.input_tokens, cached_tokens = excluded.cached_tokens,
-             output_tokens = excluded.output_tokens, reasoning_tokens = excluded.reasoning_tokens,
-             pages = excluded.pages, images = excluded.images, audio_ms = excluded.audio_ms,
-             characters = excluded.characters, stored_bytes = excluded.stored_bytes, cost = excluded.cost,
-             models = excluded.models",
-    )
+",
+        replace!()
+    ))
     .bind(tenants)
     .bind(starts)
     .execute(tx.connection())
