@@ -6,6 +6,7 @@ use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{Store, SystemTx};
 use quire_types::{ErrorKind, KeyRole, Kind, TenantId, TenantState};
 
+use crate::catalogue::Isolation;
 use crate::{Error, placement, plans};
 
 /// A customer that is to become a tenant.
@@ -63,6 +64,10 @@ async fn insert(tx: &mut SystemTx, newcomer: &Newcomer) -> Result<Registered, Er
         Some(plan) => plan.clone(),
         None => plans::catalogue(tx).await?.default.to_string(),
     };
+    let pool = match plans::plan(tx, &plan).await?.isolation {
+        Isolation::Dedicated => placement::claim_pool(tx, id, &place.region).await?,
+        Isolation::Shared => None,
+    };
     let tenant = tenants::create(
         tx,
         &NewTenant {
@@ -73,7 +78,7 @@ async fn insert(tx: &mut SystemTx, newcomer: &Newcomer) -> Result<Registered, Er
             country: newcomer.country.as_deref(),
             region: &place.region,
             shard: place.shard,
-            pool: &place.pool,
+            pool: pool.as_deref().unwrap_or(&place.pool),
         },
     )
     .await?;

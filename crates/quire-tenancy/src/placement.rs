@@ -87,6 +87,28 @@ pub(crate) async fn choose(
     })
 }
 
+/// Takes a pool of the region that nobody is in for this tenant alone, if there is one.
+pub(crate) async fn claim_pool(
+    tx: &mut SystemTx,
+    tenant: TenantId,
+    region: &str,
+) -> Result<Option<String>, Error> {
+    Ok(sqlx::query_scalar(
+        "update directory.pools set reserved_for = $1
+         where id = (select p.id from directory.pools p
+                     where p.region = $2 and p.state = 'active' and p.reserved_for is null
+                       and not exists (select from directory.tenants t where t.pool = p.id)
+                     order by p.id limit 1 for update skip locked)
+           and (select count(*) from directory.pools p
+                where p.region = $2 and p.state = 'active' and p.reserved_for is null) > 1
+         returning id",
+    )
+    .bind(tenant.uuid())
+    .bind(region)
+    .fetch_optional(tx.connection())
+    .await?)
+}
+
 fn region_of<'a>(regions: &'a [Region], country: Option<&str>) -> Option<&'a str> {
     let takes = |code: &str| {
         regions

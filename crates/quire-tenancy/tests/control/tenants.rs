@@ -87,6 +87,29 @@ async fn a_country_decides_the_region_and_an_unknown_one_is_refused() {
 }
 
 #[tokio::test]
+async fn a_dedicated_tenant_has_a_pool_of_its_own_while_there_is_a_spare_one() {
+    let lab = Lab::new().await;
+    let mut tx = lab.db.store.system().await.unwrap();
+    sqlx::query("insert into directory.pools (id, region) values ('spare', 'local')")
+        .execute(tx.connection())
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let pool = async |slug: &str, plan: &str| {
+        let mut new = newcomer(slug);
+        new.plan = Some(plan.to_owned());
+        let registered = lifecycle::register(&lab.db.store, &new).await.unwrap();
+        registered.tenant.pool
+    };
+    let own = pool("own", "enterprise").await;
+    for number in 0..8 {
+        assert_ne!(pool(&format!("shares-{number}"), "starter").await, own);
+    }
+    // The last pool that others may use is never taken from them.
+    assert_ne!(pool("too-late", "enterprise").await, own);
+}
+
+#[tokio::test]
 async fn a_catalogue_is_applied_while_everything_runs_and_never_strands_a_tenant() {
     let lab = Lab::new().await;
     let tenant = lifecycle::register(&lab.db.store, &newcomer("stays"))
