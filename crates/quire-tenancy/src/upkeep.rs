@@ -11,6 +11,7 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
+use uuid::Uuid;
 
 use quire_store::Store;
 
@@ -131,28 +132,33 @@ async fn minute(inner: &Inner) -> Result<(), Error> {
 
 /// A tenant that took more than its tenth of the seats while others were there too.
 async fn note_noise(inner: &Inner) -> Result<(), Error> {
-    let served = inner.gate.take_served();
-    let all: u64 = served.iter().map(|(_, us)| us).sum();
-    if all < QUIET_US || served.len() < 2 {
-        return Ok(());
-    }
     let now = Utc::now();
-    for (tenant, us) in served {
-        let percent = us * 100 / all;
-        if percent > NOISY_PERCENT {
-            let notice = Notice {
-                tenant: tenant.into(),
-                kind: notices::NOISY_NEIGHBOUR,
-                hour: notices::hour(now),
-                level: i32::try_from(percent / 10 * 10).unwrap_or(100),
-                detail: json!({ "resource": "seats", "percent": percent, "seconds": us / 1_000_000 }),
-            };
-            let mut tx = inner.store.system().await?;
-            notices::note(&mut tx, &notice).await?;
-            tx.commit().await?;
-        }
+    for (tenant, percent) in noisy(&inner.gate.take_served()) {
+        let notice = Notice {
+            tenant: tenant.into(),
+            kind: notices::NOISY_NEIGHBOUR,
+            hour: notices::hour(now),
+            level: i32::try_from(percent / 10 * 10).unwrap_or(100),
+            detail: json!({ "resource": "seats", "percent": percent }),
+        };
+        let mut tx = inner.store.system().await?;
+        notices::note(&mut tx, &notice).await?;
+        tx.commit().await?;
     }
     Ok(())
+}
+
+/// Of the time that tenants held seats, in microseconds: who took more than a tenth, and how many percent.
+fn noisy(served: &[(Uuid, u64)]) -> Vec<(Uuid, u64)> {
+    let all: u64 = served.iter().map(|(_, us)| us).sum();
+    if all < QUIET_US || served.len() < 2 {
+        return Vec::new();
+    }
+    served
+        .iter()
+        .map(|(tenant, us)| (*tenant, us * 100 / all))
+        .filter(|(_, percent)| *percent > NOISY_PERCENT)
+        .collect()
 }
 
 /// Brings the tables in shape: partitions of the coming months, and nothing that nobody will ask about.
@@ -244,4 +250,30 @@ async fn drop_partitions(owner: &mut PgConnection, oldest: NaiveDate) -> Result<
         .await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_a_tenth_beside_others_is_noisy() {
+        let tenant = Uuid::from_u128;
+        let crowd = |loud: u64| -> Vec<(Uuid, u64)> {
+            let quiet = (1..=20).map(|number| (tenant(number), QUIET_US / 20));
+            quiet.chain([(tenant(99), loud)]).collect()
+        };
+        assert_eq!(noisy(&crowd(QUIET_US)), [(tenant(99), 50)]);
+        assert_eq!(noisy(&crowd(QUIET_US / 10)), [], "nine percent");
+        assert_eq!(
+            noisy(&[(tenant(1), QUIET_US * 9)]),
+            [],
+            "nobody else was there"
+        );
+        assert_eq!(
+            noisy(&[(tenant(1), 9), (tenant(2), 1)]),
+            [],
+            "hardly any work"
+        );
+    }
 }
