@@ -5,9 +5,9 @@
 //! so vacuum, triggered every 5,000 dead rows, gives whole pages back.
 
 use chrono::{Days, NaiveDate, Utc};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 
-use quire_store::Store;
+use quire_store::{Store, partitions};
 
 use crate::Error;
 
@@ -25,7 +25,8 @@ pub async fn upkeep(store: &Store) -> Result<(), Error> {
         make_partition(&mut owner, day).await?;
     }
     if let Some(oldest) = today.checked_sub_days(Days::new(KEPT_DAYS)) {
-        drop_partitions(&mut owner, oldest).await?;
+        let oldest = format!("queue.work_{}", oldest.format("%Y%m%d"));
+        partitions::drop_before(&mut owner, "queue.work", &oldest).await?;
     }
     let mut tx = store.system().await?;
     for statement in [
@@ -46,52 +47,11 @@ async fn make_partition(owner: &mut PgConnection, day: NaiveDate) -> Result<(), 
         return Ok(());
     };
     let name = format!("queue.work_{}", day.format("%Y%m%d"));
-    let exists: bool = sqlx::query_scalar("select to_regclass($1) is not null")
-        .bind(&name)
-        .fetch_one(&mut *owner)
-        .await?;
-    if exists {
-        return Ok(());
-    }
-    // Both values are dates of ours; a partition by itself lets nobody in.
-    let made = sqlx::raw_sql(AssertSqlSafe(format!(
-        "begin;
-         set local lock_timeout = '5s';
-         create table {name} partition of queue.work for values from ('{day}Z') to ('{next}Z');
+    // Both values are dates of ours.
+    let statements = format!(
+        "create table {name} partition of queue.work for values from ('{day}Z') to ('{next}Z');
          alter table {name} enable row level security;
-         alter table {name} force row level security;
-         commit"
-    )))
-    .execute(&mut *owner)
-    .await;
-    match made {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some("42P07") => {
-            // Another process was first.
-            sqlx::raw_sql("rollback").execute(owner).await?;
-            Ok(())
-        }
-        other => {
-            other?;
-            Ok(())
-        }
-    }
-}
-
-async fn drop_partitions(owner: &mut PgConnection, oldest: NaiveDate) -> Result<(), Error> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "select inhrelid::regclass::text from pg_inherits
-         where inhparent = 'queue.work'::regclass and inhrelid::regclass::text < $1",
-    )
-    .bind(format!("queue.work_{}", oldest.format("%Y%m%d")))
-    .fetch_all(&mut *owner)
-    .await?;
-    for name in names {
-        // Readers may hold it for long; there will be another hour.
-        sqlx::raw_sql(AssertSqlSafe(format!(
-            "set lock_timeout = '2s'; drop table if exists {name}"
-        )))
-        .execute(&mut *owner)
-        .await?;
-    }
-    Ok(())
+         alter table {name} force row level security"
+    );
+    Ok(partitions::make(owner, &name, &statements).await?)
 }

@@ -15,6 +15,7 @@ mod migrate;
 pub mod notebooks;
 mod objects;
 mod page;
+pub mod partitions;
 pub mod passages;
 mod roles;
 pub mod sources;

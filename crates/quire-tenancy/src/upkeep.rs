@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{Months, NaiveDate, Utc};
 use serde_json::json;
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
-use quire_store::Store;
+use quire_store::{Store, partitions};
 
 use crate::budgets::{self, Account};
 use crate::control::Inner;
@@ -171,7 +171,8 @@ pub async fn care(store: &Store) -> Result<(), Error> {
         }
     }
     if let Some(oldest) = month.checked_sub_months(Months::new(KEPT_MONTHS)) {
-        drop_partitions(&mut owner, oldest).await?;
+        let oldest = format!("control.usage_events_{}", oldest.format("%Y%m"));
+        partitions::drop_before(&mut owner, "control.usage_events", &oldest).await?;
     }
     let mut tx = store.system().await?;
     sqlx::query("delete from control.budgets where starts_on < now() - make_interval(days => $1) and held = 0")
@@ -191,18 +192,9 @@ pub async fn care(store: &Store) -> Result<(), Error> {
 async fn make_partition(owner: &mut PgConnection, month: NaiveDate) -> Result<(), Error> {
     let name = format!("control.usage_events_{}", month.format("%Y%m"));
     let next = budgets::Period::Month.next(month);
-    let is_there: bool = sqlx::query_scalar("select to_regclass($1) is not null")
-        .bind(&name)
-        .fetch_one(&mut *owner)
-        .await?;
-    if is_there {
-        return Ok(());
-    }
     // Both values are dates of ours. What came before its partition was made moves out of the rest.
-    let made = sqlx::raw_sql(AssertSqlSafe(format!(
-        "begin;
-         set local lock_timeout = '5s';
-         create table {name} (like control.usage_events including all);
+    let statements = format!(
+        "create table {name} (like control.usage_events including all);
          alter table {name} enable row level security;
          alter table {name} force row level security;
          create policy owner on {name} to quire_owner using (true) with check (true);
@@ -213,43 +205,9 @@ async fn make_partition(owner: &mut PgConnection, month: NaiveDate) -> Result<()
          insert into {name} select * from moved;
          drop policy moving on control.usage_events_rest;
          drop policy owner on {name};
-         alter table control.usage_events attach partition {name} for values from ('{month}') to ('{next}');
-         commit"
-    )))
-    .execute(&mut *owner)
-    .await;
-    match made {
-        Err(sqlx::Error::Database(error))
-            if matches!(error.code().as_deref(), Some("42P07" | "42710" | "23505")) =>
-        {
-            // Another process was first, or is at it.
-            sqlx::raw_sql("rollback").execute(owner).await?;
-            Ok(())
-        }
-        other => {
-            other?;
-            Ok(())
-        }
-    }
-}
-
-async fn drop_partitions(owner: &mut PgConnection, oldest: NaiveDate) -> Result<(), Error> {
-    let names: Vec<String> = sqlx::query_scalar(
-        "select inhrelid::regclass::text from pg_inherits
-         where inhparent = 'control.usage_events'::regclass
-           and inhrelid::regclass::text ~ '_[0-9]{6}$' and inhrelid::regclass::text < $1",
-    )
-    .bind(format!("control.usage_events_{}", oldest.format("%Y%m")))
-    .fetch_all(&mut *owner)
-    .await?;
-    for name in names {
-        sqlx::raw_sql(AssertSqlSafe(format!(
-            "set lock_timeout = '2s'; drop table if exists {name}"
-        )))
-        .execute(&mut *owner)
-        .await?;
-    }
-    Ok(())
+         alter table control.usage_events attach partition {name} for values from ('{month}') to ('{next}')"
+    );
+    Ok(partitions::make(owner, &name, &statements).await?)
 }
 
 #[cfg(test)]
