@@ -93,39 +93,36 @@ async fn broken_off_anywhere_and_repeated_it_ends_in_the_same_state() {
     // The first one reads and embeds the templates, which is no step of the others.
     lab.ingest.onboard(&newcomer("first")).await.unwrap();
     let mut seen = BTreeSet::new();
-    let (mut polls, mut tries) = (0, 0);
-    while seen.len() < 5 {
-        let new = newcomer(&format!("tenant-{tries}"));
+    let (mut polls, mut wholes) = (0, 0);
+    // It is not woken equally often each time, so the end is passed several times.
+    while wholes < 5 {
+        let new = newcomer(&format!("tenant-{polls}"));
         let whole = broken_off(Box::pin(lab.ingest.onboard(&new)), polls).await;
         let mut tx = lab.db.store.system().await.unwrap();
         let there = tenants::by_slug(&mut tx, &new.slug).await.ok();
         tx.commit().await.unwrap();
-        let state = match &there {
+        assert!(whole.is_none() || there.is_some());
+        seen.insert(match &there {
             None => "nothing",
-            Some(tenant) if tenant.ready_at.is_some() => "everything",
-            Some(tenant) => {
-                let mut tx = lab.db.tx(tenant).await;
-                let objects = lab.db.store.objects().list(tenant.placement()).await;
-                match notebooks::list(&mut tx, PageRequest::first()).await {
-                    Ok(page) if !page.items.is_empty() => "all but the note",
-                    _ if objects.unwrap().is_empty() => "registered",
-                    _ => "stored",
-                }
-            }
-        };
-        seen.insert(state);
+            Some(tenant) if tenant.ready_at.is_none() => "a part",
+            Some(_) => "everything",
+        });
         let again = lab.ingest.onboard(&new).await.unwrap();
         assert_eq!(again.is_new, there.is_none());
         assert_eq!(again.key.is_some(), there.is_none());
         check_complete(&lab, &again.tenant).await;
-        // It is not woken equally often each time, so the end is visited until every state was met.
-        polls = match whole {
-            Some(_) => polls.saturating_sub(20),
-            None => polls + 1,
-        };
-        tries += 1;
-        assert!(tries < 1_000, "only {seen:?}");
+        wholes += usize::from(whole.is_some());
+        polls += 1;
+        assert!(polls < 1_000, "only {seen:?}");
     }
+    assert_eq!(seen.len(), 3, "only {seen:?}");
+
+    // The step that is over the soonest is seldom where it was dropped, so it is stopped at by hand.
+    let new = newcomer("registered");
+    lifecycle::register(&lab.db.store, &new).await.unwrap();
+    let again = lab.ingest.onboard(&new).await.unwrap();
+    assert!(!again.is_new);
+    check_complete(&lab, &again.tenant).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
