@@ -121,3 +121,23 @@ pub(crate) async fn record(
         .await?;
     Ok(())
 }
+
+/// Makes sure that all vectors of the tenant have one dimension: that of the first.
+pub(crate) async fn agree(tx: &mut TenantTx, dimension: i32) -> Result<(), Error> {
+    let agreed: i32 = sqlx::query_scalar(
+        "update shard.corpora set dimension = coalesce(dimension, $2)
+         where tenant_id = $1 returning dimension",
+    )
+    .bind(tx.tenant_id())
+    .bind(dimension)
+    .fetch_one(tx.connection())
+    .await?;
+    if agreed == dimension {
+        Ok(())
+    } else {
+        Err(Error::Conflict(format!(
+            "vectors of {dimension} dimensions can't join a corpus of {agreed}: rebuild the tenant's \
+             search with the new model first"
+        )))
+    }
+}

@@ -18,6 +18,7 @@ mod page;
 pub mod partitions;
 pub mod passages;
 mod roles;
+pub mod segments;
 pub mod sources;
 pub mod tenants;
 mod tx;

@@ -30,10 +30,16 @@ const DIRECTORY: MigrationSet = MigrationSet {
 
 const SHARD: MigrationSet = MigrationSet {
     schema: "shard",
-    steps: &[(
-        "notebooks",
-        include_str!("../migrations/shard/0001_notebooks.sql"),
-    )],
+    steps: &[
+        (
+            "notebooks",
+            include_str!("../migrations/shard/0001_notebooks.sql"),
+        ),
+        (
+            "segments",
+            include_str!("../migrations/shard/0002_segments.sql"),
+        ),
+    ],
 };
 
 pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Result<(), Error> {

@@ -25,7 +25,8 @@ pub struct NewPassage {
 
 /// Replaces what search sees of a source by the passages of `version`, in one step. Does nothing, and
 /// says so, when the version is no longer the latest, is searchable already, or the source is gone.
-/// Returns the number of the version that was replaced, if one was.
+/// Returns the number of the version that was replaced, if one was. Vectors that no angle can be
+/// measured to, or of another dimension than those the tenant has, are refused.
 pub async fn publish(
     tx: &mut TenantTx,
     source: SourceId,
@@ -43,6 +44,7 @@ pub async fn publish(
     .bind(source.uuid())
     .fetch_optional(tx.connection())
     .await?;
+    let dimension = dimension(passages)?;
     let Some((notebook, live, latest, state)) = row else {
         return Ok(Published::Obsolete);
     };
@@ -62,7 +64,7 @@ pub async fn publish(
     sqlx::query(
         "update shard.sources
          set state = 'searchable', reason = null, live_version = $3, media_type = $4, pages = $5,
-             passages = $6, updated_at = now()
+             passages = $6, segment_id = null, updated_at = now()
          where tenant_id = $1 and id = $2",
     )
     .bind(tx.tenant_id())
@@ -74,7 +76,34 @@ pub async fn publish(
     .execute(tx.connection())
     .await?;
     corpus::record(tx, Change::Added, &[(source, version)]).await?;
+    if let Some(dimension) = dimension {
+        corpus::agree(tx, dimension).await?;
+    }
     Ok(Published::Searchable { replaced: live })
+}
+
+/// The dimension that all vectors have; none when there are none.
+fn dimension(passages: &[NewPassage]) -> Result<Option<i32>, Error> {
+    let Some(first) = passages.first() else {
+        return Ok(None);
+    };
+    for (at, passage) in passages.iter().enumerate() {
+        let vector = &passage.embedding;
+        let square: f32 = vector.iter().map(|value| value * value).sum();
+        if !square.is_normal() {
+            return Err(Error::Invalid(format!(
+                "the vector of passage {at} has no direction: it is zero, or not a number"
+            )));
+        }
+        if vector.len() != first.embedding.len() {
+            return Err(Error::Invalid(format!(
+                "the vector of passage {at} has {} dimensions, that of the first {}",
+                vector.len(),
+                first.embedding.len()
+            )));
+        }
+    }
+    Ok(i32::try_from(first.embedding.len()).ok())
 }
 
 /// What publishing led to.
@@ -96,13 +125,17 @@ async fn insert(
     version: i32,
     passages: &[NewPassage],
 ) -> Result<(), Error> {
+    let base = PassageId::generate();
     // Bounded statements keep the memory of both sides bounded for a source of any length.
     for (first, part) in (0_i32..)
         .step_by(INSERT_ROWS)
         .zip(passages.chunks(INSERT_ROWS))
     {
-        let ids: Vec<Uuid> = part.iter().map(|_| PassageId::generate().uuid()).collect();
         let ordinals: Vec<i32> = (first..).take(part.len()).collect();
+        let ids: Vec<Uuid> = ordinals
+            .iter()
+            .map(|ordinal| base.nth(ordinal.unsigned_abs()).uuid())
+            .collect();
         let contexts: Vec<&str> = part
             .iter()
             .map(|passage| passage.context.as_str())

@@ -114,6 +114,24 @@ id!(
     /// A piece of a source that can be retrieved and cited.
     PassageId, "psg_", "a passage"
 );
+impl PassageId {
+    /// The id of the passage that comes `n` after this one in the same version of a source: those of a
+    /// version are numbered on from the first, so that one id names them all.
+    #[must_use]
+    pub fn nth(self, n: u32) -> Self {
+        // The last 62 bits of a UUIDv7 are random; version and time stay as they are.
+        const RANDOM: u128 = (1 << 62) - 1;
+        let first = self.0.as_u128();
+        Self(Uuid::from_u128(
+            (first & !RANDOM) | ((first + u128::from(n)) & RANDOM),
+        ))
+    }
+}
+
+id!(
+    /// An immutable file of search, part of one tenant's corpus.
+    SegmentId, "seg_", "a segment"
+);
 id!(
     /// An API key; the secret is never an id.
     KeyId, "key_", "a key"

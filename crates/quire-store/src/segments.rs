@@ -1,0 +1,345 @@
+//! The manifest of a tenant's search: which segments there are, and which of them holds a source.
+//!
+//! A version that search sees is in the tail (rows of `passages`) or in one segment. Passages move
+//! with [`install`] only, in one transaction, and only those whose place has not changed since they
+//! were read: whoever comes second moves nothing. Knows nothing of what is inside a segment.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use uuid::Uuid;
+
+use quire_types::{MediaType, NotebookId, SegmentId, SourceId, Timestamp};
+
+use crate::sources::decode;
+use crate::{Error, TenantTx};
+
+/// Where the corpus of a tenant stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct Manifest {
+    /// Grows with every change that search can see.
+    pub version: i64,
+    /// Grows when passages move between tail and segments.
+    pub generation: i64,
+    /// Of every vector of the tenant; none before the first.
+    pub dimension: Option<i32>,
+}
+
+/// Where the corpus of the tenant stands.
+pub async fn manifest(tx: &mut TenantTx) -> Result<Manifest, Error> {
+    let manifest = sqlx::query_as(
+        "select version, generation, dimension from shard.corpora where tenant_id = $1",
+    )
+    .bind(tx.tenant_id())
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(manifest.unwrap_or_default())
+}
+
+/// A segment, as the manifest knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Its id, which with the tenant's placement names its object.
+    pub id: SegmentId,
+    /// Its passages, dead ones included.
+    pub rows: i32,
+    /// The size of its object.
+    pub bytes: i64,
+    /// Of its vectors.
+    pub dimension: i32,
+    /// A copy of the end of its object, which says where everything is.
+    pub footer: Vec<u8>,
+    /// When it was installed.
+    pub created_at: Timestamp,
+}
+
+impl sqlx::FromRow<'_, PgRow> for Segment {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get::<Uuid, _>("id")?.into(),
+            rows: row.try_get("rows")?,
+            bytes: row.try_get("bytes")?,
+            dimension: row.try_get("dimension")?,
+            footer: row.try_get("footer")?,
+            created_at: row.try_get("created_at")?,
+        })
+    }
+}
+
+/// The segments that search reads, oldest first.
+pub async fn live(tx: &mut TenantTx) -> Result<Vec<Segment>, Error> {
+    let found = sqlx::query_as(
+        "select id, rows, bytes, dimension, footer, created_at from shard.segments
+         where tenant_id = $1 and retired_at is null order by id",
+    )
+    .bind(tx.tenant_id())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(found)
+}
+
+/// A source that search sees, and where its passages are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The source.
+    pub source: SourceId,
+    /// The version that search sees.
+    pub version: i32,
+    /// The notebook it is in.
+    pub notebook: NotebookId,
+    /// Its name.
+    pub name: String,
+    /// The type of its content.
+    pub media_type: MediaType,
+    /// When that version was added.
+    pub added_at: Timestamp,
+    /// How many passages it has.
+    pub passages: i32,
+    /// The segment that holds them; none while they are in the tail.
+    pub segment: Option<SegmentId>,
+}
+
+impl sqlx::FromRow<'_, PgRow> for Located {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        let media_type: Option<String> = row.try_get("media_type")?;
+        Ok(Self {
+            source: row.try_get::<Uuid, _>("id")?.into(),
+            version: row.try_get("live_version")?,
+            notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
+            name: row.try_get("name")?,
+            media_type: decode(media_type.unwrap_or_default())?,
+            added_at: row.try_get("added_at")?,
+            passages: row.try_get("passages")?,
+            segment: row.try_get::<Option<Uuid>, _>("segment_id")?.map(Into::into),
+        })
+    }
+}
+
+/// Every source that search sees, or those of `only`, in order of their ids.
+pub async fn located(
+    tx: &mut TenantTx,
+    only: Option<&[SourceId]>,
+) -> Result<Vec<Located>, Error> {
+    let only: Option<Vec<Uuid>> =
+        only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
+    let found = sqlx::query_as(
+        "select s.id, s.live_version, s.notebook_id, s.name, s.media_type, s.passages, s.segment_id,
+                v.created_at as added_at
+         from shard.sources s
+         join shard.source_versions v
+           on v.tenant_id = s.tenant_id and v.source_id = s.id and v.version = s.live_version
+         where s.tenant_id = $1 and ($2::uuid[] is null or s.id = any($2))
+         order by s.id",
+    )
+    .bind(tx.tenant_id())
+    .bind(only)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(found)
+}
+
+/// Passages of the tail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+pub struct TailSize {
+    /// How many.
+    pub rows: i64,
+    /// When the oldest was added; none when there is none.
+    pub oldest: Option<Timestamp>,
+}
+
+/// How much waits in the tail.
+pub async fn tail_size(tx: &mut TenantTx) -> Result<TailSize, Error> {
+    let size = sqlx::query_as(
+        "select coalesce(sum(passages), 0)::bigint as rows, min(updated_at) as oldest
+         from shard.sources
+         where tenant_id = $1 and live_version is not null and segment_id is null and passages > 0",
+    )
+    .bind(tx.tenant_id())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(size)
+}
+
+/// A segment whose object is stored and which nothing names yet.
+#[derive(Clone, Debug)]
+pub struct NewSegment {
+    /// Its id.
+    pub id: SegmentId,
+    /// Its passages.
+    pub rows: i32,
+    /// The size of its object.
+    pub bytes: i64,
+    /// Of its vectors.
+    pub dimension: i32,
+    /// The end of its object.
+    pub footer: Vec<u8>,
+}
+
+/// Makes a segment the place of these versions of sources, which were read from `from`: the tail (none)
+/// or other segments. What was replaced, deleted or moved since stays as it is. Segments of `from` that
+/// nothing names any more are retired. Returns how many passages moved; when that is 0 the segment was
+/// not installed, and its object is for the caller to remove.
+pub async fn install(
+    tx: &mut TenantTx,
+    new: &NewSegment,
+    versions: &[(SourceId, i32)],
+    from: Option<&[SegmentId]>,
+) -> Result<i64, Error> {
+    let (sources, numbers): (Vec<Uuid>, Vec<i32>) = versions
+        .iter()
+        .map(|(source, version)| (source.uuid(), *version))
+        .unzip();
+    let from: Option<Vec<Uuid>> = from.map(|from| from.iter().map(|id| id.uuid()).collect());
+    // The same order as whoever removes sources, so that nobody waits in a circle.
+    let there: Vec<(Uuid, i32)> = sqlx::query_as(
+        "select s.id, s.passages from shard.sources s
+         join unnest($2::uuid[], $3::int[]) as m (id, version)
+           on s.id = m.id and s.live_version = m.version
+         where s.tenant_id = $1
+           and case when $4::uuid[] is null then s.segment_id is null else s.segment_id = any($4) end
+         order by s.id for update of s",
+    )
+    .bind(tx.tenant_id())
+    .bind(&sources)
+    .bind(&numbers)
+    .bind(&from)
+    .fetch_all(tx.connection())
+    .await?;
+    if there.is_empty() {
+        return Ok(0);
+    }
+    let moved: Vec<Uuid> = there.iter().map(|(id, _)| *id).collect();
+    sqlx::query(
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tx.tenant_id())
+    .bind(new.id.uuid())
+    .bind(new.rows)
+    .bind(new.bytes)
+    .bind(new.dimension)
+    .bind(&new.footer)
+    .execute(tx.connection())
+    .await?;
+    sqlx::query("update shard.sources set segment_id = $2 where tenant_id = $1 and id = any($3)")
+        .bind(tx.tenant_id())
+        .bind(new.id.uuid())
+        .bind(&moved)
+        .execute(tx.connection())
+        .await?;
+    match &from {
+        None => {
+            sqlx::query("delete from shard.passages where tenant_id = $1 and source_id = any($2)")
+                .bind(tx.tenant_id())
+                .bind(&moved)
+                .execute(tx.connection())
+                .await?;
+        }
+        Some(_) => retire_unnamed(tx).await?,
+    }
+    bump_generation(tx).await?;
+    Ok(there.iter().map(|(_, rows)| i64::from(*rows)).sum())
+}
+
+/// Retires the segments that no source names: nothing in them is alive.
+pub async fn retire_unnamed(tx: &mut TenantTx) -> Result<(), Error> {
+    sqlx::query(
+        "update shard.segments g set retired_at = now()
+         where g.tenant_id = $1 and g.retired_at is null
+           and not exists (select from shard.sources s
+                           where s.tenant_id = $1 and s.segment_id = g.id)",
+    )
+    .bind(tx.tenant_id())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+async fn bump_generation(tx: &mut TenantTx) -> Result<(), Error> {
+    sqlx::query("update shard.corpora set generation = generation + 1 where tenant_id = $1")
+        .bind(tx.tenant_id())
+        .execute(tx.connection())
+        .await?;
+    Ok(())
+}
+
+/// Passages that are alive in each segment that search reads.
+pub async fn alive(tx: &mut TenantTx) -> Result<Vec<(SegmentId, i64)>, Error> {
+    let rows: Vec<(Uuid, i64)> = sqlx::query_as(
+        "select g.id, coalesce(sum(s.passages), 0)::bigint
+         from shard.segments g
+         left join shard.sources s on s.tenant_id = g.tenant_id and s.segment_id = g.id
+         where g.tenant_id = $1 and g.retired_at is null
+         group by g.id order by g.id",
+    )
+    .bind(tx.tenant_id())
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(rows.into_iter().map(|(id, rows)| (id.into(), rows)).collect())
+}
+
+/// Segments that were retired before an instant: their objects may go.
+pub async fn retired(tx: &mut TenantTx, before: Timestamp) -> Result<Vec<SegmentId>, Error> {
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from shard.segments where tenant_id = $1 and retired_at < $2 order by id",
+    )
+    .bind(tx.tenant_id())
+    .bind(before)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(ids.into_iter().map(SegmentId::from).collect())
+}
+
+/// Forgets retired segments whose objects are gone.
+pub async fn forget(tx: &mut TenantTx, ids: &[SegmentId]) -> Result<(), Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
+    sqlx::query(
+        "delete from shard.segments
+         where tenant_id = $1 and id = any($2) and retired_at is not null",
+    )
+    .bind(tx.tenant_id())
+    .bind(ids)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Every segment that the manifest knows, retired ones included: the objects that are not orphans.
+pub async fn known(tx: &mut TenantTx) -> Result<Vec<SegmentId>, Error> {
+    let ids: Vec<Uuid> =
+        sqlx::query_scalar("select id from shard.segments where tenant_id = $1 order by id")
+            .bind(tx.tenant_id())
+            .fetch_all(tx.connection())
+            .await?;
+    Ok(ids.into_iter().map(SegmentId::from).collect())
+}
+
+/// Takes sources out of a segment whose bytes are lost or damaged: they leave search and are queued
+/// to be read again from their originals. Returns them with their newest version.
+pub async fn give_up(tx: &mut TenantTx, segment: SegmentId) -> Result<Vec<(SourceId, i32)>, Error> {
+    let rows: Vec<(Uuid, i32, i32)> = sqlx::query_as(
+        "select id, live_version, latest_version from shard.sources
+         where tenant_id = $1 and segment_id = $2 order by id for update",
+    )
+    .bind(tx.tenant_id())
+    .bind(segment.uuid())
+    .fetch_all(tx.connection())
+    .await?;
+    let lost: Vec<(SourceId, i32)> = rows.iter().map(|(id, live, _)| ((*id).into(), *live)).collect();
+    sqlx::query(
+        "update shard.sources
+         set segment_id = null, live_version = null, passages = 0, state = 'queued', reason = null,
+             updated_at = now()
+         where tenant_id = $1 and segment_id = $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(segment.uuid())
+    .execute(tx.connection())
+    .await?;
+    retire_unnamed(tx).await?;
+    crate::corpus::record(tx, crate::corpus::Change::Removed, &lost).await?;
+    bump_generation(tx).await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, _, latest)| (id.into(), latest))
+        .collect())
+}
