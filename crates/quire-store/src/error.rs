@@ -32,7 +32,13 @@ pub enum Error {
     Migrate(#[from] sqlx::migrate::MigrateError),
     /// The object store failed.
     #[error("the stored bytes can't be reached right now")]
-    Objects(#[from] object_store::Error),
+    Objects(#[source] object_store::Error),
+    /// An object is shorter than whoever wrote it said.
+    #[error("the {what} is shorter than it should be: restore it, or have it made anew")]
+    Truncated {
+        /// What is too short, without its name.
+        what: &'static str,
+    },
     /// The disk below the object store is full.
     #[error("the disk is full: free some space below the data directory, then try again")]
     DiskFull,
@@ -51,6 +57,26 @@ impl Error {
     }
 }
 
+impl From<object_store::Error> for Error {
+    fn from(error: object_store::Error) -> Self {
+        let chain = std::iter::successors(
+            Some(&error as &(dyn std::error::Error + 'static)),
+            |error| error.source(),
+        );
+        let full = chain
+            .filter_map(|error| error.downcast_ref::<std::io::Error>())
+            .any(|error| error.kind() == std::io::ErrorKind::StorageFull);
+        match error {
+            _ if full => Self::DiskFull,
+            object_store::Error::NotFound { .. } => Self::NotFound { what: "object" },
+            object_store::Error::AlreadyExists { .. } => {
+                Self::Conflict("the object exists already, and objects are written once".to_owned())
+            }
+            other => Self::Objects(other),
+        }
+    }
+}
+
 impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
@@ -59,9 +85,8 @@ impl Kind for Error {
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge(_) => ErrorKind::TooLarge,
             Self::DiskFull | Self::Interrupted => ErrorKind::Unavailable,
-            Self::UnsafeRole(_) | Self::Migrate(_) => ErrorKind::Internal,
+            Self::UnsafeRole(_) | Self::Migrate(_) | Self::Truncated { .. } => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),
-            Self::Objects(object_store::Error::NotFound { .. }) => ErrorKind::NotFound,
             Self::Objects(_) => ErrorKind::Unavailable,
         }
     }

@@ -1,59 +1,28 @@
-//! The bytes of sources, in any object store.
+//! Immutable bytes in any object store: the files of sources and the segments of the search index.
 //!
-//! A key is made by one function from a tenant's placement and is random below it: objects are
-//! immutable, so two uploads never meet, and a row that names the key is what makes an object count.
+//! A key is made from a tenant's placement and is random below it, and a row that names the key is what
+//! makes an object count. What is in an object is nobody's business here.
 
-use std::path::Path as FilePath;
+mod key;
+mod multipart;
+
+use std::ops::Range;
+use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, WriteMultipart};
-use serde::{Deserialize, Serialize};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use sha2::{Digest, Sha256};
-use uuid::Uuid;
+use tokio::io::AsyncReadExt;
 
+pub use self::key::ObjectKey;
+use self::multipart::{Multipart, PART_BYTES};
 use crate::{Error, Placement};
-
-/// The name of an object; always inside one tenant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObjectKey(String);
-
-impl ObjectKey {
-    /// A new name for the bytes of a source.
-    pub fn original(placement: Placement) -> Self {
-        Self(format!(
-            "{}originals/{}",
-            prefix(placement),
-            Uuid::now_v7().simple()
-        ))
-    }
-
-    /// A name read back from a row or a task; refused when it lies outside the tenant.
-    pub fn stored(placement: Placement, key: &str) -> Result<Self, Error> {
-        if key.starts_with(&prefix(placement)) && !key.contains("..") {
-            Ok(Self(key.to_owned()))
-        } else {
-            Err(Error::NotFound { what: "object" })
-        }
-    }
-
-    /// The name as stored.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn path(&self) -> Path {
-        Path::from(self.0.as_str())
-    }
-}
-
-fn prefix(placement: Placement) -> String {
-    format!("t/{}/{}/", placement.tenant.uuid(), placement.incarnation)
-}
 
 /// An object that was stored and belongs to no row yet.
 #[derive(Clone, Debug)]
@@ -66,16 +35,31 @@ pub struct Upload {
     pub size_bytes: u64,
 }
 
-/// An object store.
+/// An object as a listing tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectEntry {
+    /// Its name.
+    pub key: ObjectKey,
+    /// How many bytes.
+    pub size_bytes: u64,
+    /// When it was written, by the clock of the store.
+    pub modified: DateTime<Utc>,
+}
+
+/// An object store. A clone is the same store.
 #[derive(Clone, Debug)]
 pub struct Objects {
     store: Arc<dyn ObjectStore>,
+    /// The directory of a store of files.
+    root: Option<PathBuf>,
 }
 
-/// Parts of an upload; S3 wants at least 5 MiB.
-const PART_BYTES: usize = 8 << 20;
-
 impl Objects {
+    /// Objects in any store: one of another kind, or one with something wrapped around it.
+    pub fn new(store: Arc<dyn ObjectStore>) -> Self {
+        Self { store, root: None }
+    }
+
     /// Objects as files below a directory. Every write reaches the disk before it counts.
     pub fn directory(root: &FilePath) -> Result<Self, Error> {
         std::fs::create_dir_all(root).map_err(|source| {
@@ -89,6 +73,7 @@ impl Objects {
             .with_automatic_cleanup(true);
         Ok(Self {
             store: Arc::new(store),
+            root: Some(root.to_owned()),
         })
     }
 
@@ -97,40 +82,25 @@ impl Objects {
     pub async fn upload<E>(
         &self,
         placement: Placement,
-        mut bytes: BoxStream<'_, Result<Bytes, E>>,
+        bytes: BoxStream<'_, Result<Bytes, E>>,
         limit_bytes: u64,
     ) -> Result<Upload, UploadError<E>> {
         let key = ObjectKey::original(placement);
-        let upload = self
-            .store
-            .put_multipart(&key.path())
-            .await
-            .map_err(store_error)?;
-        let mut writer = WriteMultipart::new_with_chunk_size(upload, PART_BYTES);
         let mut hash = Sha256::new();
-        let mut size_bytes = 0_u64;
-        let written = async {
-            while let Some(part) = bytes.next().await {
-                let part = part.map_err(UploadError::Source)?;
-                size_bytes += part.len() as u64;
-                if size_bytes > limit_bytes {
-                    return Err(UploadError::Store(Error::TooLarge(format!(
-                        "the file is larger than {limit_bytes} bytes: split it, or raise limits.file_bytes"
-                    ))));
-                }
-                hash.update(&part);
-                writer.wait_for_capacity(2).await.map_err(store_error)?;
-                writer.put(part);
+        let mut arrived = 0_u64;
+        let bytes = bytes.map(|part| {
+            let part = part.map_err(UploadError::Source)?;
+            arrived += part.len() as u64;
+            if arrived > limit_bytes {
+                return Err(UploadError::Store(Error::TooLarge(format!(
+                    "the file is larger than {limit_bytes} bytes: split it, or raise limits.file_bytes"
+                ))));
             }
-            Ok(())
-        }
-        .await;
-        if let Err(error) = written {
-            // What can't be removed now is an orphan: no row names it, and a sweep may take it.
-            drop(writer.abort().await);
-            return Err(error);
-        }
-        writer.finish().await.map_err(store_error)?;
+            hash.update(&part);
+            Ok(part)
+        });
+        // The name is new, so nothing can be there.
+        let size_bytes = self.write(&key, bytes.boxed()).await?;
         Ok(Upload {
             key,
             content_hash: hash.finalize().to_vec(),
@@ -138,9 +108,123 @@ impl Objects {
         })
     }
 
+    /// Writes an object in one piece; [`Error::Conflict`] when the name is taken.
+    ///
+    /// After an error that leaves open what happened (`Unavailable`), the object may be there all the
+    /// same: try again under a new name, and leave the old one to the sweep of orphans.
+    pub async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
+        let payload = bytes.into();
+        let create = PutMode::Create.into();
+        self.store.put_opts(&key.path(), payload, create).await?;
+        Ok(())
+    }
+
+    /// Writes an object from a stream with bounded memory, and returns its size in bytes; otherwise like
+    /// [`put`](Self::put).
+    ///
+    /// The bytes go to a name of their own below `staging/` first, since no store completes an upload in
+    /// parts only if the name is free; then they get their name if it is free. That is a link in a
+    /// directory, and a copy within the store on S3.
+    pub async fn put_parts<E>(
+        &self,
+        key: &ObjectKey,
+        bytes: BoxStream<'_, Result<Bytes, E>>,
+    ) -> Result<u64, UploadError<E>> {
+        let staging = key.staging();
+        let size_bytes = self
+            .write(&staging, bytes.map_err(UploadError::Source).boxed())
+            .await?;
+        let named = self
+            .store
+            .rename_if_not_exists(&staging.path(), &key.path())
+            .await;
+        if let Err(error) = named {
+            // What can't be removed now is an orphan: no row names it, and a sweep may take it.
+            drop(self.delete(&staging).await);
+            return Err(UploadError::Store(error.into()));
+        }
+        Ok(size_bytes)
+    }
+
+    /// Writes an object from a file, like [`put_parts`](Self::put_parts).
+    pub async fn put_file(&self, key: &ObjectKey, file: &FilePath) -> Result<u64, Error> {
+        let file = tokio::fs::File::open(file)
+            .await
+            .map_err(|source| file_error(file, &source))?;
+        let parts = futures::stream::try_unfold(file, |mut file| async move {
+            let mut part = Vec::with_capacity(PART_BYTES);
+            let read = (&mut file)
+                .take(PART_BYTES as u64)
+                .read_to_end(&mut part)
+                .await?;
+            Ok::<_, std::io::Error>((read > 0).then(|| (Bytes::from(part), file)))
+        });
+        let written = self.put_parts(key, parts.boxed()).await;
+        written.map_err(|error| match error {
+            UploadError::Store(error) => error,
+            UploadError::Source(error) => Error::Invalid(format!("can't read the file: {error}")),
+        })
+    }
+
     /// All bytes of an object.
     pub async fn read(&self, key: &ObjectKey) -> Result<Bytes, Error> {
         Ok(self.store.get(&key.path()).await?.bytes().await?)
+    }
+
+    /// The bytes from `range.start` to before `range.end`: all of them, or an error.
+    pub async fn range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
+        let mut found = self.ranges(key, std::slice::from_ref(&range)).await?;
+        Ok(found.pop().unwrap_or_default())
+    }
+
+    /// Several ranges of one object in the order asked for: all bytes of all of them, or an error.
+    /// Ranges with a small gap between them are read as one (where a read is a request: up to 1 MiB), the
+    /// others side by side, ten at a time.
+    pub async fn ranges(
+        &self,
+        key: &ObjectKey,
+        ranges: &[Range<u64>],
+    ) -> Result<Vec<Bytes>, Error> {
+        if let Some(range) = ranges.iter().find(|range| range.start > range.end) {
+            return Err(Error::Invalid(format!(
+                "the range {}..{} of an object ends before it starts",
+                range.start, range.end
+            )));
+        }
+        // Stores refuse to read nothing.
+        let asked: Vec<Range<u64>> = ranges.iter().filter(|r| !r.is_empty()).cloned().collect();
+        if asked.is_empty() {
+            return Ok(vec![Bytes::new(); ranges.len()]);
+        }
+        let read = match self.store.get_ranges(&key.path(), &asked).await {
+            Ok(read) => read,
+            Err(error @ object_store::Error::Generic { .. }) => {
+                // Stores have no common error for a range beyond the end, and it must not look like an
+                // outage, which is worth another try.
+                let end = asked.iter().map(|range| range.end).max().unwrap_or(0);
+                return Err(match self.head(key).await {
+                    Ok(size_bytes) if size_bytes < end => Error::Truncated { what: "object" },
+                    _ => error.into(),
+                });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let whole =
+            |(range, bytes): (&Range<u64>, &Bytes)| range.end - range.start == bytes.len() as u64;
+        if read.len() != asked.len() || !asked.iter().zip(&read).all(whole) {
+            return Err(Error::Truncated { what: "object" });
+        }
+        let mut read = read.into_iter();
+        let answer = ranges.iter().map(|range| match range.is_empty() {
+            true => Bytes::new(),
+            false => read.next().unwrap_or_default(),
+        });
+        Ok(answer.collect())
+    }
+
+    /// How many bytes an object has.
+    pub async fn head(&self, key: &ObjectKey) -> Result<u64, Error> {
+        Ok(self.store.head(&key.path()).await?.size)
     }
 
     /// The bytes of an object as they come.
@@ -160,19 +244,76 @@ impl Objects {
         }
     }
 
-    /// Every object of a tenant, for checks and tests.
+    /// Removes every object of a tenant and returns how many there were. Safe to repeat: a second call
+    /// returns what was written meanwhile, and 0 is the proof that nothing is left.
+    pub async fn delete_all(&self, placement: Placement) -> Result<u64, Error> {
+        let prefix = Path::from(key::prefix(placement));
+        let names = self.store.list(Some(&prefix));
+        let names = names.map_ok(|object| object.location).boxed();
+        let mut deleted = self.store.delete_stream(names);
+        let mut count = 0;
+        while let Some(name) = deleted.next().await {
+            match name {
+                Ok(_) => count += 1,
+                Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if let Some(root) = &self.root {
+            // Files of uploads that a crash cut off have no name that a listing tells.
+            match tokio::fs::remove_dir_all(root.join(prefix.as_ref())).await {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::Objects(object_store::Error::Generic {
+                        store: "directory",
+                        source: error.into(),
+                    }));
+                }
+                _ => {}
+            }
+        }
+        Ok(count)
+    }
+
+    /// The name of every object of a tenant, in no order.
     pub async fn list(&self, placement: Placement) -> Result<Vec<ObjectKey>, Error> {
-        let prefix = Path::from(prefix(placement));
-        let names: Vec<Path> = self
-            .store
-            .list(Some(&prefix))
-            .map_ok(|object| object.location)
-            .try_collect()
-            .await?;
-        Ok(names
-            .into_iter()
-            .map(|name| ObjectKey(name.to_string()))
-            .collect())
+        let entries = self.entries(placement).await?;
+        Ok(entries.into_iter().map(|entry| entry.key).collect())
+    }
+
+    /// Every object of a tenant with its size and age, in no order.
+    pub async fn entries(&self, placement: Placement) -> Result<Vec<ObjectEntry>, Error> {
+        let prefix = Path::from(key::prefix(placement));
+        let entries = self.store.list(Some(&prefix)).map_ok(|object| ObjectEntry {
+            key: ObjectKey::found(&object.location),
+            size_bytes: object.size,
+            modified: object.last_modified,
+        });
+        Ok(entries.try_collect().await?)
+    }
+
+    /// Writes a stream in parts, over whatever has the name, and returns its size in bytes.
+    async fn write<E>(
+        &self,
+        key: &ObjectKey,
+        mut bytes: BoxStream<'_, Result<Bytes, UploadError<E>>>,
+    ) -> Result<u64, UploadError<E>> {
+        let upload = self.store.put_multipart(&key.path()).await;
+        let mut writer = Multipart::new(upload.map_err(store_error)?);
+        let mut size_bytes = 0;
+        let written = async {
+            while let Some(part) = bytes.next().await {
+                let part = part?;
+                size_bytes += part.len() as u64;
+                writer.write(part).await.map_err(store_error)?;
+            }
+            writer.finish().await.map_err(store_error)
+        }
+        .await;
+        if let Err(error) = written {
+            writer.abort().await;
+            return Err(error);
+        }
+        Ok(size_bytes)
     }
 }
 
@@ -188,11 +329,9 @@ pub enum UploadError<E> {
 }
 
 fn store_error<E>(error: object_store::Error) -> UploadError<E> {
-    let full = std::iter::successors(
-        Some(&error as &(dyn std::error::Error + 'static)),
-        |error| error.source(),
-    )
-    .filter_map(|error| error.downcast_ref::<std::io::Error>())
-    .any(|error| error.kind() == std::io::ErrorKind::StorageFull);
-    UploadError::Store(if full { Error::DiskFull } else { error.into() })
+    UploadError::Store(error.into())
+}
+
+fn file_error(file: &FilePath, source: &std::io::Error) -> Error {
+    Error::Invalid(format!("can't read {}: {source}", file.display()))
 }
