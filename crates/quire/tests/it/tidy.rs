@@ -12,7 +12,12 @@ use crate::support::root;
 /// From the bottom to the top; a crate may import only from layers below its own.
 const LAYERS: [&[&str]; 8] = [
     &["quire-types", "sample-company"],
-    &["quire-store", "quire-models", "quire-postgres"],
+    &[
+        "quire-vectors",
+        "quire-store",
+        "quire-models",
+        "quire-postgres",
+    ],
     &["quire-queue", "quire-index"],
     &["quire-tenancy"],
     &["quire-ingest", "quire-ask"],
