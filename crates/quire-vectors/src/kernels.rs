@@ -176,11 +176,11 @@ mod scalar {
     }
 
     pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-        portable::dot_i8::<16, false>(query, row)
+        portable::dot_i8::<4, false>(query, row)
     }
 
     pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-        portable::dot_f32::<16, false>(a, b)
+        portable::dot_f32::<4, false>(a, b)
     }
 
     pub(super) fn hadamard(x: &mut [f32]) {

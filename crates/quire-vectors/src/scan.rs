@@ -10,6 +10,20 @@ use crate::kernels::{self, Level};
 /// The largest magnitude of a coordinate of a query: four bits.
 const MAX_MAGNITUDE: u8 = 15;
 
+/// For each of the four bits of a segment, which of the 16 outcomes have it: all ones where set.
+const BIT_IS_SET: [[u8; 16]; 4] = {
+    let mut masks = [[0; 16]; 4];
+    let mut at = 0;
+    while at < 64 {
+        let (bit, outcome) = (at / 16, at % 16);
+        if outcome >> bit & 1 == 1 {
+            masks[bit][outcome] = u8::MAX;
+        }
+        at += 1;
+    }
+    masks
+};
+
 /// A rotated query as tables to look up.
 ///
 /// The magnitude of each coordinate is rounded to four bits. Four coordinates and the four bits of a
@@ -40,13 +54,13 @@ impl ScanQuery {
             .chunks_exact_mut(SEGMENT_BYTES)
             .zip(rotated.chunks(4))
         {
-            for (bit, x) in four.iter().enumerate() {
-                let magnitude = ((x.abs() / scale).round() as u8).min(MAX_MAGNITUDE);
+            for (x, is_set) in four.iter().zip(&BIT_IS_SET) {
+                let magnitude = (x.abs() / scale + 0.5) as u8;
+                let magnitude = magnitude.min(MAX_MAGNITUDE);
                 total += i32::from(magnitude);
-                for (bits, entry) in table.iter_mut().enumerate() {
-                    if (bits >> bit & 1 == 1) == (*x > 0.0) {
-                        *entry += magnitude;
-                    }
+                let other_sign = if *x > 0.0 { 0 } else { u8::MAX };
+                for (entry, is_set) in table.iter_mut().zip(is_set) {
+                    *entry += magnitude & (is_set ^ other_sign);
                 }
             }
         }

@@ -83,12 +83,12 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m256i {
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<32, true>(query, row)
+    portable::dot_i8::<8, true>(query, row)
 }
 
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    portable::dot_f32::<32, true>(a, b)
+    portable::dot_f32::<8, true>(a, b)
 }
 
 #[target_feature(enable = "avx2")]

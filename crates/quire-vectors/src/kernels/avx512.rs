@@ -85,12 +85,12 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m512i {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
 pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<64, true>(query, row)
+    portable::dot_i8::<16, true>(query, row)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
 pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    portable::dot_f32::<64, true>(a, b)
+    portable::dot_f32::<16, true>(a, b)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]

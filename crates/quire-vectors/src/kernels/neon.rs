@@ -63,12 +63,12 @@ fn load(group: &[u8; GROUP * SEGMENT_BYTES], i: usize) -> uint8x16_t {
 
 #[target_feature(enable = "neon")]
 pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<16, true>(query, row)
+    portable::dot_i8::<4, true>(query, row)
 }
 
 #[target_feature(enable = "neon")]
 pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {
-    portable::dot_f32::<16, true>(a, b)
+    portable::dot_f32::<4, true>(a, b)
 }
 
 #[target_feature(enable = "neon")]

@@ -13,13 +13,16 @@ pub(super) fn finish(
     estimates: &mut [f32; BLOCK_ROWS],
 ) -> bool {
     let (factors, _) = factors.as_chunks::<4>();
-    let mut above = false;
-    for ((estimate, &sum), &factor) in estimates.iter_mut().zip(sums).zip(factors) {
-        let product = (2 * i32::from(sum) - query.total) as f32 * query.scale;
-        *estimate = product * f32::from_le_bytes(factor);
-        above |= *estimate > threshold;
+    let Some(factors) = factors.first_chunk::<BLOCK_ROWS>() else {
+        return false;
+    };
+    for row in 0..BLOCK_ROWS {
+        let product = (2 * i32::from(sums[row]) - query.total) as f32 * query.scale;
+        estimates[row] = product * f32::from_le_bytes(factors[row]);
     }
-    above
+    estimates
+        .iter()
+        .fold(false, |above, &estimate| above | (estimate > threshold))
 }
 
 /// `a · b + sum`, in one rounding where the processor can; elsewhere that would be a function call.
@@ -28,8 +31,14 @@ fn add_product<const FMA: bool>(sum: f32, a: f32, b: f32) -> f32 {
     if FMA { a.mul_add(b, sum) } else { a * b + sum }
 }
 
-#[inline(always)]
-fn sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
+/// Independent sums of a product, so that one addition need not wait for the one before.
+const CHAINS: usize = 4;
+
+/// Adds up a register; `LANES` is a power of two. Not inlined: the compiler would shape the loops before
+/// it after this tree, in pairs instead of whole registers.
+#[inline(never)]
+fn sum<const LANES: usize>(lanes: &[f32; LANES]) -> f32 {
+    let mut lanes = *lanes;
     let mut half = LANES / 2;
     while half > 0 {
         for i in 0..half {
@@ -40,57 +49,72 @@ fn sum<const LANES: usize>(mut lanes: [f32; LANES]) -> f32 {
     lanes[0]
 }
 
-/// `LANES` is a power of two.
+/// `LANES` numbers are a register.
 #[inline(always)]
 pub(super) fn dot_f32<const LANES: usize, const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for i in 0..LANES {
-            lanes[i] = add_product::<FMA>(lanes[i], a[i], b[i]);
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sum(lanes) + rest
+    product::<LANES, FMA, f32>(a, b, |x| x)
 }
 
-/// `LANES` is a power of two; the bytes are signed.
+/// `LANES` numbers are a register. The bytes are signed.
 #[inline(always)]
 pub(super) fn dot_i8<const LANES: usize, const FMA: bool>(query: &[f32], row: &[u8]) -> f32 {
-    let (query_chunks, query_rest) = query.as_chunks::<LANES>();
-    let (row_chunks, row_rest) = row.as_chunks::<LANES>();
-    let mut lanes = [0.0; LANES];
-    for (query, row) in query_chunks.iter().zip(row_chunks) {
-        for i in 0..LANES {
-            lanes[i] = add_product::<FMA>(lanes[i], query[i], f32::from(row[i] as i8));
+    product::<LANES, FMA, u8>(query, row, |x| f32::from(x as i8))
+}
+
+#[inline(always)]
+fn product<const LANES: usize, const FMA: bool, T: Copy>(
+    a: &[f32],
+    b: &[T],
+    number: impl Fn(T) -> f32,
+) -> f32 {
+    let (a_lanes, a_rest) = a.as_chunks::<LANES>();
+    let (b_lanes, b_rest) = b.as_chunks::<LANES>();
+    let (a_groups, a_lanes) = a_lanes.as_chunks::<CHAINS>();
+    let (b_groups, b_lanes) = b_lanes.as_chunks::<CHAINS>();
+    let mut chains = [[0.0; LANES]; CHAINS];
+    for (a, b) in a_groups.iter().zip(b_groups) {
+        for chain in 0..CHAINS {
+            for i in 0..LANES {
+                chains[chain][i] =
+                    add_product::<FMA>(chains[chain][i], a[chain][i], number(b[chain][i]));
+            }
         }
     }
-    let rest: f32 = query_rest
+    for (a, b) in a_lanes.iter().zip(b_lanes) {
+        for i in 0..LANES {
+            chains[0][i] = add_product::<FMA>(chains[0][i], a[i], number(b[i]));
+        }
+    }
+    let rest: f32 = a_rest
         .iter()
-        .zip(row_rest)
-        .map(|(query, &row)| query * f32::from(row as i8))
+        .zip(b_rest)
+        .map(|(&a, &b)| a * number(b))
         .sum();
-    sum(lanes) + rest
+    let [a, b, c, d] = chains;
+    sum::<LANES>(&std::array::from_fn(|i| (a[i] + b[i]) + (c[i] + d[i]))) + rest
 }
 
 /// Steps of distance 1, 2, 4, 8 inside a chunk of 16, then the greater ones between runs of at least
-/// 16, so that every loop has a length known to the compiler or long enough for it.
+/// 16: loops of a length that the compiler knows, or that is long enough for it.
 #[inline(always)]
 pub(super) fn hadamard(x: &mut [f32]) {
     let (chunks, rest) = x.as_chunks_mut::<16>();
     for chunk in chunks {
-        for distance in [1, 2, 4, 8] {
-            let mut next = [0.0; 16];
-            for (i, next) in next.iter_mut().enumerate() {
-                let (a, b) = (chunk[i & !distance], chunk[i | distance]);
-                *next = if i & distance == 0 { a + b } else { a - b };
-            }
-            *chunk = next;
-        }
+        *chunk = step::<8>(step::<4>(step::<2>(step::<1>(*chunk))));
     }
     steps(rest, 1);
     steps(x, 16);
+}
+
+/// Sums at the places without the bit `DISTANCE`, differences at those with it.
+#[inline(always)]
+fn step<const DISTANCE: usize>(chunk: [f32; 16]) -> [f32; 16] {
+    let mut next = [0.0; 16];
+    for (i, next) in next.iter_mut().enumerate() {
+        let sign = if i & DISTANCE == 0 { 1.0 } else { -1.0 };
+        *next = chunk[i ^ DISTANCE] + sign * chunk[i];
+    }
+    next
 }
 
 #[inline(always)]
