@@ -194,3 +194,67 @@ mod scalar {
         portable::inner_products::<1, 32, false>(vectors, panel)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! What `tests/` can't reach, since these take the fastest level by themselves.
+
+    use super::*;
+    use crate::random::SplitMix64;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        let mut random = SplitMix64::new(count as u64);
+        (0..count)
+            .map(|_| random.below(2_001) as f32 / 1_000.0 - 1.0)
+            .collect()
+    }
+
+    #[test]
+    fn every_level_transforms_to_the_same_bits() {
+        for size in [1, 2, 8, 16, 64, 1024, 4096] {
+            let mut expected = numbers(size);
+            let mut distance = 1;
+            while distance < size {
+                for i in (0..size).filter(|i| i & distance == 0) {
+                    let (a, b) = (expected[i], expected[i | distance]);
+                    (expected[i], expected[i | distance]) = (a + b, a - b);
+                }
+                distance *= 2;
+            }
+            for level in Level::available() {
+                let mut x = numbers(size);
+                hadamard(level, &mut x);
+                assert_eq!(x, expected, "{} {size}", level.name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_level_multiplies_vectors_with_a_panel() {
+        let dimension = 72;
+        let panel = numbers(dimension * TILE_COLUMNS);
+        for count in 0..=TILE_ROWS {
+            let vectors = numbers(dimension * count);
+            for level in Level::available() {
+                let products = inner_products(level, &vectors, &panel);
+                for (row, products) in products.iter().enumerate() {
+                    for (column, &product) in products.iter().enumerate() {
+                        let exact: f64 = vectors
+                            .chunks_exact(dimension)
+                            .nth(row)
+                            .into_iter()
+                            .flatten()
+                            .zip(panel.iter().skip(column).step_by(TILE_COLUMNS))
+                            .map(|(&x, &y)| f64::from(x) * f64::from(y))
+                            .sum();
+                        assert!(
+                            (f64::from(product) - exact).abs() < 1e-4,
+                            "{} {count} {row} {column}: {product} {exact}",
+                            level.name()
+                        );
+                    }
+                }
+            }
+        }
+    }
+}

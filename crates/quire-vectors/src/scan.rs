@@ -83,11 +83,12 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Best first; equal estimates in the order of rows.
+    /// Best first; equal estimates in the order of rows. No estimate that is kept is not a number, since
+    /// it was above a threshold.
     fn order(&self, other: &Self) -> Ordering {
-        other
-            .estimate
-            .total_cmp(&self.estimate)
+        let by_estimate = other.estimate.partial_cmp(&self.estimate);
+        by_estimate
+            .unwrap_or(Ordering::Equal)
             .then(self.row.cmp(&other.row))
     }
 }
