@@ -14,9 +14,15 @@ mod fusion;
 mod lexical;
 mod query;
 mod search;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the view still searches with `lexical`")
+)]
+mod text;
 mod view;
 
 pub use error::Error;
 pub use lexical::terms;
 pub use query::{Filter, Hit, Mode, Query, Scores};
 pub use search::Search;
+pub use text::highlight;

@@ -13,7 +13,8 @@ pub use id::{
 };
 pub use money::{BadMoney, NanoUsd};
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, MediaType, Place, SourceState, TenantState, UnknownName,
+    ChatMessage, ChatRole, KeyRole, Language, MediaType, Place, SourceState, TenantState,
+    UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -124,6 +124,50 @@ names!(
     }
 );
 
+names!(
+    /// The language whose stop words and word endings a text is searched by.
+    Language {
+        /// Arabic.
+        Arabic = "arabic",
+        /// Danish.
+        Danish = "danish",
+        /// Dutch.
+        Dutch = "dutch",
+        /// English.
+        English = "english",
+        /// Finnish.
+        Finnish = "finnish",
+        /// French.
+        French = "french",
+        /// German.
+        German = "german",
+        /// Greek.
+        Greek = "greek",
+        /// Hungarian.
+        Hungarian = "hungarian",
+        /// Italian.
+        Italian = "italian",
+        /// Norwegian.
+        Norwegian = "norwegian",
+        /// Portuguese.
+        Portuguese = "portuguese",
+        /// Romanian.
+        Romanian = "romanian",
+        /// Russian.
+        Russian = "russian",
+        /// Spanish.
+        Spanish = "spanish",
+        /// Swedish.
+        Swedish = "swedish",
+        /// Tamil.
+        Tamil = "tamil",
+        /// Turkish.
+        Turkish = "turkish",
+        /// Words as they stand: mixed or unknown languages.
+        None = "none",
+    }
+);
+
 /// One message of a chat with a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChatMessage {

@@ -1,0 +1,136 @@
+#![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
+
+use bytes::Bytes;
+use quire_types::Language;
+
+use super::analysis::{Analyzer, Kind, terms};
+use super::highlight;
+use super::query::{LexicalQuery, Statistics};
+use super::segment::{LexicalSegment, build};
+use super::tail::LexicalTail;
+
+fn segment(language: Language, rows: &[(&str, &str)]) -> LexicalSegment {
+    let bytes = build(language, rows.iter().copied()).unwrap();
+    LexicalSegment::open(Bytes::from(bytes)).unwrap()
+}
+
+/// The rows a query finds, the same in a segment and in a tail.
+fn found(language: Language, rows: &[(&str, &str)], query: &str) -> Vec<u32> {
+    let query = LexicalQuery::parse(query, language);
+    let segment = segment(language, rows);
+    let tail = LexicalTail::new(language).with_rows(rows.iter().copied());
+    let mut statistics = Statistics::new(&query);
+    segment.count(&query, &mut statistics).unwrap();
+    let in_segment = segment.search(&query, &statistics, None, 10).unwrap();
+    let in_tail = tail.search(&query, &statistics, None, 10);
+    assert_eq!(numbers(&in_segment), numbers(&in_tail));
+    numbers(&in_segment)
+}
+
+fn numbers(rows: &[(u32, f32)]) -> Vec<u32> {
+    rows.iter().map(|(row, _)| *row).collect()
+}
+
+fn kinds(text: &str, kind: Kind) -> Vec<String> {
+    let mut analyzer = Analyzer::new(Language::English);
+    let mut tokens = analyzer.tokens(text);
+    let mut term = String::new();
+    let mut all = Vec::new();
+    while let Some(found) = tokens.next(&mut term) {
+        if found.kind == kind {
+            all.push(term.clone());
+        }
+    }
+    all
+}
+
+#[test]
+fn terms_are_stemmed_words_without_stop_words() {
+    for (text, expected) in [
+        ("The Trusses are SET on 03 May", "truss set 3 may"),
+        ("Change Order 01", "chang order 1"),
+        ("RFI-007, 0.05 and 1.05", "rfi 7 0 05 1 05"),
+        ("000 A007 007A 10", "000 a007 007a 10"),
+        ("", ""),
+        ("\u{0}\u{1}\u{feff} \t", ""),
+    ] {
+        assert_eq!(terms(text).join(" "), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn codes_are_also_one_term() {
+    for (text, expected) in [
+        ("see INV-2024-0117.", vec!["inv-2024-117"]),
+        ("RFI-007 and rfi_7", vec!["rfi-7", "rfi-7"]),
+        ("AB12/34", vec!["ab12/34"]),
+        ("4x6#2", vec!["4x6#2"]),
+        ("INV\u{2011}2024", vec!["inv-2024"]),
+        (
+            "Invoice_INV-2024-0117_final.pdf",
+            vec!["invoice-inv-2024-117-final", "inv-2024-117"],
+        ),
+        ("well-known and/or 2024 A7", vec![]),
+        ("page 3.The end", vec![]),
+        ("version 1.05 at 10:30", vec!["1.05", "10:30"]),
+    ] {
+        assert_eq!(kinds(text, Kind::Identifier), expected, "{text:?}");
+    }
+}
+
+#[test]
+fn a_named_code_comes_first() {
+    let rows = [
+        (
+            "",
+            "Invoice INV-2024-0118: 2024 inv 0117 inv 2024 117 inv 2024 117",
+        ),
+        (
+            "",
+            "Paid with the March draw, long after the first reminder: INV-2024-0117, roofing",
+        ),
+        ("", "Nothing of that"),
+    ];
+    assert_eq!(
+        found(Language::English, &rows, "was INV-2024-0117 paid?"),
+        [1, 0]
+    );
+    assert_eq!(found(Language::English, &rows, "\"inv-2024-0117\""), [1]);
+    assert_eq!(found(Language::English, &rows, "\"INV-2024-0118\""), [0]);
+    assert_eq!(
+        found(Language::English, &rows, "\"INV-2024-0119\""),
+        [] as [u32; 0]
+    );
+}
+
+#[test]
+fn stop_words_are_found_where_there_is_nothing_else() {
+    let rows = [("", "It is what it is"), ("", "The roof"), ("", "")];
+    assert_eq!(found(Language::English, &rows, "it"), [0]);
+    assert_eq!(found(Language::English, &rows, "the roof is"), [1]);
+    assert_eq!(found(Language::English, &rows, "zebra"), [] as [u32; 0]);
+    assert_eq!(found(Language::English, &rows, "?!"), [] as [u32; 0]);
+}
+
+#[test]
+fn languages_have_their_own_endings() {
+    for (language, text, query) in [
+        (
+            Language::English,
+            "The beams were inspected",
+            "inspecting a beam",
+        ),
+        (Language::German, "Die Häuser wurden geprüft", "des Hauses"),
+        (Language::Spanish, "Las facturas pagadas", "factura"),
+        (Language::French, "Les poutres continuelles", "poutre"),
+        (Language::Russian, "Проверка балок", "балка"),
+        (Language::Turkish, "Evler ve binalar", "bina"),
+        (Language::None, "The Beams", "THE"),
+    ] {
+        assert_eq!(found(language, &[("", text)], query), [0], "{language}");
+    }
+    assert_eq!(
+        found(Language::None, &[("", "The Beams")], "beam"),
+        [] as [u32; 0]
+    );
+}
