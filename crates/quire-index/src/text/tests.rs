@@ -123,7 +123,7 @@ fn languages_have_their_own_endings() {
         (Language::German, "Die Häuser wurden geprüft", "des Hauses"),
         (Language::Spanish, "Las facturas pagadas", "factura"),
         (Language::French, "Les poutres continuelles", "poutre"),
-        (Language::Russian, "Проверка балок", "балка"),
+        (Language::Russian, "Проверка балки", "балка"),
         (Language::Turkish, "Evler ve binalar", "bina"),
         (Language::None, "The Beams", "THE"),
     ] {
@@ -133,4 +133,82 @@ fn languages_have_their_own_endings() {
         found(Language::None, &[("", "The Beams")], "beam"),
         [] as [u32; 0]
     );
+}
+
+#[test]
+fn phrases_need_every_word_in_order() {
+    let rows = [
+        ("", "The certificate of occupancy was issued"),
+        ("", "Occupancy needs a certificate"),
+        ("certificate", "of occupancy"),
+        ("", "A certificate only"),
+    ];
+    let text = "\"Certificates of Occupancy\"";
+    assert_eq!(found(Language::English, &rows, text).len(), 3);
+    let query = LexicalQuery::parse(text, Language::English);
+    assert!(query.has_phrases());
+    let matching: Vec<bool> = rows
+        .iter()
+        .map(|(context, body)| query.phrases_match(context, body))
+        .collect();
+    assert_eq!(matching, [true, false, false, false]);
+
+    for (text, has_phrases) in [
+        ("2\" pipe and 3\" valve", false),
+        ("never \"closed", false),
+        ("\"\" “ ”", false),
+        ("“to be”", true),
+        ("\"RFI-007\" now", true),
+    ] {
+        let query = LexicalQuery::parse(text, Language::English);
+        assert_eq!(query.has_phrases(), has_phrases, "{text}");
+    }
+    let to_be = [("", "not to be"), ("", "be to us")];
+    assert_eq!(found(Language::English, &to_be, "“to be” or").len(), 2);
+    let query = LexicalQuery::parse("“to be” or", Language::English);
+    assert!(query.phrases_match("", to_be[0].1) && !query.phrases_match("", to_be[1].1));
+}
+
+#[test]
+fn highlights_lie_on_the_words_that_answer() {
+    for (query, text, expected) in [
+        (
+            "inspecting beams",
+            "Größe: the BEAM was inspected.",
+            "BEAM|inspected",
+        ),
+        ("RFI-007", "RFI 12 answers RFI-007 in 2024", "RFI-007"),
+        ("RFI-007", "rfi number 7", "rfi|7"),
+        (
+            "\"certificate of occupancy\"",
+            "Certificates of occupancy; the certificate",
+            "Certificates of occupancy|certificate",
+        ),
+        ("the", "The roof", "The"),
+        ("", "anything", ""),
+        ("roof", "", ""),
+    ] {
+        let ranges = highlight(text, query, Language::English);
+        let shown: Vec<&str> = ranges.into_iter().map(|range| &text[range]).collect();
+        assert_eq!(shown.join("|"), expected, "{query:?} in {text:?}");
+    }
+}
+
+#[test]
+fn huge_and_broken_text_costs_little() {
+    let word = "x".repeat(10_000_000);
+    let codes = "a1-".repeat(3_000_000);
+    let zeros = "0".repeat(1_000_000);
+    let rows = [
+        ("", word.as_str()),
+        ("", &codes),
+        ("", &zeros),
+        ("", "roof"),
+    ];
+    assert_eq!(found(Language::English, &rows, "roof"), [3]);
+    assert_eq!(found(Language::English, &rows, "a1"), [1]);
+    for query in [word.as_str(), &codes, &zeros] {
+        assert!(LexicalQuery::parse(query, Language::English).terms().len() <= 64);
+    }
+    assert_eq!(highlight(&word, "roof", Language::English), []);
 }
