@@ -1,5 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
+mod scores;
+
 use bytes::Bytes;
 use quire_types::Language;
 
@@ -8,6 +10,7 @@ use super::highlight;
 use super::query::{LexicalQuery, Statistics};
 use super::segment::{LexicalSegment, build};
 use super::tail::LexicalTail;
+use crate::Error;
 
 fn segment(language: Language, rows: &[(&str, &str)]) -> LexicalSegment {
     let bytes = build(language, rows.iter().copied()).unwrap();
@@ -210,5 +213,41 @@ fn huge_and_broken_text_costs_little() {
     for query in [word.as_str(), &codes, &zeros] {
         assert!(LexicalQuery::parse(query, Language::English).terms().len() <= 64);
     }
-    assert_eq!(highlight(&word, "roof", Language::English), []);
+    assert!(highlight(&word, "roof", Language::English).is_empty());
+}
+
+#[test]
+fn a_damaged_bundle_is_refused() {
+    let rows = [("title", "The roof of INV-2024-0117"), ("", "a door")];
+    let good = build(Language::German, rows.into_iter()).unwrap();
+    let opened = LexicalSegment::open(Bytes::from(good.clone())).unwrap();
+    assert_eq!(
+        (opened.language(), opened.rows(), opened.bytes()),
+        (Language::German, 2, good.len())
+    );
+    let refused = |bytes: Vec<u8>| {
+        matches!(
+            LexicalSegment::open(Bytes::from(bytes)),
+            Err(Error::Damaged(_))
+        )
+    };
+    for byte in 0..good.len() {
+        let mut bad = good.clone();
+        bad[byte] ^= 1 << (byte % 8);
+        assert!(refused(bad), "byte {byte}");
+        assert!(refused(good[..byte].to_vec()), "cut at {byte}");
+    }
+    assert!(refused([good.as_slice(), b"x"].concat()));
+    // A right sum over wrong content, as from another program.
+    for content in [
+        &b""[..],
+        b"\x06german",
+        b"\x06german\xff\xff\xff\xff",
+        b"\x06german\0\0\0\0",
+    ] {
+        let mut bad = b"QLX1".to_vec();
+        bad.extend(crc32fast::hash(content).to_le_bytes());
+        bad.extend(content);
+        assert!(LexicalSegment::open(Bytes::from(bad)).is_err());
+    }
 }
