@@ -1,89 +1,66 @@
-//! The views that are held in memory, within a budget of bytes; the one used longest ago goes first.
+//! The views that are held in memory, within a budget of bytes. What is asked more often stays longer
+//! (TinyLFU), so a sweep over all tenants does not push out those that are busy.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use moka::sync::Cache;
 
 use quire_store::Placement;
 
 use crate::view::View;
 
-/// A tenant's place in the cache. Whoever refreshes the view holds the lock, so a burst of questions
-/// to one tenant refreshes once.
-pub(crate) type Slot = Arc<tokio::sync::Mutex<Option<Arc<View>>>>;
-
-pub(crate) struct Cache {
-    budget_bytes: usize,
-    state: Mutex<State>,
-}
-
+/// A tenant's place in the cache.
 #[derive(Default)]
-struct State {
-    entries: HashMap<Placement, Entry>,
-    bytes: usize,
-    tick: u64,
+pub(crate) struct Slot {
+    /// Whoever refreshes the view holds the lock, so a burst of questions to one tenant refreshes once.
+    pub(crate) view: tokio::sync::Mutex<Option<Arc<View>>>,
+    bytes: AtomicU32,
 }
 
-struct Entry {
-    slot: Slot,
-    bytes: usize,
-    used: u64,
+pub(crate) struct Views {
+    slots: Cache<Placement, Arc<Slot>>,
 }
 
-impl Cache {
+/// What a slot takes beside its view, about.
+const SLOT_BYTES: u32 = 512;
+/// Weights are counted in units, since they must fit into 32 bits.
+const UNIT_BYTES: usize = 64;
+
+impl Views {
     pub(crate) fn new(budget_bytes: usize) -> Self {
-        Self {
-            budget_bytes,
-            state: Mutex::default(),
-        }
+        let slots = Cache::builder()
+            .max_capacity((budget_bytes / UNIT_BYTES) as u64)
+            .weigher(|_: &Placement, slot: &Arc<Slot>| {
+                slot.bytes.load(Ordering::Relaxed) + SLOT_BYTES / UNIT_BYTES as u32
+            })
+            .build();
+        Self { slots }
     }
 
     /// The slot of a tenant, by placement: a re-created tenant has another one.
-    pub(crate) fn slot(&self, placement: Placement) -> Slot {
-        let mut state = self.lock();
-        state.tick += 1;
-        let tick = state.tick;
-        let entry = state.entries.entry(placement).or_insert_with(|| Entry {
-            slot: Slot::default(),
-            bytes: 0,
-            used: tick,
-        });
-        entry.used = tick;
-        entry.slot.clone()
+    pub(crate) fn slot(&self, placement: Placement) -> Arc<Slot> {
+        self.slots.get_with(placement, Arc::default)
     }
 
-    /// Notes how large a tenant's view is now and makes room if that is too much. A view in use lives
-    /// on until its last reader is done.
-    pub(crate) fn resized(&self, placement: Placement, bytes: usize) {
-        let mut state = self.lock();
-        let Some(entry) = state.entries.get_mut(&placement) else {
-            return;
-        };
-        let before = std::mem::replace(&mut entry.bytes, bytes);
-        state.bytes = state.bytes - before + bytes;
-        while state.bytes > self.budget_bytes && state.entries.len() > 1 {
-            let oldest = state
-                .entries
-                .iter()
-                .filter(|(key, _)| **key != placement)
-                .min_by_key(|(_, entry)| entry.used);
-            let Some(oldest) = oldest.map(|(key, _)| *key) else {
-                return;
-            };
-            if let Some(entry) = state.entries.remove(&oldest) {
-                state.bytes -= entry.bytes;
-            }
-        }
+    /// Notes how large a tenant's view is now, which may make others leave. A view in use lives on until
+    /// its last reader is done.
+    pub(crate) fn resized(&self, placement: Placement, slot: &Arc<Slot>, bytes: usize) {
+        let units = u32::try_from(bytes / UNIT_BYTES).unwrap_or(u32::MAX / 2);
+        slot.bytes.store(units, Ordering::Relaxed);
+        self.slots.insert(placement, slot.clone());
+    }
+
+    /// Drops what is kept of a tenant.
+    pub(crate) fn forget(&self, placement: Placement) {
+        self.slots.invalidate(&placement);
     }
 
     /// Tenants and bytes held.
     pub(crate) fn usage(&self) -> (usize, usize) {
-        let state = self.lock();
-        (state.entries.len(), state.bytes)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner())
+        self.slots.run_pending_tasks();
+        let count = usize::try_from(self.slots.entry_count()).unwrap_or(usize::MAX);
+        let units = usize::try_from(self.slots.weighted_size()).unwrap_or(usize::MAX);
+        (count, units.saturating_mul(UNIT_BYTES))
     }
 }

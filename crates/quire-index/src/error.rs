@@ -1,6 +1,8 @@
 //! The error of search.
 
-use quire_types::{ErrorKind, Kind};
+use quire_types::{ErrorKind, Kind, SegmentId};
+
+use crate::SegmentError;
 
 /// What went wrong while searching.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +14,9 @@ pub enum Error {
     #[error("lexical index: {0}")]
     Lexical(#[from] tantivy::TantivyError),
     /// The bytes of an inverted index are not what was written.
-    #[error("the lexical section of a segment is damaged ({0}); rebuild the segment from its text")]
+    #[error(
+        "the inverted index of a segment is damaged ({0}): rebuild it with 'quire index rebuild'"
+    )]
     Damaged(&'static str),
     /// A vector has another dimension than the corpus.
     #[error("a vector of {found} dimensions can't be compared with a corpus of {expected}")]
@@ -22,6 +26,26 @@ pub enum Error {
         /// The dimension that was offered.
         found: usize,
     },
+    /// A segment can't be used.
+    #[error("segment {segment}: {source}")]
+    Segment {
+        /// The segment.
+        segment: SegmentId,
+        /// Why.
+        source: SegmentError,
+    },
+    /// Passages are in a segment that can't be read now.
+    #[error("segment {segment} can't be read right now: try again, or look at 'quire index stats'")]
+    Missing {
+        /// The segment.
+        segment: SegmentId,
+    },
+    /// Vectors could not be coded or compared.
+    #[error("vectors: {0}")]
+    Vectors(#[from] quire_vectors::Error),
+    /// A question's vector that no angle can be measured to.
+    #[error("the question's vector is zero, or not a number")]
+    Direction,
     /// The thread that searched ended early.
     #[error("the search was interrupted")]
     Interrupted,
@@ -31,8 +55,13 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Store(error) => error.kind(),
-            Self::Lexical(_) | Self::Damaged(_) | Self::Dimension { .. } => ErrorKind::Internal,
-            Self::Interrupted => ErrorKind::Unavailable,
+            Self::Lexical(_)
+            | Self::Dimension { .. }
+            | Self::Segment { .. }
+            | Self::Vectors(_)
+            | Self::Damaged(_)
+            | Self::Direction => ErrorKind::Internal,
+            Self::Interrupted | Self::Missing { .. } => ErrorKind::Unavailable,
         }
     }
 }

@@ -1,28 +1,38 @@
 //! Search over one tenant's passages.
 //!
-//! [`Search::search`] takes a question with its vector and returns one fused list. The corpus version
-//! of the tenant is read first; a `view` of the tenant's corpus is kept in memory, caught up by what
-//! changed since, and dropped when others need the room, so what is committed can be found at once
-//! and an idle tenant costs nothing. Inside the view two paths score the same rows under the same
-//! mask: BM25 (`lexical`) and exact cosine (`dense`); `fusion` makes one list of both. Knows
-//! passages and filters, but neither models nor questions.
+//! What is committed is in the tail, rows of PostgreSQL, and can be found at once; [`Search::fold`]
+//! moves it into immutable segments on the object store. [`Search::search`] reads the corpus version of
+//! the tenant, then answers from a `view`: the tail and the open segments at that version, kept in memory
+//! while there is room, caught up by what changed, so an idle tenant costs nothing. Two paths score
+//! the same rows under the same mask: BM25 (`text`) and vectors (`segment`, by one-bit codes and then
+//! exactly); `fusion` makes one list of both. Knows passages and filters, but neither models nor
+//! questions.
 
+mod blocks;
 mod cache;
-mod dense;
 mod error;
+mod fold;
 mod fusion;
-mod lexical;
 mod query;
+mod score;
 mod search;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the view still searches with `lexical`")
-)]
+mod segment;
 mod text;
 mod view;
 
+pub use blocks::BlockTotals;
 pub use error::Error;
-pub use lexical::terms;
-pub use query::{Filter, Hit, Mode, Query, Scores};
-pub use search::Search;
-pub use text::highlight;
+pub use fold::{FoldPolicy, Folded};
+pub use query::{Filter, Found, Hit, Mode, Query, Scores};
+pub use search::{Search, SearchConfig};
+pub use segment::SegmentError;
+pub use text::{highlight, terms};
+
+/// Runs work of more than a moment where it holds up nobody.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| Error::Interrupted)?
+}

@@ -1,7 +1,8 @@
 //! What is asked of search, and what it answers.
 
 use quire_store::passages::Passage;
-use quire_types::{MediaType, NotebookId, Timestamp};
+use quire_store::segments::Located;
+use quire_types::{MediaType, NotebookId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// Which paths are used.
@@ -28,6 +29,27 @@ pub struct Filter {
     pub added_from: Option<Timestamp>,
     /// Only versions added before this instant.
     pub added_before: Option<Timestamp>,
+}
+
+impl Filter {
+    /// Whether it lets everything through.
+    pub(crate) fn is_open(&self) -> bool {
+        self.notebooks.is_none()
+            && self.media_types.is_none()
+            && self.added_from.is_none()
+            && self.added_before.is_none()
+    }
+
+    pub(crate) fn passes(&self, source: &Located) -> bool {
+        let notebooks = self.notebooks.as_ref();
+        let media_types = self.media_types.as_ref();
+        notebooks.is_none_or(|notebooks| notebooks.contains(&source.notebook))
+            && media_types.is_none_or(|types| types.contains(&source.media_type))
+            && self.added_from.is_none_or(|from| source.added_at >= from)
+            && self
+                .added_before
+                .is_none_or(|before| source.added_at < before)
+    }
 }
 
 /// A search.
@@ -63,4 +85,14 @@ pub struct Hit {
     pub passage: Passage,
     /// How it came to its rank.
     pub scores: Scores,
+}
+
+/// What a search led to.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    /// The passages, best first.
+    pub hits: Vec<Hit>,
+    /// Segments that could not be read just now: there may be better passages in them. Empty unless the
+    /// object store fails or a file is damaged.
+    pub missing: Vec<SegmentId>,
 }

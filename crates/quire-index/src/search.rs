@@ -1,109 +1,329 @@
-//! Search from beginning to end: a current view, the scores, the passages.
+//! Search from beginning to end: a current view, ranked rows, what the passages say.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use quire_store::corpus::{self, Change, Entry};
-use quire_store::passages::{self, Indexed};
-use quire_store::{Placement, Store, TenantTx};
-use quire_types::{PassageId, SourceId};
+use futures::future::join_all;
 
-use crate::cache::{Cache, Slot};
-use crate::view::View;
-use crate::{Error, Hit, Query};
+use quire_store::corpus::{self, Change, Entry};
+use quire_store::passages::{self, Indexed, Passage};
+use quire_store::segments::{self, Manifest};
+use quire_store::{Page, PageRequest, Placement, Store, TenantTx};
+use quire_types::{ErrorKind, Kind, Language, PassageId, SegmentId, SourceId};
+
+use crate::blocks::Blocks;
+use crate::cache::{Slot, Views};
+use crate::score::{self, Address};
+use crate::segment::{Io, Segment, Text};
+use crate::view::{Contents, View};
+use crate::{BlockTotals, Error, FoldPolicy, Found, Hit, Query, blocking};
 
 /// Passages that are read from the database at a time.
 const READ_ROWS: i64 = 2_000;
 
+/// How search works in this installation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SearchConfig {
+    /// Views and blocks in memory, in bytes.
+    pub memory_bytes: usize,
+    /// What words are reduced with, where a tenant has no language of its own.
+    pub language: Language,
+    /// Of the rotation of vectors in new segments; the same for all tenants.
+    pub rotation_seed: u64,
+    /// When passages move from the tail into segments.
+    pub fold: FoldPolicy,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 256 << 20,
+            language: Language::English,
+            rotation_seed: 0x71_75_69_72_65,
+            fold: FoldPolicy::default(),
+        }
+    }
+}
+
 /// Searches tenants' passages.
 #[derive(Clone)]
 pub struct Search {
-    store: Store,
-    cache: Arc<Cache>,
+    pub(crate) store: Store,
+    pub(crate) config: SearchConfig,
+    pub(crate) views: Arc<Views>,
+    pub(crate) blocks: Arc<Blocks>,
 }
 
 impl Search {
-    /// A search that keeps at most `memory_bytes` of views, and always the one in use.
-    pub fn new(store: Store, memory_bytes: usize) -> Self {
+    /// A search over what the store holds. Three quarters of the memory are for views, the rest for
+    /// blocks.
+    pub fn new(store: Store, config: SearchConfig) -> Self {
+        let blocks_bytes = config.memory_bytes / 4;
         Self {
             store,
-            cache: Arc::new(Cache::new(memory_bytes)),
+            config,
+            views: Arc::new(Views::new(config.memory_bytes - blocks_bytes)),
+            blocks: Arc::new(Blocks::new(blocks_bytes)),
         }
     }
 
     /// The best passages for a question, best first. Sees everything that was committed before the
-    /// call. Passages that are deleted meanwhile are left out.
-    pub async fn search(&self, placement: Placement, query: Query) -> Result<Vec<Hit>, Error> {
-        // In a task of its own: whoever goes away must not throw away a refresh that others wait for.
-        let search = self.clone();
-        let view = tokio::spawn(async move { search.current_view(placement).await })
-            .await
-            .map_err(|_| Error::Interrupted)??;
-        let ranked = blocking(move || view.search(&query)).await?;
-        let ids: Vec<PassageId> = ranked.iter().map(|(id, _)| *id).collect();
-        if ids.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut tx = self.store.tenant(placement).await?;
-        let found = passages::by_ids(&mut tx, &ids).await?;
-        tx.commit().await?;
-        let mut found: HashMap<PassageId, passages::Passage> = found
+    /// call. Where a segment can't be read, the others answer, and the answer says so.
+    pub async fn search(&self, placement: Placement, query: Query) -> Result<Found, Error> {
+        let view = self.view(placement).await?;
+        self.search_view(placement, &view, &query).await
+    }
+
+    pub(crate) async fn search_view(
+        &self,
+        placement: Placement,
+        view: &Arc<View>,
+        query: &Query,
+    ) -> Result<Found, Error> {
+        let io = self.io(placement);
+        let (ranked, mut broken) = score::rank(view, &io, query).await?;
+        let addresses: Vec<Address> = ranked.iter().map(|(address, _)| *address).collect();
+        let mut passages = self.passages_at(&io, view, &addresses, &mut broken).await;
+        let hits = ranked
             .into_iter()
-            .map(|passage| (passage.id, passage))
-            .collect();
-        Ok(ranked
-            .into_iter()
-            .filter_map(|(id, scores)| {
-                Some(Hit {
-                    passage: found.remove(&id)?,
-                    scores,
-                })
+            .filter_map(|(address, scores)| {
+                let passage = passages.remove(&address)?;
+                Some(Hit { passage, scores })
             })
-            .collect())
+            .collect();
+        let mut missing = view.missing.clone();
+        missing.extend(
+            broken
+                .iter()
+                .filter_map(|part| Some(view.segments.get(*part)?.id())),
+        );
+        missing.sort_unstable();
+        missing.dedup();
+        Ok(Found { hits, missing })
+    }
+
+    /// What the passages at these places say. Those that can't be read are left out, and their parts
+    /// noted.
+    async fn passages_at(
+        &self,
+        io: &Io<'_>,
+        view: &View,
+        addresses: &[Address],
+        broken: &mut Vec<usize>,
+    ) -> HashMap<Address, Passage> {
+        let mut of_parts: HashMap<usize, Vec<u32>> = HashMap::new();
+        for address in addresses {
+            of_parts.entry(address.part).or_default().push(address.row);
+        }
+        let mut found = HashMap::with_capacity(addresses.len());
+        for (part, rows) in of_parts {
+            let Some(segment) = view.segments.get(part) else {
+                found.extend(
+                    rows.into_iter()
+                        .filter_map(|row| Some((Address { part, row }, tail_passage(view, row)?))),
+                );
+                continue;
+            };
+            match segment.texts(io, &rows).await {
+                Ok(texts) => found.extend(rows.into_iter().zip(texts).filter_map(|(row, text)| {
+                    Some((
+                        Address { part, row },
+                        folded_passage(view, segment, row, text)?,
+                    ))
+                })),
+                Err(error) => {
+                    tracing::warn!(
+                        tenant = %io.placement.tenant,
+                        segment = %segment.id(),
+                        %error,
+                        "texts of a segment can't be read; answering without them"
+                    );
+                    broken.push(part);
+                }
+            }
+        }
+        found
+    }
+
+    /// The passages of a source that search sees, in reading order.
+    ///
+    /// # Errors
+    /// Not found when there is no such source; otherwise those of reading.
+    pub async fn passages(
+        &self,
+        placement: Placement,
+        source: SourceId,
+        page: PageRequest,
+    ) -> Result<Page<Passage>, Error> {
+        let view = self.view(placement).await?;
+        let Some(seen) = view.source(source) else {
+            let mut tx = self.store.tenant(placement).await?;
+            let known = quire_store::sources::get(&mut tx, source).await?;
+            tx.commit().await?;
+            if let Some(segment) = view.missing.first().filter(|_| known.passages > 0) {
+                return Err(Error::Missing { segment: *segment });
+            }
+            return Ok(page.page(Vec::new()));
+        };
+        let (part, first_row, rows) = view.rows_of(seen);
+        let ids = (first_row..first_row + rows).map(|row| (row, passage_id(&view, part, row)));
+        let after = page.after.map(PassageId::from);
+        let wanted = ids
+            .skip_while(|(_, id)| after.is_some_and(|after| id.is_none_or(|id| id <= after)))
+            .map(|(row, _)| Address { part, row })
+            .take(PageRequest::MAX.min(page.limit.max(1)) as usize + 1);
+        let wanted: Vec<Address> = wanted.collect();
+        let mut broken = Vec::new();
+        let io = self.io(placement);
+        let mut found = self.passages_at(&io, &view, &wanted, &mut broken).await;
+        if let Some(segment) = broken.first().and_then(|part| view.segments.get(*part)) {
+            return Err(Error::Missing {
+                segment: segment.id(),
+            });
+        }
+        let passages = wanted.iter().filter_map(|at| found.remove(at)).collect();
+        Ok(page.page(passages))
+    }
+
+    /// Makes the next question of a tenant fast: its view is in memory when this returns.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn prefetch(&self, placement: Placement) -> Result<(), Error> {
+        self.view(placement).await.map(drop)
     }
 
     /// Tenants whose view is in memory, and the bytes of all views.
     pub fn usage(&self) -> (usize, usize) {
-        self.cache.usage()
+        self.views.usage()
+    }
+
+    /// What became of the blocks that were read.
+    pub fn block_totals(&self) -> BlockTotals {
+        self.blocks.totals()
+    }
+
+    pub(crate) fn io(&self, placement: Placement) -> Io<'_> {
+        Io {
+            placement,
+            objects: self.store.objects(),
+            blocks: &self.blocks,
+        }
+    }
+
+    /// The view of everything that was committed before the call.
+    pub(crate) async fn view(&self, placement: Placement) -> Result<Arc<View>, Error> {
+        // In a task of its own: whoever goes away must not throw away a refresh that others wait for.
+        let search = self.clone();
+        tokio::spawn(async move { search.current_view(placement).await })
+            .await
+            .map_err(|_| Error::Interrupted)?
     }
 
     async fn current_view(&self, placement: Placement) -> Result<Arc<View>, Error> {
-        let slot: Slot = self.cache.slot(placement);
-        let mut held = slot.lock().await;
+        let slot: Arc<Slot> = self.views.slot(placement);
+        let mut held = slot.view.lock().await;
         let mut tx = self.store.tenant_snapshot(placement).await?;
-        let version = corpus::version(&mut tx).await?;
-        if let Some(view) = held.as_ref().filter(|view| view.version() == version) {
+        let manifest = segments::manifest(&mut tx).await?;
+        // A view that lacks a segment is tried again each time: the store may be back.
+        let old = held.take().filter(|view| view.missing.is_empty());
+        if let Some(view) = old.as_ref().filter(|view| view.manifest == manifest) {
             tx.commit().await?;
+            *held = Some(view.clone());
             return Ok(view.clone());
         }
-        let (base, changes, added) = match held.take() {
-            Some(view) if !view.needs_rebuild() => {
-                match corpus::changes(&mut tx, view.version(), version).await? {
-                    Some(changes) => {
-                        let sources = added_sources(&changes);
-                        let added = read(&mut tx, Some(&sources)).await?;
-                        (Some(view), changes, added)
-                    }
-                    None => (None, Vec::new(), read(&mut tx, None).await?),
-                }
+        let changes = match &old {
+            Some(view) if can_advance(view, &manifest) => {
+                corpus::changes(&mut tx, view.manifest.version, manifest.version).await?
             }
-            _ => (None, Vec::new(), read(&mut tx, None).await?),
+            _ => None,
         };
-        tx.commit().await?;
-        let view = blocking(move || match base {
-            Some(view) => view.advance(version, &changes, &added),
-            None => View::empty()?.advance(version, &changes, &added),
-        })
-        .await?;
+        let view = match (&old, changes) {
+            (Some(view), Some(changes)) => advanced(tx, view.clone(), manifest, changes).await?,
+            (old, _) => self.loaded(tx, placement, manifest, old.as_ref()).await?,
+        };
         let view = Arc::new(view);
-        self.cache.resized(placement, view.bytes());
+        self.views.resized(placement, &slot, view.bytes());
         *held = Some(view.clone());
         Ok(view)
     }
+
+    /// What the tenant's words are reduced with.
+    pub(crate) fn language_of(&self, manifest: &Manifest) -> Language {
+        let own = manifest
+            .language
+            .as_ref()
+            .and_then(|name| name.parse().ok());
+        own.unwrap_or(self.config.language)
+    }
+
+    /// A view of everything, with the open segments of an older one.
+    async fn loaded(
+        &self,
+        mut tx: TenantTx,
+        placement: Placement,
+        manifest: Manifest,
+        old: Option<&Arc<View>>,
+    ) -> Result<View, Error> {
+        let entries = segments::live(&mut tx).await?;
+        let located = segments::located(&mut tx, None).await?;
+        let tail = read_tail(&mut tx, None).await?;
+        tx.commit().await?;
+        let open: HashMap<SegmentId, &Arc<Segment>> = old
+            .iter()
+            .flat_map(|view| &view.segments)
+            .map(|segment| (segment.id(), segment))
+            .collect();
+        let opened = join_all(entries.iter().map(async |entry| match open.get(&entry.id) {
+            Some(segment) => Ok((*segment).clone()),
+            None => Segment::open(self.store.objects(), placement, entry).await,
+        }))
+        .await;
+        let named: HashSet<SegmentId> =
+            located.iter().filter_map(|source| source.segment).collect();
+        let (mut segments, mut missing) = (Vec::new(), Vec::new());
+        for (entry, opened) in entries.iter().zip(opened) {
+            match opened {
+                Ok(segment) => segments.push(segment),
+                Err(error) if !named.contains(&entry.id) => {
+                    tracing::debug!(%error, "a segment that nothing names can't be read");
+                }
+                Err(error) => {
+                    let kind = error.kind();
+                    if kind == ErrorKind::Unavailable || kind == ErrorKind::Timeout {
+                        tracing::warn!(tenant = %placement.tenant, segment = %entry.id, %error,
+                            "a segment can't be reached; answering without it");
+                    } else {
+                        tracing::error!(tenant = %placement.tenant, segment = %entry.id, %error,
+                            "a segment is damaged or gone; 'quire index rebuild' reads its sources again");
+                    }
+                    missing.push(entry.id);
+                }
+            }
+        }
+        let contents = Contents {
+            language: self.language_of(&manifest),
+            manifest,
+            located,
+            segments,
+            missing,
+            tail,
+        };
+        blocking(move || Ok(View::new(contents))).await
+    }
 }
 
-/// Sources that were added and are still there at the end of the changes.
-fn added_sources(changes: &[Entry]) -> Vec<SourceId> {
+/// Whether the changes since tell all that is different now.
+fn can_advance(view: &View, manifest: &Manifest) -> bool {
+    view.manifest.generation == manifest.generation && !view.needs_rebuild()
+}
+
+async fn advanced(
+    mut tx: TenantTx,
+    view: Arc<View>,
+    manifest: Manifest,
+    changes: Vec<Entry>,
+) -> Result<View, Error> {
     let mut sources: Vec<SourceId> = changes
         .iter()
         .filter(|entry| entry.change == Change::Added)
@@ -111,17 +331,27 @@ fn added_sources(changes: &[Entry]) -> Vec<SourceId> {
         .collect();
     sources.sort_unstable();
     sources.dedup();
-    sources
+    let (located, added) = if sources.is_empty() {
+        (Vec::new(), Vec::new())
+    } else {
+        (
+            segments::located(&mut tx, Some(&sources)).await?,
+            read_tail(&mut tx, Some(&sources)).await?,
+        )
+    };
+    tx.commit().await?;
+    blocking(move || Ok(view.advance(manifest, &changes, located, added))).await
 }
 
-async fn read(tx: &mut TenantTx, only: Option<&[SourceId]>) -> Result<Vec<Indexed>, Error> {
+/// The tail, of some sources or whole.
+pub(crate) async fn read_tail(
+    tx: &mut TenantTx,
+    only: Option<&[SourceId]>,
+) -> Result<Vec<Indexed>, Error> {
     let mut all = Vec::new();
-    if only.is_some_and(<[SourceId]>::is_empty) {
-        return Ok(all);
-    }
     loop {
         let after = all.last().map(|passage: &Indexed| passage.id);
-        let part = passages::indexed(tx, only, after, READ_ROWS).await?;
+        let part = passages::tail(tx, only, after, READ_ROWS).await?;
         let is_last = part.len() < usize::try_from(READ_ROWS).unwrap_or(usize::MAX);
         all.extend(part);
         if is_last {
@@ -130,10 +360,41 @@ async fn read(tx: &mut TenantTx, only: Option<&[SourceId]>) -> Result<Vec<Indexe
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Error::Interrupted)?
+fn passage_id(view: &View, part: usize, row: u32) -> Option<PassageId> {
+    match view.segments.get(part) {
+        Some(segment) => segment.passage(row).map(|(_, id)| id),
+        None => view.tail.passage(row).map(|passage| passage.id),
+    }
+}
+
+fn tail_passage(view: &View, row: u32) -> Option<Passage> {
+    let passage = view.tail.passage(row)?;
+    let source = &view.source(passage.source)?.located;
+    Some(Passage {
+        id: passage.id,
+        notebook: source.notebook,
+        source: passage.source,
+        source_version: passage.version,
+        source_name: source.name.clone(),
+        ordinal: passage.ordinal,
+        context: passage.text.context.clone(),
+        body: passage.text.body.clone(),
+        place: passage.text.place.clone(),
+    })
+}
+
+fn folded_passage(view: &View, segment: &Segment, row: u32, text: Text) -> Option<Passage> {
+    let (rows, id) = segment.passage(row)?;
+    let source = &view.source(rows.source)?.located;
+    Some(Passage {
+        id,
+        notebook: source.notebook,
+        source: rows.source,
+        source_version: rows.version,
+        source_name: source.name.clone(),
+        ordinal: i32::try_from(row - rows.first_row).ok()?,
+        context: text.context,
+        body: text.body,
+        place: text.place,
+    })
 }

@@ -6,12 +6,12 @@
 //! search to rows with all its words, and `query` then verifies the order on the text of the best.
 //! Knows rows by number only; which passage a row is, and who may see it, is the caller's.
 
-pub(crate) mod analysis;
+mod analysis;
 mod best;
 mod bundle;
-pub(crate) mod query;
-pub(crate) mod segment;
-pub(crate) mod tail;
+mod query;
+mod segment;
+mod tail;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +19,10 @@ use std::ops::Range;
 
 use quire_types::Language;
 
-use query::LexicalQuery;
+pub use analysis::terms;
+pub(crate) use query::{LexicalQuery, Statistics};
+pub(crate) use segment::{LexicalBuilder, LexicalSegment};
+pub(crate) use tail::LexicalTail;
 
 /// The byte ranges of `text` that answer `query`, in order and apart: its words in any inflection, its
 /// identifiers, its quoted phrases as a whole.

@@ -1,255 +1,263 @@
-//! A view: one tenant's searchable corpus at one version, in memory.
+//! A view: one tenant's searchable corpus at one version.
 //!
-//! A view never changes. Catching up makes a new one that shares the runs of the old; removed rows are
-//! marked dead and leave with the next rebuild.
+//! It knows every source that search sees and where its rows are: in the tail or in a segment. Rows of a
+//! segment that no source names are dead. A view never changes; catching up makes a new one that shares
+//! what stayed the same.
 
-use std::collections::HashSet;
+mod mask;
+mod tail;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use quire_store::corpus::{Change, Entry};
 use quire_store::passages::Indexed;
-use quire_types::{MediaType, NotebookId, PassageId, SourceId, Timestamp};
+use quire_store::segments::{Located, Manifest};
+use quire_types::{Language, SegmentId, SourceId};
 
-use crate::dense::Matrix;
-use crate::fusion::{self, Ranked};
-use crate::lexical::Lexical;
-use crate::{Error, Filter, Query, query::Mode};
+use crate::segment::{Segment, SourceRows};
+use crate::{Error, Filter};
 
-/// Candidates of each path: enough that a fused list of 100 loses nothing it should hold.
-const CANDIDATES: usize = 400;
-/// More runs than this become one.
-const MAX_RUNS: usize = 32;
+pub(crate) use mask::Mask;
+pub(crate) use tail::Tail;
 
-/// What filters need to know of a row.
-#[derive(Clone, Debug)]
-struct Row {
-    id: PassageId,
-    notebook: NotebookId,
-    source: SourceId,
-    source_version: i32,
-    media_type: MediaType,
-    added_at: Timestamp,
-}
-
-/// Rows that came together.
-#[derive(Debug, Default)]
-struct Run {
-    rows: Vec<Row>,
-    vectors: Matrix,
+/// A source that search sees, and its rows.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) located: Located,
+    /// Which part holds the rows: a segment by its number, or the tail after the last of them.
+    part: usize,
+    first_row: u32,
+    rows: u32,
 }
 
 /// A tenant's corpus at one version.
 pub(crate) struct View {
-    version: i64,
-    runs: Vec<Arc<Run>>,
-    lexical: Lexical,
-    dead: Vec<bool>,
-    dead_rows: usize,
-    text_bytes: usize,
+    pub(crate) manifest: Manifest,
+    pub(crate) language: Language,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) tail: Tail,
+    /// In order of their ids.
+    sources: Vec<Arc<Seen>>,
+    /// The rows that are alive in each segment and, last, in the tail; none when all are.
+    alive: Vec<Option<Mask>>,
+    /// Segments that could not be opened: their passages can't be found now.
+    pub(crate) missing: Vec<SegmentId>,
+}
+
+/// What a view is made of.
+pub(crate) struct Contents {
+    pub(crate) manifest: Manifest,
+    pub(crate) language: Language,
+    pub(crate) located: Vec<Located>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) missing: Vec<SegmentId>,
+    pub(crate) tail: Vec<Indexed>,
 }
 
 impl View {
-    /// A view of nothing, at version 0.
-    pub(crate) fn empty() -> Result<Self, Error> {
-        Ok(Self {
-            version: 0,
-            runs: Vec::new(),
-            lexical: Lexical::new()?,
-            dead: Vec::new(),
-            dead_rows: 0,
-            text_bytes: 0,
-        })
+    /// A view of everything.
+    pub(crate) fn new(contents: Contents) -> Self {
+        let numbers: HashMap<SegmentId, usize> = (0..)
+            .zip(&contents.segments)
+            .map(|(number, segment)| (segment.id(), number))
+            .collect();
+        let mut view = Self {
+            manifest: contents.manifest,
+            language: contents.language,
+            segments: contents.segments,
+            tail: Tail::empty(contents.language),
+            sources: Vec::new(),
+            alive: Vec::new(),
+            missing: contents.missing,
+        };
+        let mut in_tail = Vec::new();
+        for located in contents.located {
+            let Some(segment) = located.segment else {
+                in_tail.push(located);
+                continue;
+            };
+            let Some((part, segment)) = numbers
+                .get(&segment)
+                .and_then(|part| Some((*part, view.segments.get(*part)?)))
+            else {
+                continue;
+            };
+            if let Some(rows) = segment.sources().of(located.source, located.version) {
+                view.sources.push(Arc::new(Seen {
+                    part,
+                    first_row: rows.first_row,
+                    rows: rows.rows,
+                    located,
+                }));
+            }
+        }
+        view.add_to_tail(in_tail, contents.tail);
+        view.sort();
+        view
     }
 
-    pub(crate) fn version(&self) -> i64 {
-        self.version
-    }
-
-    /// Roughly what the view holds in memory: vectors, rows, and the inverted index at a third of the
-    /// text (measured on English prose).
-    pub(crate) fn bytes(&self) -> usize {
-        let vectors: usize = self.runs.iter().map(|run| run.vectors.bytes()).sum();
-        vectors + self.dead.len() * (size_of::<Row>() + 1) + self.text_bytes / 3 + 16_384
-    }
-
-    /// Whether so much of it is dead that reading everything again is better.
-    pub(crate) fn needs_rebuild(&self) -> bool {
-        self.dead.len() > 1_000 && self.dead_rows * 3 > self.dead.len()
-    }
-
-    /// The view after `changes`, whose added passages are `added`.
+    /// The view after changes, which moved nothing between tail and segments. `located` and `added` are
+    /// the sources that were added and their passages.
     pub(crate) fn advance(
         &self,
-        version: i64,
+        manifest: Manifest,
         changes: &[Entry],
-        added: &[Indexed],
-    ) -> Result<Self, Error> {
-        let mut dead = self.dead.clone();
+        located: Vec<Located>,
+        added: Vec<Indexed>,
+    ) -> Self {
         let removed: HashSet<(SourceId, i32)> = changes
             .iter()
             .filter(|entry| entry.change == Change::Removed)
             .map(|entry| (entry.source, entry.source_version))
             .collect();
-        if !removed.is_empty() {
-            for (row, dead) in self.rows().zip(&mut dead) {
-                *dead |= removed.contains(&(row.source, row.source_version));
-            }
-        }
+        let now: HashSet<SourceId> = located.iter().map(|located| located.source).collect();
+        let stays = |seen: &&Arc<Seen>| {
+            let located = &seen.located;
+            !removed.contains(&(located.source, located.version)) && !now.contains(&located.source)
+        };
+        let mut view = Self {
+            manifest,
+            language: self.language,
+            segments: self.segments.clone(),
+            tail: self.tail.clone(),
+            sources: self.sources.iter().filter(stays).cloned().collect(),
+            alive: Vec::new(),
+            missing: self.missing.clone(),
+        };
+        view.add_to_tail(located, added);
+        view.sort();
+        view
+    }
 
-        let first = dead.len();
-        let mut run = Run::default();
-        for passage in added {
-            if let Err(expected) = self
-                .check_dimension(&passage.embedding)
-                .and_then(|()| run.vectors.push(&passage.embedding))
+    fn add_to_tail(&mut self, located: Vec<Located>, mut passages: Vec<Indexed>) {
+        passages.sort_by_key(|passage| (passage.source, passage.ordinal));
+        let part = self.segments.len();
+        let mut first_row = self.tail.rows();
+        let mut rest = passages.as_slice();
+        let mut by_source: HashMap<SourceId, (i32, u32, u32)> = HashMap::new();
+        while let Some(first) = rest.first() {
+            let (source, version) = (first.source, first.source_version);
+            let rows = rest.iter().take_while(|next| next.source == source).count();
+            let count = u32::try_from(rows).unwrap_or(u32::MAX);
+            by_source.insert(source, (version, first_row, count));
+            first_row += count;
+            rest = rest.get(rows..).unwrap_or_default();
+        }
+        for located in located {
+            let rows = by_source.get(&located.source);
+            if let Some((_, first_row, rows)) =
+                rows.filter(|(version, ..)| *version == located.version)
             {
-                return Err(Error::Dimension {
-                    expected,
-                    found: passage.embedding.len(),
-                });
+                self.sources.push(Arc::new(Seen {
+                    part,
+                    first_row: *first_row,
+                    rows: *rows,
+                    located,
+                }));
             }
-            run.rows.push(Row {
-                id: passage.id,
-                notebook: passage.notebook,
-                source: passage.source,
-                source_version: passage.source_version,
-                media_type: passage.media_type,
-                added_at: passage.added_at,
-            });
         }
-        let lexical = if added.is_empty() {
-            self.lexical.clone()
-        } else {
-            let numbered = (first as u64..).zip(added);
-            self.lexical.with_rows(
-                numbered
-                    .map(|(row, passage)| (row, passage.context.as_str(), passage.body.as_str())),
-            )?
-        };
-        dead.resize(first + added.len(), false);
-        let mut runs = self.runs.clone();
-        if !run.rows.is_empty() {
-            runs.push(Arc::new(run));
-        }
-        if runs.len() > MAX_RUNS {
-            runs = vec![Arc::new(joined(&runs))];
-        }
-        let text_bytes: usize = added
-            .iter()
-            .map(|passage| passage.body.len() + passage.context.len())
-            .sum();
-        Ok(Self {
-            version,
-            runs,
-            lexical,
-            dead_rows: dead.iter().filter(|dead| **dead).count(),
-            dead,
-            text_bytes: self.text_bytes + text_bytes,
-        })
+        self.tail = self.tail.with(passages);
     }
 
-    /// The best passages for a question.
-    pub(crate) fn search(&self, query: &Query) -> Result<Vec<(PassageId, crate::Scores)>, Error> {
-        self.check_dimension(&query.vector)
-            .map_err(|expected| Error::Dimension {
-                expected,
-                found: query.vector.len(),
-            })?;
-        let mask = self.mask(&query.filter);
-        let candidates = CANDIDATES.max(query.limit);
-        let lexical = match query.mode {
-            Mode::Dense => Vec::new(),
-            _ => self.lexical.search(&query.text, mask.clone(), candidates)?,
-        };
-        let cosines: Vec<f32> = self
-            .runs
-            .iter()
-            .flat_map(|run| run.vectors.dots(&query.vector))
-            .collect();
-        let dense = match query.mode {
-            Mode::Lexical => Vec::new(),
-            _ => best(&cosines, mask.as_deref(), candidates),
-        };
-        let ranked = fusion::fuse(
-            query.mode,
-            &lexical,
-            &dense,
-            |row| cosines.get(row).copied().unwrap_or(0.0),
-            query.limit,
-        );
-        let rows: Vec<&Row> = self.rows().collect();
-        Ok(ranked
+    /// Puts sources in order, and marks what they name as alive.
+    fn sort(&mut self) {
+        self.sources
+            .sort_unstable_by_key(|seen| seen.located.source);
+        let masks = self.masks(&Filter::default());
+        let rows = self.part_rows();
+        self.alive = masks
             .into_iter()
-            .filter_map(|(row, scores): Ranked| Some((rows.get(row)?.id, scores)))
-            .collect())
+            .zip(rows)
+            .map(|(mask, rows)| (mask.count() < rows).then_some(mask))
+            .collect();
     }
 
-    fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.runs.iter().flat_map(|run| &run.rows)
+    /// Rows of each part, dead ones included.
+    fn part_rows(&self) -> Vec<u32> {
+        let segments = self.segments.iter().map(|segment| segment.rows());
+        segments.chain([self.tail.rows()]).collect()
     }
 
-    fn check_dimension(&self, vector: &[f32]) -> Result<(), usize> {
-        match self.runs.first().map(|run| run.vectors.dimension()) {
-            Some(expected) if expected != vector.len() => Err(expected),
+    /// The rows of each part that a filter lets through, alive ones only; none where that is all of them.
+    pub(crate) fn open_rows(&self, filter: &Filter) -> Vec<Option<Mask>> {
+        if filter.is_open() {
+            self.alive.clone()
+        } else {
+            self.masks(filter).into_iter().map(Some).collect()
+        }
+    }
+
+    fn masks(&self, filter: &Filter) -> Vec<Mask> {
+        let mut masks: Vec<Mask> = self.part_rows().into_iter().map(Mask::none).collect();
+        for seen in &self.sources {
+            if filter.passes(&seen.located)
+                && let Some(mask) = masks.get_mut(seen.part)
+            {
+                mask.open(seen.first_row, seen.rows);
+            }
+        }
+        masks
+    }
+
+    /// A source that search sees.
+    pub(crate) fn source(&self, source: SourceId) -> Option<&Seen> {
+        let at = self
+            .sources
+            .binary_search_by_key(&source, |seen| seen.located.source);
+        at.ok()
+            .and_then(|at| self.sources.get(at))
+            .map(AsRef::as_ref)
+    }
+
+    /// What is alive in a segment.
+    pub(crate) fn survivors(&self, segment: &Segment) -> Vec<SourceRows> {
+        let is_alive = |rows: &SourceRows| {
+            self.source(rows.source).is_some_and(|seen| {
+                seen.located.version == rows.version && seen.located.segment == Some(segment.id())
+            })
+        };
+        segment.sources().iter().filter(is_alive).collect()
+    }
+
+    /// Where the rows of a source are: its part, the first of them, and how many.
+    pub(crate) fn rows_of(&self, seen: &Seen) -> (usize, u32, u32) {
+        (seen.part, seen.first_row, seen.rows)
+    }
+
+    /// Passages that can be found.
+    pub(crate) fn live_rows(&self) -> u64 {
+        self.sources.iter().map(|seen| u64::from(seen.rows)).sum()
+    }
+
+    /// Roughly what the view holds in memory.
+    pub(crate) fn bytes(&self) -> usize {
+        let segments: usize = self.segments.iter().map(|s| s.memory_bytes()).sum();
+        let names: usize = self
+            .sources
+            .iter()
+            .map(|seen| seen.located.name.len())
+            .sum();
+        let masks: usize = self.alive.iter().flatten().map(Mask::bytes).sum();
+        let sources = self.sources.len() * (size_of::<Seen>() + size_of::<Arc<Seen>>() + 16);
+        segments + self.tail.bytes() + names + sources + masks + 1_024
+    }
+
+    /// Whether so much of the tail is dead that reading everything again is better.
+    pub(crate) fn needs_rebuild(&self) -> bool {
+        let dead = self.alive.last().and_then(Option::as_ref);
+        let dead = dead.map_or(0, |mask| self.tail.rows() - mask.count());
+        dead > 500 && dead * 3 > self.tail.rows()
+    }
+
+    /// The dimension of every vector.
+    pub(crate) fn check_dimension(&self, found: usize) -> Result<(), Error> {
+        match self.manifest.dimension.map(i32::unsigned_abs) {
+            Some(expected) if expected as usize != found => Err(Error::Dimension {
+                expected: expected as usize,
+                found,
+            }),
             _ => Ok(()),
         }
     }
-
-    /// Which rows may be found; none when all may.
-    fn mask(&self, filter: &Filter) -> Option<Arc<[bool]>> {
-        let is_open = filter.notebooks.is_none()
-            && filter.media_types.is_none()
-            && filter.added_from.is_none()
-            && filter.added_before.is_none();
-        if is_open && self.dead_rows == 0 {
-            return None;
-        }
-        Some(
-            self.rows()
-                .zip(&self.dead)
-                .map(|(row, dead)| !dead && passes(row, filter))
-                .collect(),
-        )
-    }
-}
-
-fn passes(row: &Row, filter: &Filter) -> bool {
-    filter
-        .notebooks
-        .as_ref()
-        .is_none_or(|notebooks| notebooks.contains(&row.notebook))
-        && filter
-            .media_types
-            .as_ref()
-            .is_none_or(|types| types.contains(&row.media_type))
-        && filter.added_from.is_none_or(|from| row.added_at >= from)
-        && filter
-            .added_before
-            .is_none_or(|before| row.added_at < before)
-}
-
-fn joined(runs: &[Arc<Run>]) -> Run {
-    let mut all = Run::default();
-    for run in runs {
-        all.rows.extend(run.rows.iter().cloned());
-        all.vectors.append(&run.vectors);
-    }
-    all
-}
-
-/// The highest scores among the rows that the mask lets through, best first.
-fn best(scores: &[f32], mask: Option<&[bool]>, limit: usize) -> Vec<(usize, f32)> {
-    let mut rows: Vec<(usize, f32)> = scores
-        .iter()
-        .copied()
-        .enumerate()
-        .filter(|(row, _)| mask.is_none_or(|mask| mask.get(*row) == Some(&true)))
-        .collect();
-    let by_score = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
-    if rows.len() > limit && limit > 0 {
-        rows.select_nth_unstable_by(limit - 1, by_score);
-        rows.truncate(limit);
-    }
-    rows.sort_unstable_by(by_score);
-    rows
 }

@@ -16,7 +16,7 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
 
@@ -113,7 +113,12 @@ impl Objects {
     /// After an error that leaves open what happened (`Unavailable`), the object may be there all the
     /// same: try again under a new name, and leave the old one to the sweep of orphans.
     pub async fn put(&self, key: &ObjectKey, bytes: Bytes) -> Result<(), Error> {
-        let payload = bytes.into();
+        self.put_whole(key, vec![bytes]).await
+    }
+
+    /// Like [`put`](Self::put), with the bytes in several pieces of memory.
+    pub async fn put_whole(&self, key: &ObjectKey, pieces: Vec<Bytes>) -> Result<(), Error> {
+        let payload = PutPayload::from_iter(pieces);
         let create = PutMode::Create.into();
         self.store.put_opts(&key.path(), payload, create).await?;
         Ok(())

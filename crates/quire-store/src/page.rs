@@ -34,7 +34,8 @@ impl PageRequest {
         i64::from(self.limit.clamp(1, Self::MAX)) + 1
     }
 
-    pub(crate) fn page<T>(self, mut items: Vec<T>) -> Page<T> {
+    /// The page out of the items that were read for it, of which there may be one more than fit.
+    pub fn page<T>(self, mut items: Vec<T>) -> Page<T> {
         let limit = self.limit.clamp(1, Self::MAX) as usize;
         let more = items.len() > limit;
         items.truncate(limit);

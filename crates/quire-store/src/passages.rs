@@ -1,14 +1,15 @@
-//! Passages: what search finds and citations point at.
+//! Passages: what search finds and citations point at. Rows are those of the tail; the others are in
+//! segments, which the search engine reads.
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, PassageId, Place, SourceId, SourceState, Timestamp};
+use quire_types::{MediaType, NotebookId, PassageId, Place, SourceId, SourceState};
 
 use crate::corpus::{self, Change};
-use crate::sources::{self, decode};
-use crate::{Error, Page, PageRequest, TenantTx};
+use crate::sources::decode;
+use crate::{Error, TenantTx};
 
 /// A passage that is to become searchable.
 #[derive(Clone, Debug)]
@@ -213,32 +214,45 @@ fn from_bytes(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-/// A passage as the search index needs it.
+/// A passage of the tail, as search needs it.
 #[derive(Clone, Debug)]
 pub struct Indexed {
     /// Its id.
     pub id: PassageId,
-    /// The notebook it is in.
-    pub notebook: NotebookId,
     /// The source it is part of.
     pub source: SourceId,
     /// The version of the source.
     pub source_version: i32,
-    /// The type of the source's content.
-    pub media_type: MediaType,
-    /// When that version was added.
-    pub added_at: Timestamp,
+    /// Its number within the version, from 0.
+    pub ordinal: i32,
     /// Title and headings above the text.
     pub context: String,
     /// The text.
     pub body: String,
+    /// Where it stands.
+    pub place: Place,
     /// Its vector.
     pub embedding: Vec<f32>,
 }
 
-/// What search sees of the given sources, or of the whole tenant. `after` and `limit` page through it
-/// by id.
-pub async fn indexed(
+impl sqlx::FromRow<'_, PgRow> for Indexed {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: row.try_get::<Uuid, _>("id")?.into(),
+            source: row.try_get::<Uuid, _>("source_id")?.into(),
+            source_version: row.try_get("version")?,
+            ordinal: row.try_get("ordinal")?,
+            context: row.try_get("context")?,
+            body: row.try_get("body")?,
+            place: place(row)?,
+            embedding: from_bytes(row.try_get("embedding")?),
+        })
+    }
+}
+
+/// The tail: what search sees and no segment holds yet, of the given sources or of the whole tenant.
+/// `after` and `limit` page through it by id.
+pub async fn tail(
     tx: &mut TenantTx,
     only: Option<&[SourceId]>,
     after: Option<PassageId>,
@@ -246,15 +260,12 @@ pub async fn indexed(
 ) -> Result<Vec<Indexed>, Error> {
     let only: Option<Vec<Uuid>> =
         only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
-    let rows = sqlx::query(
-        "select p.id, p.notebook_id, p.source_id, p.version, p.context, p.body, p.embedding,
-                s.media_type, v.created_at
-         from shard.passages p
-         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
-         join shard.source_versions v
-           on v.tenant_id = p.tenant_id and v.source_id = p.source_id and v.version = p.version
-         where p.tenant_id = $1 and ($2::uuid[] is null or p.source_id = any($2)) and p.id > $3
-         order by p.id limit $4",
+    let found = sqlx::query_as(
+        "select id, source_id, version, ordinal, context, body, page, heading_path, char_start,
+                char_end, embedding
+         from shard.passages
+         where tenant_id = $1 and ($2::uuid[] is null or source_id = any($2)) and id > $3
+         order by id limit $4",
     )
     .bind(tx.tenant_id())
     .bind(only)
@@ -262,21 +273,21 @@ pub async fn indexed(
     .bind(limit)
     .fetch_all(tx.connection())
     .await?;
-    rows.iter().map(|row| Ok(indexed_row(row)?)).collect()
+    Ok(found)
 }
 
-fn indexed_row(row: &PgRow) -> Result<Indexed, sqlx::Error> {
-    let media_type: Option<String> = row.try_get("media_type")?;
-    Ok(Indexed {
-        id: row.try_get::<Uuid, _>("id")?.into(),
-        notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
-        source: row.try_get::<Uuid, _>("source_id")?.into(),
-        source_version: row.try_get("version")?,
-        media_type: decode(media_type.unwrap_or_default())?,
-        added_at: row.try_get("created_at")?,
-        context: row.try_get("context")?,
-        body: row.try_get("body")?,
-        embedding: from_bytes(row.try_get("embedding")?),
+fn place(row: &PgRow) -> Result<Place, sqlx::Error> {
+    let unsigned = |name: &str| -> Result<u32, sqlx::Error> {
+        let value: i32 = row.try_get(name)?;
+        Ok(value.unsigned_abs())
+    };
+    Ok(Place {
+        page: row
+            .try_get::<Option<i32>, _>("page")?
+            .map(i32::unsigned_abs),
+        heading_path: row.try_get("heading_path")?,
+        char_start: unsigned("char_start")?,
+        char_end: unsigned("char_end")?,
     })
 }
 
@@ -301,70 +312,4 @@ pub struct Passage {
     pub body: String,
     /// Where it stands.
     pub place: Place,
-}
-
-impl sqlx::FromRow<'_, PgRow> for Passage {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let unsigned = |name: &str| -> Result<u32, sqlx::Error> {
-            let value: i32 = row.try_get(name)?;
-            Ok(value.unsigned_abs())
-        };
-        Ok(Self {
-            id: row.try_get::<Uuid, _>("id")?.into(),
-            notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
-            source: row.try_get::<Uuid, _>("source_id")?.into(),
-            source_version: row.try_get("version")?,
-            source_name: row.try_get("source_name")?,
-            ordinal: row.try_get("ordinal")?,
-            context: row.try_get("context")?,
-            body: row.try_get("body")?,
-            place: Place {
-                page: row
-                    .try_get::<Option<i32>, _>("page")?
-                    .map(i32::unsigned_abs),
-                heading_path: row.try_get("heading_path")?,
-                char_start: unsigned("char_start")?,
-                char_end: unsigned("char_end")?,
-            },
-        })
-    }
-}
-
-/// The given passages, in no particular order; those that are gone are left out.
-pub async fn by_ids(tx: &mut TenantTx, ids: &[PassageId]) -> Result<Vec<Passage>, Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    let passages = sqlx::query_as(
-        "select p.*, s.name as source_name from shard.passages p
-         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
-         where p.tenant_id = $1 and p.id = any($2)",
-    )
-    .bind(tx.tenant_id())
-    .bind(ids)
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(passages)
-}
-
-/// The passages of a source that search sees, in reading order.
-pub async fn of_source(
-    tx: &mut TenantTx,
-    source: SourceId,
-    page: PageRequest,
-) -> Result<Page<Passage>, Error> {
-    sources::get(tx, source).await?;
-    let rows = sqlx::query_as(
-        "select p.*, s.name as source_name from shard.passages p
-         join shard.sources s on s.tenant_id = p.tenant_id and s.id = p.source_id
-         where p.tenant_id = $1 and p.source_id = $2
-           and p.ordinal > coalesce((select c.ordinal from shard.passages c
-                                     where c.tenant_id = $1 and c.id = $3), -1)
-         order by p.ordinal limit $4",
-    )
-    .bind(tx.tenant_id())
-    .bind(source.uuid())
-    .bind(page.sql_after())
-    .bind(page.sql_limit())
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(page.page(rows))
 }

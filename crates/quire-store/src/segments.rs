@@ -14,7 +14,7 @@ use crate::sources::decode;
 use crate::{Error, TenantTx};
 
 /// Where the corpus of a tenant stands.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
 pub struct Manifest {
     /// Grows with every change that search can see.
     pub version: i64,
@@ -22,12 +22,14 @@ pub struct Manifest {
     pub generation: i64,
     /// Of every vector of the tenant; none before the first.
     pub dimension: Option<i32>,
+    /// What words are reduced with; none where it is the installation's.
+    pub language: Option<String>,
 }
 
 /// Where the corpus of the tenant stands.
 pub async fn manifest(tx: &mut TenantTx) -> Result<Manifest, Error> {
     let manifest = sqlx::query_as(
-        "select version, generation, dimension from shard.corpora where tenant_id = $1",
+        "select version, generation, dimension, language from shard.corpora where tenant_id = $1",
     )
     .bind(tx.tenant_id())
     .fetch_optional(tx.connection())
@@ -249,6 +251,20 @@ pub async fn retire_unnamed(tx: &mut TenantTx) -> Result<(), Error> {
                            where s.tenant_id = $1 and s.segment_id = g.id)",
     )
     .bind(tx.tenant_id())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Sets what words are reduced with from now on; segments keep what they were made with until they are
+/// rebuilt.
+pub async fn set_language(tx: &mut TenantTx, language: &str) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.corpora as c (tenant_id, version, language) values ($1, 0, $2)
+         on conflict (tenant_id) do update set language = $2, generation = c.generation + 1",
+    )
+    .bind(tx.tenant_id())
+    .bind(language)
     .execute(tx.connection())
     .await?;
     Ok(())

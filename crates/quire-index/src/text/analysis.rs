@@ -259,7 +259,7 @@ fn push_word(into: &mut String, word: &str, before: Option<char>) {
 
 /// The words of an English text as search sees them, in order: lower case, stemmed, without stop words
 /// and without whole identifiers.
-pub(crate) fn terms(text: &str) -> Vec<String> {
+pub fn terms(text: &str) -> Vec<String> {
     let mut analyzer = Analyzer::new(Language::English);
     let mut tokens = analyzer.tokens(text);
     let mut term = String::new();

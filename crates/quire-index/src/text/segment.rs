@@ -31,46 +31,66 @@ const TABLE_BYTES: usize = 1 << 20;
 /// With fewer open rows than one in this many, looking each up is faster than pruning.
 const SPARSE: usize = 32;
 
-/// Builds the bundle of a segment; row numbers count from 0 in the order of `rows`. Memory grows with the
-/// rows, to about what the bundle takes times three: the caller decides how many rows make a segment.
-pub(crate) fn build<'a>(
+/// The bundle of a segment in the making; row numbers count from 0 in the order of the rows. Memory grows
+/// with them, to about what the bundle takes times three: the caller decides how many make a segment.
+pub(crate) struct LexicalBuilder {
     language: Language,
-    rows: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Result<Vec<u8>, Error> {
-    let mut schema = Schema::builder();
-    let indexing = TextFieldIndexing::default()
-        .set_tokenizer(ANALYZER)
-        .set_index_option(IndexRecordOption::WithFreqs);
-    let options = TextOptions::default().set_indexing_options(indexing);
-    let field = schema.add_text_field(FIELD, options);
+    field: Field,
+    directory: RamDirectory,
+    writer: SingleSegmentIndexWriter,
+}
 
-    let tokenizers = TokenizerManager::new();
-    tokenizers.register(ANALYZER, TextAnalyzer::from(Analyzer::new(language)));
-    let directory = RamDirectory::create();
-    let mut writer: SingleSegmentIndexWriter = Index::builder()
-        .schema(schema.build())
-        .tokenizers(tokenizers)
-        .single_segment_index_writer(directory.clone(), TABLE_BYTES)?;
-    for (context, body) in rows {
+impl LexicalBuilder {
+    pub(crate) fn new(language: Language) -> Result<Self, Error> {
+        let mut schema = Schema::builder();
+        let indexing = TextFieldIndexing::default()
+            .set_tokenizer(ANALYZER)
+            .set_index_option(IndexRecordOption::WithFreqs);
+        let options = TextOptions::default().set_indexing_options(indexing);
+        let field = schema.add_text_field(FIELD, options);
+
+        let tokenizers = TokenizerManager::new();
+        tokenizers.register(ANALYZER, TextAnalyzer::from(Analyzer::new(language)));
+        let directory = RamDirectory::create();
+        let writer = Index::builder()
+            .schema(schema.build())
+            .tokenizers(tokenizers)
+            .single_segment_index_writer(directory.clone(), TABLE_BYTES)?;
+        Ok(Self {
+            language,
+            field,
+            directory,
+            writer,
+        })
+    }
+
+    /// Adds the next row.
+    pub(crate) fn push(&mut self, context: &str, body: &str) -> Result<(), Error> {
         let mut document = TantivyDocument::default();
-        document.add_text(field, context);
-        document.add_text(field, body);
-        writer.add_document(document)?;
+        document.add_text(self.field, context);
+        document.add_text(self.field, body);
+        Ok(self.writer.add_document(document)?)
     }
-    let index = writer.finalize()?;
 
-    let mut files = Vec::new();
-    let meta = std::path::PathBuf::from("meta.json");
-    let names = index.load_metas()?.list_segment_files();
-    for path in names.into_iter().chain([meta]) {
-        if directory.exists(&path).map_err(TantivyError::from)? {
-            let file = directory.open_read(&path).map_err(TantivyError::from)?;
-            let bytes = file.read_bytes().map_err(TantivyError::from)?;
-            files.push((path.to_string_lossy().into_owned(), bytes));
+    /// The bundle.
+    pub(crate) fn finish(self) -> Result<Vec<u8>, Error> {
+        let index = self.writer.finalize()?;
+        let mut files = Vec::new();
+        let meta = std::path::PathBuf::from("meta.json");
+        let names = index.load_metas()?.list_segment_files();
+        for path in names.into_iter().chain([meta]) {
+            if self.directory.exists(&path).map_err(TantivyError::from)? {
+                let file = self
+                    .directory
+                    .open_read(&path)
+                    .map_err(TantivyError::from)?;
+                let bytes = file.read_bytes().map_err(TantivyError::from)?;
+                files.push((path.to_string_lossy().into_owned(), bytes));
+            }
         }
+        files.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(bundle::pack(self.language, &files))
     }
-    files.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(bundle::pack(language, &files))
 }
 
 /// A segment that can be searched. Cloning shares it.

@@ -8,9 +8,21 @@ use quire_types::Language;
 use super::analysis::{Analyzer, Kind, terms};
 use super::highlight;
 use super::query::{LexicalQuery, Statistics};
-use super::segment::{LexicalSegment, build};
+use super::segment::{LexicalBuilder, LexicalSegment};
 use super::tail::LexicalTail;
 use crate::Error;
+
+/// The bundle of these rows.
+fn build<'a>(
+    language: Language,
+    rows: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Vec<u8>, Error> {
+    let mut builder = LexicalBuilder::new(language)?;
+    for (context, body) in rows {
+        builder.push(context, body)?;
+    }
+    builder.finish()
+}
 
 fn segment(language: Language, rows: &[(&str, &str)]) -> LexicalSegment {
     let bytes = build(language, rows.iter().copied()).unwrap();

@@ -22,9 +22,11 @@ alter table shard.sources add constraint sources_segment_fkey
 create index sources_segment on shard.sources (tenant_id, segment_id) where segment_id is not null;
 
 -- The generation grows when passages move between tail and segments, which changes no answer.
--- The dimension is that of the first vector; others are refused.
+-- The dimension is that of the first vector; others are refused. The language is what words are reduced
+-- with; null where it is the installation's.
 alter table shard.corpora add column generation bigint not null default 0;
 alter table shard.corpora add column dimension integer;
+alter table shard.corpora add column language text;
 
 alter table shard.segments enable row level security;
 alter table shard.segments force row level security;

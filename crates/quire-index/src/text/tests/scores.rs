@@ -10,8 +10,9 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use crate::text::analysis::terms;
 use crate::text::query::{LexicalQuery, Statistics};
-use crate::text::segment::{LexicalSegment, build};
+use crate::text::segment::LexicalSegment;
 use crate::text::tail::LexicalTail;
+use crate::text::tests::build;
 
 /// Words of Zipf's frequencies, rows of very different lengths; `longer` makes rows of one part longer than
 /// those of another.

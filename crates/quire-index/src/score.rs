@@ -1,0 +1,333 @@
+//! From a question to ranked rows of a view: both paths over the same rows, exact scores for every
+//! candidate, one list.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::fusion::{self, Ranked};
+use crate::query::Mode;
+use crate::segment::Io;
+use crate::text::{LexicalQuery, Statistics};
+use crate::view::{Mask, View};
+use crate::{Error, Query, Scores, blocking};
+
+/// Candidates of each path that are scored exactly: at least so many, and so many for each passage that
+/// is wanted.
+const CANDIDATES: usize = 100;
+const CANDIDATES_EACH: usize = 10;
+/// Candidates whose texts are searched for a quoted phrase.
+const PHRASE_CANDIDATES: usize = 1_000;
+
+/// What may stand around a phrase.
+const QUOTES: [char; 4] = ['"', '“', '”', '„'];
+
+/// A row of a view: which part, and which row of it. The tail is the part after the last segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) part: usize,
+    pub(crate) row: u32,
+}
+
+/// What a part was found to have.
+struct PartScores {
+    /// The question as the part's vectors are rotated; empty for the tail.
+    rotated: Vec<f32>,
+    lexical: Vec<(u32, f32)>,
+    /// Estimates in a segment, exact in the tail.
+    dense: Vec<(u32, f32)>,
+    /// The exact cosine of every row, in the tail.
+    cosines: Vec<f32>,
+}
+
+/// The best rows for a question, best first, and the segments that could not be read.
+pub(crate) async fn rank(
+    view: &Arc<View>,
+    io: &Io<'_>,
+    query: &Query,
+) -> Result<(Vec<(Address, Scores)>, Vec<usize>), Error> {
+    let square: f32 = query.vector.iter().map(|value| value * value).sum();
+    if !square.is_normal() {
+        return Err(Error::Direction);
+    }
+    view.check_dimension(query.vector.len())?;
+    if query.limit == 0 || view.live_rows() == 0 {
+        return Ok((Vec::new(), Vec::new()));
+    }
+    let masks: Arc<[Option<Mask>]> = view.open_rows(&query.filter).into();
+    let words = Arc::new(LexicalQuery::parse(&query.text, view.language));
+    let mut broken = Vec::new();
+    if words.has_phrases() && query.mode != Mode::Dense {
+        let found = phrases(view, io, query, &words, &masks, &mut broken).await?;
+        // A phrase that nobody wrote says nothing; the words in it still do.
+        if !found.is_empty() {
+            return Ok((found, broken));
+        }
+    }
+    let words = if words.has_phrases() {
+        Arc::new(LexicalQuery::parse(
+            &query.text.replace(QUOTES, " "),
+            view.language,
+        ))
+    } else {
+        words
+    };
+    let limit = candidates(view, query.limit);
+    let parts = {
+        let (view, query) = (view.clone(), query.clone());
+        blocking(move || score(&view, &query, &words, &masks, limit)).await?
+    };
+
+    let mut lexical = best(&parts, |part| &part.lexical, limit);
+    let mut dense = best(&parts, |part| &part.dense, limit);
+    let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); parts.len()];
+    for (address, _) in lexical.iter().chain(&dense) {
+        if let Some(rows) = wanted.get_mut(address.part) {
+            rows.push(address.row);
+        }
+    }
+    let mut cosines: HashMap<Address, f32> = HashMap::new();
+    for (part, (mut rows, scores)) in wanted.into_iter().zip(&parts).enumerate() {
+        rows.sort_unstable();
+        rows.dedup();
+        let exact = match view.segments.get(part) {
+            Some(segment) if !rows.is_empty() => {
+                match segment.cosines(io, &scores.rotated, &rows).await {
+                    Ok(exact) => exact,
+                    Err(error) => {
+                        // Estimates order candidates well enough to answer from the other parts, but
+                        // texts of this one can't be read either.
+                        tracing::warn!(
+                            tenant = %io.placement.tenant,
+                            segment = %segment.id(),
+                            %error,
+                            "a segment can't be read; answering without it"
+                        );
+                        broken.push(part);
+                        continue;
+                    }
+                }
+            }
+            Some(_) => continue,
+            None => rows
+                .iter()
+                .map(|row| scores.cosines.get(*row as usize).copied().unwrap_or(0.0))
+                .collect(),
+        };
+        let addresses = rows.into_iter().map(|row| Address { part, row });
+        cosines.extend(addresses.zip(exact));
+    }
+    lexical.retain(|(address, _)| cosines.contains_key(address));
+    dense.retain(|(address, _)| cosines.contains_key(address));
+    for (address, score) in &mut dense {
+        *score = cosines.get(address).copied().unwrap_or(*score);
+    }
+    dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
+    Ok((fuse(query, &lexical, &dense, &cosines), broken))
+}
+
+/// How many candidates make sure that the best `limit` rows by estimate hold the best by exact score. Grows
+/// slowly with the corpus: see docs/benchmarks.md.
+fn candidates(view: &View, limit: usize) -> usize {
+    let least = match view.live_rows() {
+        0..200_000 => CANDIDATES,
+        200_000..2_000_000 => 2 * CANDIDATES,
+        _ => 4 * CANDIDATES,
+    };
+    limit.saturating_mul(CANDIDATES_EACH).max(least)
+}
+
+/// Both paths over every part.
+fn score(
+    view: &View,
+    query: &Query,
+    words: &LexicalQuery,
+    masks: &[Option<Mask>],
+    limit: usize,
+) -> Result<Vec<PartScores>, Error> {
+    let statistics = statistics(view, words)?;
+    let mut parts = Vec::with_capacity(view.segments.len() + 1);
+    let mut rotated: Vec<f32> = Vec::new();
+    let mut seed = None;
+    for (at, segment) in view.segments.iter().enumerate() {
+        let mask = masks.get(at).and_then(Option::as_ref).map(Mask::words);
+        if seed != Some(segment.recipe().rotation_seed) {
+            rotated = segment.rotate(&query.vector)?;
+            seed = Some(segment.recipe().rotation_seed);
+        }
+        let dense = match query.mode {
+            Mode::Lexical => Vec::new(),
+            _ => segment
+                .scan(&rotated, mask, limit)?
+                .into_iter()
+                .map(|candidate| (candidate.row, candidate.estimate))
+                .collect(),
+        };
+        let lexical = match query.mode {
+            Mode::Dense => Vec::new(),
+            _ => segment.lexical().search(words, &statistics, mask, limit)?,
+        };
+        parts.push(PartScores {
+            rotated: rotated.clone(),
+            lexical,
+            dense,
+            cosines: Vec::new(),
+        });
+    }
+    let mask = masks.last().and_then(Option::as_ref);
+    let cosines = view.tail.cosines(&query.vector)?;
+    let dense = match query.mode {
+        Mode::Lexical => Vec::new(),
+        _ => (0..)
+            .zip(cosines.iter().copied())
+            .filter(|(row, _)| mask.is_none_or(|mask| mask.has(*row)))
+            .collect(),
+    };
+    let lexical = match query.mode {
+        Mode::Dense => Vec::new(),
+        _ => view
+            .tail
+            .lexical()
+            .search(words, &statistics, mask.map(Mask::words), limit),
+    };
+    parts.push(PartScores {
+        rotated: Vec::new(),
+        lexical,
+        dense,
+        cosines,
+    });
+    Ok(parts)
+}
+
+fn statistics(view: &View, words: &LexicalQuery) -> Result<Statistics, Error> {
+    let mut statistics = Statistics::new(words);
+    for segment in &view.segments {
+        segment.lexical().count(words, &mut statistics)?;
+    }
+    view.tail.lexical().count(words, &mut statistics);
+    Ok(statistics)
+}
+
+/// The best rows of all parts, best first.
+fn best(
+    parts: &[PartScores],
+    list: impl Fn(&PartScores) -> &Vec<(u32, f32)>,
+    limit: usize,
+) -> Vec<(Address, f32)> {
+    let mut rows: Vec<(Address, f32)> = parts
+        .iter()
+        .enumerate()
+        .flat_map(|(part, scores)| {
+            list(scores)
+                .iter()
+                .map(move |(row, score)| (Address { part, row: *row }, *score))
+        })
+        .collect();
+    let by_score = |a: &(Address, f32), b: &(Address, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    if rows.len() > limit {
+        rows.select_nth_unstable_by(limit - 1, by_score);
+        rows.truncate(limit);
+    }
+    rows.sort_unstable_by(by_score);
+    rows
+}
+
+/// One list, through the numbers that fusion knows rows by.
+fn fuse(
+    query: &Query,
+    lexical: &[(Address, f32)],
+    dense: &[(Address, f32)],
+    cosines: &HashMap<Address, f32>,
+) -> Vec<(Address, Scores)> {
+    let mut addresses: Vec<Address> = lexical.iter().chain(dense).map(|(at, _)| *at).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let numbered = |list: &[(Address, f32)]| -> Vec<(usize, f32)> {
+        let number = |at: &Address| addresses.binary_search(at).ok();
+        list.iter()
+            .filter_map(|(at, score)| Some((number(at)?, *score)))
+            .collect()
+    };
+    let cosine = |row: usize| {
+        let address = addresses.get(row);
+        address
+            .and_then(|at| cosines.get(at))
+            .copied()
+            .unwrap_or(0.0)
+    };
+    fusion::fuse(
+        query.mode,
+        &numbered(lexical),
+        &numbered(dense),
+        cosine,
+        query.limit,
+    )
+    .into_iter()
+    .filter_map(|(row, scores): Ranked| Some((*addresses.get(row)?, scores)))
+    .collect()
+}
+
+/// The best rows that hold every quoted phrase, by BM25 alone: whoever quotes means these words.
+async fn phrases(
+    view: &Arc<View>,
+    io: &Io<'_>,
+    query: &Query,
+    words: &Arc<LexicalQuery>,
+    masks: &Arc<[Option<Mask>]>,
+    broken: &mut Vec<usize>,
+) -> Result<Vec<(Address, Scores)>, Error> {
+    let parts = {
+        let (view, words, masks) = (view.clone(), words.clone(), masks.clone());
+        let query = Query {
+            mode: Mode::Lexical,
+            ..query.clone()
+        };
+        blocking(move || score(&view, &query, &words, &masks, PHRASE_CANDIDATES)).await?
+    };
+    let mut found = Vec::new();
+    for (part, scores) in parts.iter().enumerate() {
+        let rows: Vec<u32> = scores.lexical.iter().map(|(row, _)| *row).collect();
+        let (texts, cosines) = match view.segments.get(part) {
+            Some(_) if rows.is_empty() => continue,
+            Some(segment) => {
+                let texts = segment.texts(io, &rows).await;
+                let cosines = segment.cosines(io, &scores.rotated, &rows).await;
+                match (texts, cosines) {
+                    (Ok(texts), Ok(cosines)) => (texts, cosines),
+                    (Err(error), _) | (_, Err(error)) => {
+                        tracing::warn!(
+                            tenant = %io.placement.tenant,
+                            segment = %segment.id(),
+                            %error,
+                            "a segment can't be read; answering without it"
+                        );
+                        broken.push(part);
+                        continue;
+                    }
+                }
+            }
+            None => {
+                let passage = |row: &u32| view.tail.passage(*row).map(|found| found.text.clone());
+                let cosine = |row: &u32| scores.cosines.get(*row as usize).copied();
+                (
+                    rows.iter()
+                        .map(|row| passage(row).unwrap_or_default())
+                        .collect(),
+                    rows.iter().map(|row| cosine(row).unwrap_or(0.0)).collect(),
+                )
+            }
+        };
+        for (((row, score), text), cosine) in scores.lexical.iter().zip(texts).zip(cosines) {
+            if words.phrases_match(&text.context, &text.body) {
+                let scores = Scores {
+                    fused: *score,
+                    lexical: Some(*score),
+                    dense: cosine,
+                };
+                found.push((Address { part, row: *row }, scores));
+            }
+        }
+    }
+    found.sort_by(|(a, left), (b, right)| right.fused.total_cmp(&left.fused).then(a.cmp(b)));
+    found.truncate(query.limit);
+    Ok(found)
+}

@@ -1,0 +1,497 @@
+//! A segment: an immutable file with a part of one tenant's corpus, searchable by itself.
+//!
+//! Opening reads the hot part at once: one-bit codes, the inverted index, and tables. Candidates are
+//! scored with vectors that are read in blocks of 32 rows, and answers with blocks of text; every byte
+//! is checked before it is used. Knows which rows belong to which version of a source, but not which
+//! of them are alive: that is for the view to say.
+
+mod clusters;
+mod format;
+mod merge;
+mod sources;
+mod texts;
+mod write;
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use quire_store::{ObjectKey, Objects, Placement, segments};
+use quire_types::{PassageId, SegmentId};
+use quire_vectors::{Candidate, Codes, Level, Rotation, ScanQuery};
+
+use clusters::Clusters;
+use format::{Footer, Section};
+use texts::TextBlock;
+
+use crate::Error;
+use crate::blocks::{BlockKey, BlockKind, Blocks};
+use crate::text::LexicalSegment;
+
+pub(crate) use merge::{Survivors, merge};
+pub(crate) use sources::{SourceRows, Sources};
+pub(crate) use texts::Text;
+pub(crate) use write::{Built, Recipe, SegmentWriter, Stored};
+
+/// Rows to a block of codes and of vectors, and bits to a word of a mask.
+pub(crate) const BLOCK_ROWS: usize = 32;
+
+/// The dimension of the codes: what the rotation and the scan can work with.
+pub(crate) fn padded(dimension: usize) -> usize {
+    dimension.next_multiple_of(64)
+}
+
+/// The object of a segment.
+pub(crate) fn key(placement: Placement, id: SegmentId) -> ObjectKey {
+    ObjectKey::segment(placement, id.uuid())
+}
+
+/// Why a segment can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SegmentError {
+    /// Bytes that a checksum does not fit.
+    #[error("its {what} is damaged: rebuild it with 'quire index rebuild'")]
+    Damaged {
+        /// The part of the file.
+        what: &'static str,
+    },
+    /// A file of a newer or older quire.
+    #[error("its format {found} is not the one of this quire: run the quire that wrote it")]
+    Version {
+        /// The version in the file.
+        found: u32,
+    },
+    /// A file of another tenant, of an earlier life of this one, or under another's name.
+    #[error("it belongs to somebody else")]
+    Foreign,
+}
+
+/// An open segment.
+pub(crate) struct Segment {
+    placement: Placement,
+    id: SegmentId,
+    key: ObjectKey,
+    footer: Footer,
+    dimension: usize,
+    hot: Bytes,
+    lexical: LexicalSegment,
+    clusters: Option<Clusters>,
+    rotation: Rotation,
+}
+
+impl Segment {
+    /// Reads and checks the hot part of a segment that the manifest names.
+    pub(crate) async fn open(
+        objects: &Objects,
+        placement: Placement,
+        entry: &segments::Segment,
+    ) -> Result<Arc<Self>, Error> {
+        let id = entry.id;
+        let broken = |source| Error::Segment {
+            segment: id,
+            source,
+        };
+        let footer = Footer::decode(&entry.footer, placement, id).map_err(broken)?;
+        let key = key(placement, id);
+        let end = u64::try_from(entry.bytes).unwrap_or(0);
+        let hot = objects.range(&key, footer.hot_start()..end).await?;
+        tokio::task::spawn_blocking(move || Self::checked(placement, id, key, footer, hot))
+            .await
+            .map_err(|_| Error::Interrupted)?
+            .map(Arc::new)
+    }
+
+    fn checked(
+        placement: Placement,
+        id: SegmentId,
+        key: ObjectKey,
+        footer: Footer,
+        hot: Bytes,
+    ) -> Result<Self, Error> {
+        let broken = |what| Error::Segment {
+            segment: id,
+            source: SegmentError::Damaged { what },
+        };
+        // The copy in the manifest said where to look; what was found there must say the same.
+        let tail = hot.len().checked_sub(Footer::BYTES);
+        let own = tail.and_then(|tail| hot.get(tail..));
+        if own != Some(&footer.encode()) {
+            return Err(broken("footer"));
+        }
+        for section in Section::ALL.into_iter().filter(|section| section.is_hot()) {
+            let bytes = slice(&hot, &footer, section).ok_or_else(|| broken("layout"))?;
+            if crc32fast::hash(&bytes) != footer.extent(section).crc {
+                return Err(broken(match section {
+                    Section::Codes => "codes",
+                    Section::Lexical => "inverted index",
+                    _ => "table",
+                }));
+            }
+        }
+        let dimension = padded(footer.dimension as usize);
+        let rows = footer.rows as usize;
+        let part = |section| slice(&hot, &footer, section).unwrap_or_default();
+        Codes::new(dimension, rows, &part(Section::Codes)).map_err(|_| broken("codes"))?;
+        // The inverted index keeps its own copy, so it comes first and is cut off.
+        let lexical = Bytes::from(part(Section::Lexical).to_vec());
+        let lexical = LexicalSegment::open(lexical).map_err(|_| broken("inverted index"))?;
+        let clusters = part(Section::Clusters);
+        let clusters = if clusters.is_empty() {
+            None
+        } else {
+            let clusters = Clusters::decode(&clusters, rows);
+            Some(clusters.ok_or_else(|| broken("clusters"))?)
+        };
+        Ok(Self {
+            placement,
+            id,
+            key,
+            rotation: Rotation::new(dimension, footer.rotation_seed)?,
+            hot: Bytes::copy_from_slice(&hot[lexical_bytes(&footer).min(hot.len())..]),
+            footer,
+            dimension,
+            lexical,
+            clusters,
+        })
+    }
+
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
+    /// How many rows there are, dead ones included.
+    pub(crate) fn rows(&self) -> u32 {
+        self.footer.rows
+    }
+
+    /// What it would be made with again.
+    pub(crate) fn recipe(&self) -> Recipe {
+        Recipe {
+            dimension: self.footer.dimension as usize,
+            rotation_seed: self.footer.rotation_seed,
+            language: self.lexical.language(),
+        }
+    }
+
+    /// Bytes that it holds in memory.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let clusters = self.clusters.as_ref().map_or(0, Clusters::bytes);
+        self.hot.len() + self.lexical.bytes() + clusters + size_of::<Self>()
+    }
+
+    pub(crate) fn lexical(&self) -> &LexicalSegment {
+        &self.lexical
+    }
+
+    pub(crate) fn sources(&self) -> Sources<'_> {
+        Sources(self.hot_part(Section::Sources))
+    }
+
+    /// The id of the passage at a row.
+    pub(crate) fn passage(&self, row: u32) -> Option<(SourceRows, PassageId)> {
+        let rows = self.sources().at(row)?;
+        Some((rows, rows.first_passage.nth(row - rows.first_row)))
+    }
+
+    /// The question as this segment's vectors are rotated.
+    pub(crate) fn rotate(&self, vector: &[f32]) -> Result<Vec<f32>, Error> {
+        let mut given = vector.to_vec();
+        given.resize(self.dimension, 0.0);
+        let mut rotated = vec![0.0; self.dimension];
+        self.rotation.rotate(&given, &mut rotated)?;
+        Ok(rotated)
+    }
+
+    /// The rows that promise most for a rotated question, with the estimate of their cosine.
+    pub(crate) fn scan(
+        &self,
+        rotated: &[f32],
+        mask: Option<&[u32]>,
+        limit: usize,
+    ) -> Result<Vec<Candidate>, Error> {
+        let codes = Codes::new(
+            self.dimension,
+            self.footer.rows as usize,
+            self.hot_part(Section::Codes),
+        )?;
+        let query = ScanQuery::new(rotated)?;
+        let all = 0..codes.blocks();
+        let level = Level::detect();
+        let Some(clusters) = &self.clusters else {
+            return Ok(codes.scan(&query, all, mask, limit, level)?);
+        };
+        // A narrow mask leaves little to scan, and its rows may be in any list.
+        let blocks = match mask {
+            Some(mask) if is_narrow(mask) => vec![all],
+            _ => clusters.blocks(rotated)?,
+        };
+        let mask = mask.map(|mask| clusters.mask(mask));
+        let blocks = blocks.into_iter().flatten();
+        let mut found = codes.scan(&query, blocks, mask.as_deref(), limit, level)?;
+        for candidate in &mut found {
+            candidate.row = clusters.row(candidate.row).unwrap_or(candidate.row);
+        }
+        Ok(found)
+    }
+
+    /// Where the vector of a row is: its block, and its place in it.
+    fn vector_place(&self, row: u32) -> (u32, usize) {
+        let position = match &self.clusters {
+            Some(clusters) => clusters.position(row).unwrap_or(row),
+            None => row,
+        };
+        let rows = BLOCK_ROWS as u32;
+        (position / rows, (position % rows) as usize)
+    }
+
+    /// The vectors of rows as the segment keeps them, in the same order.
+    pub(crate) async fn vectors(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Bytes>, Error> {
+        let places: Vec<(u32, usize)> = rows.iter().map(|row| self.vector_place(*row)).collect();
+        let wanted = places.iter().map(|(block, _)| *block).collect();
+        let blocks = self.blocks(io, BlockKind::Vectors, wanted).await?;
+        let row_bytes = quire_vectors::row_bytes(self.dimension);
+        places
+            .iter()
+            .map(|(block, place)| {
+                let range = place * row_bytes..(place + 1) * row_bytes;
+                blocks
+                    .get(*block)
+                    .filter(|block| range.end <= block.len())
+                    .map(|block| block.slice(range))
+                    .ok_or_else(|| self.damaged("vectors"))
+            })
+            .collect()
+    }
+
+    /// The cosines of rows to a rotated question, in the same order.
+    pub(crate) async fn cosines(
+        &self,
+        io: &Io<'_>,
+        rotated: &[f32],
+        rows: &[u32],
+    ) -> Result<Vec<f32>, Error> {
+        let vectors = self.vectors(io, rows).await?;
+        let cosine = |row: &Bytes| Ok(quire_vectors::dot(rotated, row, Level::detect())?);
+        vectors.iter().map(cosine).collect()
+    }
+
+    /// A vector as it was before it was rotated.
+    fn unrotated(&self, row: &[u8]) -> Result<Vec<f32>, Error> {
+        let mut rotated = vec![0.0; self.dimension];
+        let mut vector = vec![0.0; self.dimension];
+        quire_vectors::dequantise(row, &mut rotated)?;
+        self.rotation.undo(&rotated, &mut vector)?;
+        vector.truncate(self.footer.dimension as usize);
+        Ok(vector)
+    }
+
+    /// The texts of rows, in the same order.
+    pub(crate) async fn texts(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Text>, Error> {
+        let mut places = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (block, entry) = self
+                .text_block_of(*row)
+                .ok_or_else(|| self.damaged("table"))?;
+            places.push((block, (row - entry.first_row) as usize));
+        }
+        let wanted = places.iter().map(|(block, _)| *block).collect();
+        let blocks = self.blocks(io, BlockKind::Texts, wanted).await?;
+        places
+            .iter()
+            .map(|(block, place)| {
+                let text = blocks
+                    .get(*block)
+                    .and_then(|block| texts::text_at(block, *place));
+                text.ok_or_else(|| self.damaged("texts"))
+            })
+            .collect()
+    }
+
+    /// These blocks, from memory or from the store, checked.
+    async fn blocks(
+        &self,
+        io: &Io<'_>,
+        kind: BlockKind,
+        mut wanted: Vec<u32>,
+    ) -> Result<Found, Error> {
+        wanted.sort_unstable();
+        wanted.dedup();
+        let mut found = Vec::with_capacity(wanted.len());
+        let mut missing = Vec::new();
+        for index in wanted {
+            match io.blocks.get(&self.block_key(kind, index)) {
+                Some(block) => found.push((index, block)),
+                None => missing.push(index),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(Found(found));
+        }
+        let mut extents = Vec::with_capacity(missing.len());
+        for index in &missing {
+            let extent = match kind {
+                BlockKind::Vectors => self.vector_extent(*index),
+                BlockKind::Texts => self.text_block(*index).map(|block| {
+                    let start = self.footer.extent(Section::Texts).offset + block.offset;
+                    (start..start + u64::from(block.length), block.crc)
+                }),
+            };
+            extents.push(extent.ok_or_else(|| self.damaged("table"))?);
+        }
+        let ranges: Vec<Range<u64>> = extents.iter().map(|(range, _)| range.clone()).collect();
+        let read = io.objects.ranges(&self.key, &ranges).await?;
+        for ((index, (_, crc)), bytes) in missing.into_iter().zip(extents).zip(read) {
+            if crc32fast::hash(&bytes) != crc {
+                return Err(self.damaged(kind.name()));
+            }
+            let block = match kind {
+                // What was read may be a slice of something larger, which must not be kept.
+                BlockKind::Vectors => Bytes::copy_from_slice(&bytes),
+                BlockKind::Texts => texts::unpack(&bytes).ok_or_else(|| self.damaged("texts"))?,
+            };
+            io.blocks.read(self.block_key(kind, index), &block);
+            found.push((index, block));
+        }
+        found.sort_unstable_by_key(|(index, _)| *index);
+        Ok(Found(found))
+    }
+
+    fn block_key(&self, kind: BlockKind, index: u32) -> BlockKey {
+        BlockKey {
+            placement: self.placement,
+            segment: self.id,
+            kind,
+            index,
+        }
+    }
+
+    fn vector_blocks(&self) -> usize {
+        (self.footer.rows as usize).div_ceil(BLOCK_ROWS)
+    }
+
+    fn vector_extent(&self, index: u32) -> Option<(Range<u64>, u32)> {
+        let at = index as usize * 4;
+        let crc = self.hot_part(Section::Blocks).get(at..at + 4)?;
+        let section = self.footer.extent(Section::Vectors).range();
+        let bytes = (quire_vectors::row_bytes(self.dimension) * BLOCK_ROWS) as u64;
+        let start = section.start + u64::from(index) * bytes;
+        let end = (start + bytes).min(section.end);
+        let crc = u32::from_le_bytes(crc.try_into().ok()?);
+        (start < end).then_some((start..end, crc))
+    }
+
+    /// The table of the blocks of text.
+    fn text_table(&self) -> &[u8] {
+        self.hot_part(Section::Blocks)
+            .get(self.vector_blocks() * 4..)
+            .unwrap_or_default()
+    }
+
+    fn text_blocks(&self) -> u32 {
+        u32::try_from(self.text_table().len() / TextBlock::BYTES).unwrap_or(u32::MAX)
+    }
+
+    fn text_block(&self, index: u32) -> Option<TextBlock> {
+        let at = index as usize * TextBlock::BYTES;
+        TextBlock::decode(self.text_table().get(at..at + TextBlock::BYTES)?)
+    }
+
+    /// The block that the text of a row is in.
+    fn text_block_of(&self, row: u32) -> Option<(u32, TextBlock)> {
+        let (mut low, mut high) = (0, self.text_blocks());
+        while high - low > 1 {
+            let middle = low.midpoint(high);
+            if self.text_block(middle)?.first_row <= row {
+                low = middle;
+            } else {
+                high = middle;
+            }
+        }
+        Some((low, self.text_block(low)?))
+    }
+
+    fn hot_part(&self, section: Section) -> &[u8] {
+        let cut = lexical_bytes(&self.footer);
+        hot_range(&self.footer, section)
+            .and_then(|range| {
+                let range = range.start.checked_sub(cut)?..range.end.checked_sub(cut)?;
+                self.hot.get(range)
+            })
+            .unwrap_or_default()
+    }
+
+    fn damaged(&self, what: &'static str) -> Error {
+        Error::Segment {
+            segment: self.id,
+            source: SegmentError::Damaged { what },
+        }
+    }
+
+    /// Reads every byte that opening did not, and checks it.
+    pub(crate) async fn verify(&self, objects: &Objects) -> Result<(), Error> {
+        // Nothing is taken from memory, and nothing is kept there.
+        let blocks = Blocks::new(0);
+        let io = Io {
+            placement: self.placement,
+            objects,
+            blocks: &blocks,
+        };
+        let vectors = u32::try_from(self.vector_blocks()).unwrap_or(u32::MAX);
+        for (kind, count) in [
+            (BlockKind::Vectors, vectors),
+            (BlockKind::Texts, self.text_blocks()),
+        ] {
+            for first in (0..count).step_by(VERIFIED_BLOCKS as usize) {
+                let end = count.min(first + VERIFIED_BLOCKS);
+                self.blocks(&io, kind, (first..end).collect()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Blocks that are read at a time where all of them are.
+const VERIFIED_BLOCKS: u32 = 256;
+
+/// What reading blocks needs.
+pub(crate) struct Io<'a> {
+    pub(crate) placement: Placement,
+    pub(crate) objects: &'a Objects,
+    pub(crate) blocks: &'a Blocks,
+}
+
+/// Blocks by their number.
+struct Found(Vec<(u32, Bytes)>);
+
+impl Found {
+    fn get(&self, index: u32) -> Option<&Bytes> {
+        let at = self.0.binary_search_by_key(&index, |(index, _)| *index);
+        at.ok()
+            .and_then(|at| self.0.get(at))
+            .map(|(_, block)| block)
+    }
+}
+
+/// What the inverted index takes of the hot part, of which it is the beginning.
+fn lexical_bytes(footer: &Footer) -> usize {
+    usize::try_from(footer.extent(Section::Lexical).length).unwrap_or(usize::MAX)
+}
+
+fn hot_range(footer: &Footer, section: Section) -> Option<Range<usize>> {
+    let range = footer.extent(section).range();
+    let start = usize::try_from(range.start.checked_sub(footer.hot_start())?).ok()?;
+    let end = usize::try_from(range.end.checked_sub(footer.hot_start())?).ok()?;
+    Some(start..end)
+}
+
+fn slice(hot: &Bytes, footer: &Footer, section: Section) -> Option<Bytes> {
+    let range = hot_range(footer, section)?;
+    (range.end <= hot.len() && range.start <= range.end).then(|| hot.slice(range))
+}
+
+/// Whether a mask lets so few rows through that all their codes can be scanned.
+fn is_narrow(mask: &[u32]) -> bool {
+    let open: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
+    open * 10 < mask.len() * BLOCK_ROWS
+}
