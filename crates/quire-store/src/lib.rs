@@ -26,7 +26,7 @@ mod tx;
 pub use connect::{Database, IsolationGap, Store, StoreConfig};
 pub use error::Error;
 pub use migrate::MigrationSet;
-pub use objects::{ObjectEntry, ObjectKey, Objects, Upload, UploadError};
+pub use objects::{ObjectEntry, ObjectKey, Objects, S3Config, S3Credentials, Upload, UploadError};
 pub use page::{Page, PageRequest, every};
 pub use roles::RoleReport;
 pub use tx::{Placement, SystemTx, TenantTx};

@@ -5,6 +5,7 @@
 
 mod key;
 mod multipart;
+mod s3;
 
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -22,6 +23,7 @@ use tokio::io::AsyncReadExt;
 
 pub use self::key::ObjectKey;
 use self::multipart::{Multipart, PART_BYTES};
+pub use self::s3::{S3Config, S3Credentials};
 use crate::{Error, Placement};
 
 /// An object that was stored and belongs to no row yet.
