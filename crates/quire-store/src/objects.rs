@@ -57,7 +57,7 @@ pub struct Objects {
 }
 
 impl Objects {
-    /// Objects in any store: one of another kind, or one with something wrapped around it.
+    /// Objects in a store of any other kind.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
         Self { store, root: None }
     }
@@ -77,6 +77,14 @@ impl Objects {
             store: Arc::new(store),
             root: Some(root.to_owned()),
         })
+    }
+
+    /// The same objects with something around their store, such as a cache or what makes it fail.
+    pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self {
+            store: wrap(self.store),
+            root: self.root,
+        }
     }
 
     /// Stores a stream of bytes under a new name, hashing on the way. Stops, and leaves nothing
@@ -175,7 +183,13 @@ impl Objects {
 
     /// All bytes of an object.
     pub async fn read(&self, key: &ObjectKey) -> Result<Bytes, Error> {
-        Ok(self.store.get(&key.path()).await?.bytes().await?)
+        let object = self.store.get(&key.path()).await?;
+        let size_bytes = object.meta.size;
+        let bytes = object.bytes().await?;
+        if bytes.len() as u64 != size_bytes {
+            return Err(Error::Truncated { what: "object" });
+        }
+        Ok(bytes)
     }
 
     /// The bytes from `range.start` to before `range.end`: all of them, or an error.

@@ -6,6 +6,9 @@
 )]
 
 pub mod openai;
+mod port;
 pub mod postgres;
 pub mod redis;
 pub mod remote;
+pub mod s3;
+pub mod unreliable;

@@ -153,7 +153,7 @@ impl TestStore {
         let number = cluster.databases.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{number}");
         let objects = cluster.dir.join("objects").join(&name);
-        let store = connect(cluster, &name, &objects, 8).await;
+        let store = connect(cluster, &name, directory(&objects), 8).await;
         TestStore {
             store,
             name,
@@ -179,7 +179,13 @@ impl TestStore {
 
     /// Opens the same database again, with this many connections for tenants.
     pub async fn reopened(&self, connections: u32) -> Store {
-        connect(self.cluster, &self.name, &self.objects, connections).await
+        let objects = directory(&self.objects);
+        connect(self.cluster, &self.name, objects, connections).await
+    }
+
+    /// Opens the same database again, with other objects, such as unreliable ones.
+    pub async fn reopened_with(&self, objects: Objects) -> Store {
+        connect(self.cluster, &self.name, objects, 8).await
     }
 
     /// Creates a tenant.
@@ -201,11 +207,14 @@ impl TestStore {
     }
 }
 
-async fn connect(cluster: &Cluster, name: &str, objects: &Path, connections: u32) -> Store {
-    fs::create_dir_all(objects).expect("a directory for objects");
+fn directory(objects: &Path) -> Objects {
+    Objects::directory(objects).expect("an object store")
+}
+
+async fn connect(cluster: &Cluster, name: &str, objects: Objects, connections: u32) -> Store {
     let config = StoreConfig {
         database: cluster.database(name).await,
-        objects: Objects::directory(objects).expect("an object store"),
+        objects,
         connections,
         migrations: MIGRATIONS,
     };

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+use crate::port::free_port;
+
 /// A server of the test's own.
 pub struct RedisServer {
     child: Child,
@@ -62,13 +64,6 @@ impl Drop for RedisServer {
         drop(self.child.kill());
         drop(self.child.wait());
     }
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a loopback port")
-        .port()
 }
 
 async fn ping(port: u16) -> std::io::Result<[u8; 7]> {

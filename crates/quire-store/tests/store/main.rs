@@ -8,6 +8,8 @@
 
 mod cancellation;
 mod isolation;
+mod object_faults;
+mod object_stores;
 mod objects;
 mod resources;
 mod roles;

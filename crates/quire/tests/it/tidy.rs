@@ -85,7 +85,7 @@ fn outside_worlds_have_one_door() {
         ),
         ("axum", &["quire-server", "quire-testkit"]),
         ("clap", &["quire", "quire-bench"]),
-        ("object_store", &["quire-store"]),
+        ("object_store", &["quire-store", "quire-testkit"]),
         ("tantivy", &["quire-index"]),
         ("candle-core", &["quire-models"]),
     ]);
