@@ -23,7 +23,7 @@ use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
 use quire_store::tenants::Tenant;
-use quire_store::{Database, Objects, Store, StoreConfig};
+use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
 use quire_types::{ErrorKind, RequestId, TenantId};
 use tracing::warn;
@@ -70,7 +70,7 @@ impl Node {
         let config = Config::load(cli, &places)?;
         let data = config.data_dir(&places)?;
         prepare(&data)?;
-        let objects = Objects::directory(&data.join("objects"))?;
+        let objects = config.objects.open(&data)?;
         let (database, server) = database(&config, &data).await?;
         let connected = connect(StoreConfig {
             database,

@@ -18,7 +18,7 @@ use uuid::Uuid;
 /// A tenant that no database knows.
 pub(crate) fn tenant() -> Placement {
     Placement {
-        tenant: TenantId::new(),
+        tenant: TenantId::generate(),
         incarnation: Uuid::new_v4(),
         shard: 0,
     }
