@@ -3,7 +3,7 @@
 //! The server belongs to the process however that ends: a small shell holds the other end of a pipe,
 //! and when the pipe closes it stops the server and removes everything. Refuses to know what is tested.
 
-use std::fs::{self, Permissions};
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};

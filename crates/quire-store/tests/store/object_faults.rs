@@ -162,7 +162,7 @@ async fn what_is_cut_off_is_noticed_and_what_is_turned_over_arrives() {
     assert_eq!(objects.read(&key).await.unwrap(), bytes);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_store_may_be_slow_or_never_answer() {
     let Lab {
         objects,
@@ -180,8 +180,8 @@ async fn a_store_may_be_slow_or_never_answer() {
     assert!(started.elapsed() >= read);
 
     unreliable.fail(Operation::Read, 1, Fault::Hang);
-    let hour = Duration::from_secs(3_600);
-    let answer = tokio::time::timeout(hour, objects.read(&key)).await;
+    let patience = Duration::from_millis(300);
+    let answer = tokio::time::timeout(patience, objects.read(&key)).await;
     assert!(answer.is_err());
     objects.read(&key).await.unwrap();
 }
