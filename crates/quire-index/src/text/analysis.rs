@@ -50,7 +50,7 @@ pub(crate) struct Found {
 pub(crate) struct Analyzer {
     /// Of a single word in lower case: its stem, or nothing for a stop word.
     stems: TextAnalyzer,
-    known: HashMap<Box<str>, (Kind, Box<str>)>,
+    known: HashMap<Box<str>, Stem>,
     lower: String,
 }
 
@@ -76,36 +76,55 @@ impl Analyzer {
 
     /// Writes the term of the word that `self.lower` holds.
     fn write_term(&mut self, term: &mut String) -> Kind {
-        if let Some((kind, known)) = self.known.get(self.lower.as_str()) {
-            term.push_str(known);
-            return *kind;
+        if let Some(stem) = self.known.get(self.lower.as_str()) {
+            return stem.write(&self.lower, term);
         }
-        let stem = self
-            .stems
-            .token_stream(&self.lower)
-            .next()
-            .map(|token| token.text.clone());
-        let kind = match stem {
-            Some(stem) if !stem.is_empty() => {
-                term.push_str(&stem);
-                Kind::Word
-            }
-            Some(_) => {
-                term.push_str(&self.lower);
-                Kind::Word
-            }
-            None => {
-                term.push(STOP_WORD_MARK);
-                term.push_str(&self.lower);
-                Kind::StopWord
-            }
-        };
+        let stem = self.stem();
+        let kind = stem.write(&self.lower, term);
         if self.known.len() >= MAX_KNOWN_WORDS {
             self.known.clear();
         }
-        self.known
-            .insert(self.lower.as_str().into(), (kind, term.as_str().into()));
+        self.known.insert(self.lower.as_str().into(), stem);
         kind
+    }
+
+    fn stem(&mut self) -> Stem {
+        let mut stems = self.stems.token_stream(&self.lower);
+        let Some(token) = stems.next() else {
+            return Stem::StopWord;
+        };
+        let stem = match token.text.as_str() {
+            "" => &self.lower,
+            stem => stem,
+        };
+        match u8::try_from(stem.len()) {
+            Ok(length) if self.lower.starts_with(stem) => Stem::Start(length),
+            _ => Stem::Other(stem.into()),
+        }
+    }
+}
+
+/// What is known of a word.
+#[derive(Clone)]
+enum Stem {
+    /// Its first bytes are its stem, as in most languages most often: nothing more to keep.
+    Start(u8),
+    Other(Box<str>),
+    StopWord,
+}
+
+impl Stem {
+    fn write(&self, word: &str, term: &mut String) -> Kind {
+        match self {
+            Self::Start(length) => term.push_str(&word[..usize::from(*length)]),
+            Self::Other(stem) => term.push_str(stem),
+            Self::StopWord => {
+                term.push(STOP_WORD_MARK);
+                term.push_str(word);
+                return Kind::StopWord;
+            }
+        }
+        Kind::Word
     }
 }
 
@@ -127,23 +146,23 @@ impl Tokens<'_> {
         loop {
             let start = word_start(self.text, self.at)?;
             self.at = start;
+            let end = word_end(self.text, start);
             if start >= self.run.end {
-                self.run = start..run_end(self.text, start, |_| false);
-                self.piece_end = start;
-                if let Some(found) = self.identifier(self.run.clone(), term) {
+                self.run = start..run_end(self.text, end, |_| false);
+                self.piece_end = if self.run.end == end { end } else { start };
+                if let Some(found) = self.identifier(self.run.clone(), end, term) {
                     return Some(found);
                 }
             }
             if start >= self.piece_end {
-                self.piece_end = run_end(self.text, start, |joint| matches!(joint, '/' | '_'));
+                self.piece_end = run_end(self.text, end, |joint| matches!(joint, '/' | '_'));
                 let piece = start..self.piece_end;
                 if piece != self.run
-                    && let Some(found) = self.identifier(piece, term)
+                    && let Some(found) = self.identifier(piece, end, term)
                 {
                     return Some(found);
                 }
             }
-            let end = word_end(self.text, start);
             self.at = end;
             if end - start >= MAX_WORD_BYTES {
                 continue;
@@ -159,10 +178,16 @@ impl Tokens<'_> {
         }
     }
 
-    fn identifier(&self, range: Range<usize>, term: &mut String) -> Option<Found> {
+    /// Writes the words in `range`, the first of which ends at `first_end`, if they are a code.
+    fn identifier(
+        &self,
+        range: Range<usize>,
+        first_end: usize,
+        term: &mut String,
+    ) -> Option<Found> {
         let run = &self.text[range.clone()];
-        let is_identifier = run.len() <= MAX_IDENTIFIER_BYTES
-            && run.contains(is_joint)
+        let is_identifier = range.end > first_end
+            && run.len() <= MAX_IDENTIFIER_BYTES
             && run.contains(|c: char| c.is_ascii_digit());
         if !is_identifier {
             return None;
@@ -190,11 +215,21 @@ impl Tokens<'_> {
 }
 
 /// The first letter or digit at or after `at`.
-fn word_start(text: &str, at: usize) -> Option<usize> {
-    text[at..]
-        .char_indices()
-        .find(|(_, c)| c.is_alphanumeric())
-        .map(|(offset, _)| at + offset)
+fn word_start(text: &str, mut at: usize) -> Option<usize> {
+    loop {
+        let byte = text.as_bytes().get(at)?;
+        if !byte.is_ascii() {
+            let c = text[at..].chars().next()?;
+            if c.is_alphanumeric() {
+                return Some(at);
+            }
+            at += c.len_utf8();
+        } else if byte.is_ascii_alphanumeric() {
+            return Some(at);
+        } else {
+            at += 1;
+        }
+    }
 }
 
 /// The end of the letters and digits from `at` on.
@@ -213,16 +248,20 @@ fn word_end(text: &str, at: usize) -> usize {
     }
 }
 
-/// The end of the words from `start` on that are joined by one sign each, up to a joint where `stops`.
-fn run_end(text: &str, start: usize, stops: impl Fn(char) -> bool) -> usize {
-    let mut end = word_end(text, start);
+/// The end of the words that are joined, by one sign each, to the word that ends at `end`; up to a joint
+/// where `stops`.
+fn run_end(text: &str, mut end: usize, stops: impl Fn(char) -> bool) -> usize {
+    let bytes = text.as_bytes();
     loop {
+        if matches!(bytes.get(end), None | Some(b' ' | b'\n' | b',')) {
+            return end;
+        }
         let mut rest = text[end..].chars();
         let (Some(joint), Some(next)) = (rest.next(), rest.next()) else {
             return end;
         };
         // A point ends sentences and begins file extensions; only between digits is it part of a code.
-        let is_number = || next.is_ascii_digit() && text.as_bytes()[end - 1].is_ascii_digit();
+        let is_number = || next.is_ascii_digit() && bytes[end - 1].is_ascii_digit();
         if !is_joint(joint)
             || !next.is_alphanumeric()
             || stops(joint)
@@ -251,7 +290,9 @@ fn push_word(into: &mut String, word: &str, before: Option<char>) {
         let number = word.trim_start_matches('0');
         into.push_str(if number.is_empty() { word } else { number });
     } else if word.is_ascii() {
-        into.extend(word.chars().map(|c| c.to_ascii_lowercase()));
+        let start = into.len();
+        into.push_str(word);
+        into[start..].make_ascii_lowercase();
     } else {
         into.extend(word.chars().flat_map(char::to_lowercase));
     }

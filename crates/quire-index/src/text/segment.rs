@@ -28,8 +28,12 @@ const ANALYZER: &str = "words";
 const FIELD: &str = "text";
 /// Sizes tantivy's first hash table of terms, which grows with the vocabulary.
 const TABLE_BYTES: usize = 1 << 20;
+/// With more terms than this, scoring every row that holds one is faster than skipping blocks: for the best
+/// 400 of 400,000 rows, 1 term takes 0.26 ms with skipping and 0.33 without, 3 terms 0.8 and 0.5, 20 terms 22
+/// and 2.9.
+const MAX_PRUNED_TERMS: usize = 2;
 /// With fewer open rows than one in this many, looking each up is faster than pruning.
-const SPARSE: usize = 32;
+const SPARSE: usize = 16;
 
 /// The bundle of a segment in the making; row numbers count from 0 in the order of the rows. Memory grows
 /// with them, to about what the bundle takes times three: the caller decides how many make a segment.
@@ -184,11 +188,11 @@ impl LexicalSegment {
         Ok(best.into_sorted())
     }
 
-    /// Walks the postings, skipping blocks that cannot reach the best.
+    /// Walks the postings; for few terms, skips blocks that cannot reach the best.
     ///
     /// Each block states its best row as judged by the segment's own average length, and the tenant's differs
     /// by a factor `r`. A score changes by at most `max(r, 1/r)` between the two, so blocks are skipped only
-    /// below the threshold divided by that; the result is exact.
+    /// below the threshold divided by that, and the result is exact.
     fn scan(
         &self,
         query: &LexicalQuery,
@@ -216,8 +220,17 @@ impl LexicalSegment {
         let provider = Provider { query, statistics };
         let scoring = EnableScoring::enabled_from_statistics_provider(&provider, &self.searcher);
         let weight = BooleanQuery::new(clauses).weight(scoring)?;
+        let is_open = |row| mask.is_none_or(|mask| passes(mask, row));
+        if query.terms().len() > MAX_PRUNED_TERMS {
+            weight.for_each(reader, &mut |row, score| {
+                if is_open(row) {
+                    best.push(row, score);
+                }
+            })?;
+            return Ok(());
+        }
         weight.for_each_pruning(f32::MIN, reader, &mut |row, score| {
-            if mask.is_none_or(|mask| passes(mask, row)) {
+            if is_open(row) {
                 best.push(row, score);
             }
             best.threshold() / slack
