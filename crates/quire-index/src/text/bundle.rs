@@ -81,7 +81,8 @@ impl Bundle {
             .name()
             .and_then(|name| name.parse().ok())
             .ok_or(Error::Damaged("unknown language"))?;
-        let (ranges, start) = table.files().ok_or(Error::Damaged("table of files"))?;
+        let ranges = table.files().ok_or(Error::Damaged("table of files"))?;
+        let start = table.at;
         let mut files = Vec::with_capacity(ranges.len());
         for (name, range) in ranges {
             let range = start
@@ -115,7 +116,7 @@ struct Table<'a> {
 }
 
 impl Table<'_> {
-    fn files(&mut self) -> Option<(Vec<(PathBuf, Range<usize>)>, usize)> {
+    fn files(&mut self) -> Option<Vec<(PathBuf, Range<usize>)>> {
         let count = u32::from_le_bytes(self.take(4)?.try_into().ok()?);
         let mut files = Vec::new();
         for _ in 0..count {
@@ -124,7 +125,7 @@ impl Table<'_> {
             let length = self.number()?;
             files.push((name, offset..offset.checked_add(length)?));
         }
-        Some((files, self.at))
+        Some(files)
     }
 
     fn name(&mut self) -> Option<String> {
