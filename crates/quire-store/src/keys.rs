@@ -8,11 +8,11 @@ use std::fmt;
 
 use rand::RngExt;
 use sha2::{Digest, Sha256};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use quire_types::{KeyId, KeyRole, NotebookId, TenantId, Timestamp};
 
-use crate::tenants::{self, Tenant};
 use crate::{Error, SystemTx};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -117,7 +117,7 @@ pub enum KeyOwner {
     /// The operator of the installation.
     Admin(KeyId),
     /// A tenant.
-    Tenant(Box<Tenant>, Box<ApiKey>),
+    Tenant(ApiKey),
 }
 
 /// Makes an operator's key.
@@ -188,8 +188,12 @@ pub async fn revoke(tx: &mut SystemTx, tenant: TenantId, id: KeyId) -> Result<Ap
     .ok_or(Error::NotFound { what: "key" })
 }
 
-/// Finds out whose key this is. Unknown, mistyped and revoked keys are all the same: none.
-pub async fn owner(tx: &mut SystemTx, presented: &str) -> Result<Option<KeyOwner>, Error> {
+/// Finds out whose key this is. Unknown, mistyped and revoked keys are all the same: none. Reads only, so a
+/// connection without a transaction will do.
+pub async fn owner(
+    connection: &mut PgConnection,
+    presented: &str,
+) -> Result<Option<KeyOwner>, Error> {
     let Some((id, text)) = KeyText::parse(presented) else {
         return Ok(None);
     };
@@ -200,11 +204,10 @@ pub async fn owner(tx: &mut SystemTx, presented: &str) -> Result<Option<KeyOwner
     )
     .bind(id.uuid())
     .bind(&hash)
-    .fetch_optional(tx.connection())
+    .fetch_optional(&mut *connection)
     .await?;
     if let Some(key) = key {
-        let tenant = tenants::get(tx, key.tenant).await?;
-        return Ok(Some(KeyOwner::Tenant(Box::new(tenant), Box::new(key))));
+        return Ok(Some(KeyOwner::Tenant(key)));
     }
     let admin: bool = sqlx::query_scalar(
         "select exists (select from directory.admin_keys
@@ -212,7 +215,7 @@ pub async fn owner(tx: &mut SystemTx, presented: &str) -> Result<Option<KeyOwner
     )
     .bind(id.uuid())
     .bind(&hash)
-    .fetch_one(tx.connection())
+    .fetch_one(connection)
     .await?;
     Ok(admin.then_some(KeyOwner::Admin(id)))
 }

@@ -18,6 +18,9 @@ pub enum Error {
     /// A statement failed.
     #[error("control: {0}")]
     Database(#[from] sqlx::Error),
+    /// The database did not answer.
+    #[error("the database did not answer within {} s; try again", .0.as_secs())]
+    Slow(Duration),
     /// The request makes no sense; the text says what to change.
     #[error("{0}")]
     Invalid(String),
@@ -40,7 +43,7 @@ impl Kind for Error {
         match self {
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),
-            Self::Database(_) | Self::NotHeld => ErrorKind::Unavailable,
+            Self::Database(_) | Self::Slow(_) | Self::NotHeld => ErrorKind::Unavailable,
             Self::Invalid(_) | Self::Catalogue(_) | Self::Limit(_) => ErrorKind::Invalid,
             Self::Conflict(_) => ErrorKind::Conflict,
         }

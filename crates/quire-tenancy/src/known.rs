@@ -15,21 +15,24 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
+use quire_store::Store;
 use quire_store::keys::{self, ApiKey, KeyOwner, KeyText};
-use quire_store::tenants::{self, Tenant};
-use quire_store::{Store, SystemTx};
+use quire_store::tenants::Tenant;
 use quire_types::{KeyId, TenantId};
 
+use crate::Error;
 use crate::catalogue::{Plan, PlanId, Prices};
 use crate::limit::LimitName;
+use crate::plans::{self, Agreed};
 use crate::terms::{Features, Terms};
-use crate::{Error, plans};
 
 const CHANNEL: &str = "quire_control";
 /// How long something is believed while changes are heard of.
 const LISTENING_LIFE: Duration = Duration::from_secs(60);
 /// The same while they are not.
 const DEAF_LIFE: Duration = Duration::from_secs(1);
+/// How long the database may take to answer.
+const LONGEST_LOOK: Duration = Duration::from_secs(2);
 /// Entries of each kind that are kept.
 const MOST_ENTRIES: usize = 50_000;
 
@@ -60,14 +63,6 @@ pub struct Account {
     pub terms: Terms,
     /// The features that are switched for it alone.
     pub switches: BTreeMap<String, bool>,
-}
-
-fn by_key(account: Arc<Account>, key: Arc<ApiKey>) -> Who {
-    let caller = Caller {
-        account,
-        key: Some(key.id),
-    };
-    Who::Tenant(caller, key)
 }
 
 /// What all tenants share.
@@ -103,32 +98,30 @@ impl Known {
     /// Whose key this is; none for a key that is unknown, mistyped or revoked.
     pub(crate) async fn who(&self, presented: &str) -> Result<Option<Who>, Error> {
         let hash: [u8; 32] = Sha256::digest(presented.as_bytes()).into();
-        if let Some(key) = self.keys.get(&hash, self.life()) {
-            let account = self.account(key.tenant).await?;
-            return Ok(Some(by_key(account, key)));
-        }
-        if KeyText::parse(presented).is_none() {
-            return Ok(None);
-        }
-        let seen = self.changes.load(Ordering::Acquire);
-        let mut tx = self.store.system().await?;
-        let owner = keys::owner(&mut tx, presented).await?;
-        let who = match owner {
-            None => None,
-            Some(KeyOwner::Admin(id)) => Some(Who::Admin(id)),
-            Some(KeyOwner::Tenant(tenant, key)) => {
-                let account = self.read_account(&mut tx, *tenant).await?;
-                Some(by_key(account, Arc::from(key)))
+        let known = self.keys.get(&hash, self.life());
+        let key = match known {
+            Some(key) => key,
+            None if KeyText::parse(presented).is_none() => return Ok(None),
+            None => {
+                let seen = self.changes.load(Ordering::Acquire);
+                let owner = in_time(async {
+                    let mut connection = self.store.statement().await?;
+                    Ok(keys::owner(&mut connection, presented).await?)
+                });
+                let key = match owner.await? {
+                    None => return Ok(None),
+                    Some(KeyOwner::Admin(id)) => return Ok(Some(Who::Admin(id))),
+                    Some(KeyOwner::Tenant(key)) => Arc::new(key),
+                };
+                self.keys.put(hash, key.clone(), || self.is_unchanged(seen));
+                key
             }
         };
-        tx.commit().await?;
-        if let Some(Who::Tenant(caller, key)) = &who {
-            let account = caller.account.clone();
-            self.keys.put(hash, key.clone(), || self.is_unchanged(seen));
-            self.accounts
-                .put(account.tenant.id, account, || self.is_unchanged(seen));
-        }
-        Ok(who)
+        let caller = Caller {
+            account: self.account(key.tenant).await?,
+            key: Some(key.id),
+        };
+        Ok(Some(Who::Tenant(caller, key)))
     }
 
     /// A tenant with what it may use.
@@ -137,49 +130,15 @@ impl Known {
             return Ok(account);
         }
         let seen = self.changes.load(Ordering::Acquire);
-        let mut tx = self.store.system().await?;
-        let tenant = tenants::get(&mut tx, id).await?;
-        let account = self.read_account(&mut tx, tenant).await?;
-        tx.commit().await?;
+        let terms = in_time(async {
+            let mut connection = self.store.statement().await?;
+            plans::agreed(&mut connection, id).await
+        });
+        let terms = terms.await?;
+        let account = Arc::new(account(terms, &*self.shared().await?)?);
         self.accounts
             .put(id, account.clone(), || self.is_unchanged(seen));
         Ok(account)
-    }
-
-    async fn read_account(&self, tx: &mut SystemTx, tenant: Tenant) -> Result<Arc<Account>, Error> {
-        let shared = self.shared_in(tx).await?;
-        let overrides = plans::overrides(tx, tenant.id).await?;
-        let switches = plans::switches(tx, tenant.id).await?;
-        let plan = tenant
-            .plan
-            .parse::<PlanId>()
-            .ok()
-            .and_then(|id| shared.plans.get(&id));
-        let plan = plan.ok_or_else(|| {
-            Error::Invalid(format!(
-                "the catalogue has no plan '{}': add it with `quire plan apply`",
-                tenant.plan
-            ))
-        })?;
-        let mut known: BTreeMap<LimitName, _> = BTreeMap::new();
-        for (name, value) in overrides {
-            // What an older or newer quire wrote and this one can't read falls back to the plan.
-            match name
-                .parse::<LimitName>()
-                .and_then(|name| Ok((name, name.parse_value(&value)?)))
-            {
-                Ok((name, limit)) => drop(known.insert(name, limit)),
-                Err(error) => warn!(tenant = %tenant.id, %error, "an override can't be read"),
-            }
-        }
-        Ok(Arc::new(Account {
-            tenant,
-            terms: Terms {
-                plan: plan.clone(),
-                overrides: known,
-            },
-            switches,
-        }))
     }
 
     /// Plans, prices and features.
@@ -187,23 +146,16 @@ impl Known {
         if let Some(shared) = self.shared.get(&(), self.life()) {
             return Ok(shared);
         }
-        let mut tx = self.store.system().await?;
-        let shared = self.shared_in(&mut tx).await?;
-        tx.commit().await?;
-        Ok(shared)
-    }
-
-    async fn shared_in(&self, tx: &mut SystemTx) -> Result<Arc<Shared>, Error> {
-        if let Some(shared) = self.shared.get(&(), self.life()) {
-            return Ok(shared);
-        }
         let seen = self.changes.load(Ordering::Acquire);
-        let mut features = Features::default();
-        for (name, percent) in plans::features(tx).await? {
-            features.set_percent(&name, u8::try_from(percent).unwrap_or(0));
-        }
-        let catalogue = plans::catalogue(tx).await?;
-        let shared = Arc::new(Shared {
+        let (features, catalogue) = in_time(async {
+            let mut tx = self.store.system().await?;
+            let features = plans::features(&mut tx).await?;
+            let catalogue = plans::catalogue(&mut tx).await?;
+            tx.commit().await?;
+            Ok((features, catalogue))
+        })
+        .await?;
+        let mut shared = Shared {
             plans: catalogue
                 .plans
                 .into_iter()
@@ -211,8 +163,14 @@ impl Known {
                 .collect(),
             default_plan: catalogue.default,
             prices: catalogue.prices,
-            features,
-        });
+            features: Features::default(),
+        };
+        for (name, percent) in features {
+            shared
+                .features
+                .set_percent(&name, u8::try_from(percent).unwrap_or(0));
+        }
+        let shared = Arc::new(shared);
         self.shared
             .put((), shared.clone(), || self.is_unchanged(seen));
         Ok(shared)
@@ -273,6 +231,48 @@ impl Known {
             DEAF_LIFE
         }
     }
+}
+
+/// What was agreed with a tenant, on top of its plan.
+fn account(agreed: Agreed, shared: &Shared) -> Result<Account, Error> {
+    let tenant = agreed.tenant;
+    let plan = tenant
+        .plan
+        .parse::<PlanId>()
+        .ok()
+        .and_then(|id| shared.plans.get(&id));
+    let plan = plan.ok_or_else(|| {
+        Error::Invalid(format!(
+            "the catalogue has no plan '{}': add it with `quire plan apply`",
+            tenant.plan
+        ))
+    })?;
+    let mut overrides: BTreeMap<LimitName, _> = BTreeMap::new();
+    for (name, value) in agreed.overrides.0 {
+        // What an older or newer quire wrote and this one can't read falls back to the plan.
+        match name
+            .parse::<LimitName>()
+            .and_then(|name| Ok((name, name.parse_value(&value)?)))
+        {
+            Ok((name, limit)) => drop(overrides.insert(name, limit)),
+            Err(error) => warn!(tenant = %tenant.id, %error, "an override can't be read"),
+        }
+    }
+    Ok(Account {
+        terms: Terms {
+            plan: plan.clone(),
+            overrides,
+        },
+        switches: agreed.switches.0,
+        tenant,
+    })
+}
+
+/// Does not wait for a database that takes long: whoever asks is better told.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    tokio::time::timeout(LONGEST_LOOK, asked)
+        .await
+        .unwrap_or(Err(Error::Slow(LONGEST_LOOK)))
 }
 
 /// Values with the time they were read at.

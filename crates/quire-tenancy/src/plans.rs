@@ -1,10 +1,14 @@
 //! The catalogue, overrides and feature flags as rows. A change is told to every process by the database
 //! itself, so it counts within a moment, however it was made.
 
+use std::collections::BTreeMap;
+
 use quire_queue::TenantShare;
 use quire_store::SystemTx;
 use quire_store::tenants::{self, Tenant};
 use quire_types::{TenantId, TenantState};
+use sqlx::types::Json;
+use sqlx::{FromRow, PgConnection};
 use uuid::Uuid;
 
 use crate::catalogue::{Catalogue, Isolation, Plan};
@@ -152,10 +156,7 @@ pub async fn set_override(
     share_queue(tx, tenant).await
 }
 
-pub(crate) async fn overrides(
-    tx: &mut SystemTx,
-    tenant: TenantId,
-) -> Result<Vec<(String, String)>, Error> {
+async fn overrides(tx: &mut SystemTx, tenant: TenantId) -> Result<Vec<(String, String)>, Error> {
     Ok(
         sqlx::query_as("select name, value from control.overrides where tenant_id = $1")
             .bind(tenant.uuid())
@@ -264,16 +265,34 @@ pub async fn features(tx: &mut SystemTx) -> Result<Vec<(String, i16)>, Error> {
     )
 }
 
-pub(crate) async fn switches(
-    tx: &mut SystemTx,
+/// A tenant with what was agreed with it alone.
+#[derive(FromRow)]
+pub(crate) struct Agreed {
+    #[sqlx(flatten)]
+    pub(crate) tenant: Tenant,
+    /// Values of limits by their names, as they were written.
+    pub(crate) overrides: Json<BTreeMap<String, String>>,
+    /// Whether a feature is on.
+    pub(crate) switches: Json<BTreeMap<String, bool>>,
+}
+
+/// All that is known of one tenant, in one statement: the first request of a tenant waits for it.
+pub(crate) async fn agreed(
+    connection: &mut PgConnection,
     tenant: TenantId,
-) -> Result<std::collections::BTreeMap<String, bool>, Error> {
-    let rows: Vec<(String, bool)> =
-        sqlx::query_as("select feature, is_on from control.switches where tenant_id = $1")
-            .bind(tenant.uuid())
-            .fetch_all(tx.connection())
-            .await?;
-    Ok(rows.into_iter().collect())
+) -> Result<Agreed, Error> {
+    let agreed = sqlx::query_as(
+        "select t.*,
+                coalesce((select jsonb_object_agg(o.name, o.value)
+                          from control.overrides o where o.tenant_id = t.id), '{}') as overrides,
+                coalesce((select jsonb_object_agg(s.feature, s.is_on)
+                          from control.switches s where s.tenant_id = t.id), '{}') as switches
+         from directory.tenants t where t.id = $1",
+    )
+    .bind(tenant.uuid())
+    .fetch_optional(connection)
+    .await?;
+    Ok(agreed.ok_or(quire_store::Error::NotFound { what: "tenant" })?)
 }
 
 /// The plan of this name.

@@ -28,16 +28,18 @@ async fn a_key_works_until_it_is_revoked_and_nothing_like_it_works() {
     let (admin, admin_text) = keys::create_admin(tx, "operator").await.unwrap();
     let text = text.expose();
 
-    match keys::owner(tx, text).await.unwrap() {
-        Some(KeyOwner::Tenant(owner, found)) => {
+    match keys::owner(tx.connection(), text).await.unwrap() {
+        Some(KeyOwner::Tenant(found)) => {
             assert_eq!(
-                (owner.id, found.id, found.role, found.notebook),
+                (found.tenant, found.id, found.role, found.notebook),
                 (tenant.id, key.id, KeyRole::Notebook, Some(notebook))
             );
         }
         other => panic!("{other:?}"),
     }
-    let owner = keys::owner(tx, admin_text.expose()).await.unwrap();
+    let owner = keys::owner(tx.connection(), admin_text.expose())
+        .await
+        .unwrap();
     assert!(matches!(owner, Some(KeyOwner::Admin(id)) if id == admin));
 
     // A key with the id of this one and a good checksum, from an installation of somebody else.
@@ -49,13 +51,15 @@ async fn a_key_works_until_it_is_revoked_and_nothing_like_it_works() {
         .unwrap();
     let typo = text.replace(&text[40..41], if &text[40..41] == "a" { "b" } else { "a" });
     for wrong in ["", "qk_", &typo, foreign.expose(), &text[..text.len() - 1]] {
-        assert!(keys::owner(tx, wrong).await.unwrap().is_none(), "{wrong}");
+        let owner = keys::owner(tx.connection(), wrong).await.unwrap();
+        assert!(owner.is_none(), "{wrong}");
     }
 
     let revoked = keys::revoke(tx, tenant.id, key.id).await.unwrap();
     let again = keys::revoke(tx, tenant.id, key.id).await.unwrap();
     assert!(revoked.revoked_at.is_some() && revoked.revoked_at == again.revoked_at);
-    assert!(keys::owner(tx, text).await.unwrap().is_none());
+    let owner = keys::owner(tx.connection(), text).await.unwrap();
+    assert!(owner.is_none());
     assert_eq!(keys::list(tx, tenant.id).await.unwrap().len(), 1);
 
     let unbound = keys::create(tx, tenant.id, KeyRole::Notebook, None, "x").await;
