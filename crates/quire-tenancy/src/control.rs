@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
-use tokio::sync::{Mutex as Turn, MutexGuard as TurnGuard};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::Mutex as Turn;
 use tokio_util::sync::CancellationToken;
 
 use quire_store::Store;
@@ -37,7 +39,7 @@ pub use call::Call;
 use admitted::{Spending, Taken};
 use call::{TOKENS, allowed, budget_refusal, check_state, entry, needs, rate_text, rates_of};
 
-/// How long a request waits for others of its tenant that ask the database.
+/// How long a request waits for others of its tenant that ask the database, and for its answer.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
 
 /// What the control plane is built from.
@@ -84,8 +86,10 @@ pub(crate) struct Live {
     rates: Mutex<Slices>,
     purse: Mutex<Purse>,
     insistence: Mutex<Insistence>,
-    /// One request at a time asks the database; those behind it find what it brought.
-    asking: Turn<()>,
+    /// One request at a time asks the database for rates, and one for money; those behind them find what
+    /// they brought.
+    rates_turn: Arc<Turn<()>>,
+    purse_turn: Arc<Turn<()>>,
 }
 
 impl Control {
@@ -203,29 +207,19 @@ impl Control {
             inner.gate.expect(entry.tenant, entry.share);
         }
         let rates = rates_of(caller, &call)?;
-        let taken = self.take(&live, tenant, rates).await?;
+        // Who finds neither in memory asks the database for both at once; what one gave goes back if the other
+        // refuses. A rate that is known to be used up is the first to say so, and nobody is asked for money.
+        let (taken, spending) = tokio::try_join!(
+            biased;
+            self.take(&live, tenant, rates),
+            async { Ok(self.pay(&live, &account, &call).await) },
+        )?;
         let rate = taken.state;
         let with_rate = |mut refusal: Refusal| {
             refusal.rate = rate;
             refusal
         };
-        let mut route = match inner.gate.crowding() >= inner.ladder.cheaper_at {
-            true => Route::Cheaper(Reason::Seats),
-            false => Route::Full,
-        };
-        let cost = match route {
-            Route::Full => call.cost,
-            Route::Cheaper(_) => NanoUsd::ZERO,
-        };
-        let mut spending = self.hold(&live, &account, &call, cost).await;
-        // Without money left there is still the way that costs none.
-        if matches!(&spending, Err(refusal) if refusal.reason == Reason::Budget)
-            && cost > NanoUsd::ZERO
-        {
-            route = Route::Cheaper(Reason::Budget);
-            spending = self.hold(&live, &account, &call, NanoUsd::ZERO).await;
-        }
-        let mut spending = spending.map_err(with_rate)?;
+        let (route, mut spending) = spending.map_err(with_rate)?;
         let seat = inner.gate.enter(entry).await.map_err(with_rate)?;
         // It may have waited for long.
         let account = self
@@ -275,8 +269,9 @@ impl Control {
         if let Some(used_up) = used_up {
             return Err(rate_refusal(live, &used_up, &rates));
         }
-        let (control, live) = (self.clone(), live.clone());
-        uninterrupted(async move { control.fetch(&live, tenant, rates).await }).await
+        let (control, taking) = (self.clone(), live.clone());
+        let fetched = async move { control.fetch(&taking, tenant, rates).await };
+        alone(&live.rates_turn, fetched.boxed()).await
     }
 
     /// Takes units from where all processes share them.
@@ -286,7 +281,6 @@ impl Control {
         tenant: TenantId,
         rates: Vec<Rate>,
     ) -> Result<Taken, Refusal> {
-        let _turn = live.turn().await?;
         let now = Instant::now();
         // Whoever was here before may have brought enough.
         if lock(&live.rates).spend(now, &rates) {
@@ -315,6 +309,29 @@ impl Control {
         }
     }
 
+    /// Finds the way that there are seats and money for, and holds what it may cost.
+    async fn pay(
+        &self,
+        live: &Arc<Live>,
+        account: &Account,
+        call: &Call,
+    ) -> Result<(Route, Spending), Refusal> {
+        let mut route = Route::Full;
+        if self.inner.gate.crowding() >= self.inner.ladder.cheaper_at {
+            route = Route::Cheaper(Reason::Seats);
+        } else if call.cost > NanoUsd::ZERO {
+            match self.hold(live, account, call, call.cost).await {
+                // Without money left there is still the way that costs none.
+                Err(refusal) if refusal.reason == Reason::Budget => {
+                    route = Route::Cheaper(Reason::Budget);
+                }
+                spending => return Ok((route, spending?)),
+            }
+        }
+        let spending = self.hold(live, account, call, NanoUsd::ZERO).await?;
+        Ok((route, spending))
+    }
+
     async fn hold(
         &self,
         live: &Arc<Live>,
@@ -330,8 +347,9 @@ impl Control {
         if let Some(share) = share {
             return Ok(Spending::new(live, Some(share)));
         }
-        let (control, live, tenant) = (self.clone(), live.clone(), account.tenant.id);
-        uninterrupted(async move { control.fetch_hold(&live, tenant, &needs).await }).await
+        let (control, holding, tenant) = (self.clone(), live.clone(), account.tenant.id);
+        let fetched = async move { control.fetch_hold(&holding, tenant, &needs).await };
+        alone(&live.purse_turn, fetched.boxed()).await
     }
 
     /// Takes a hold out of the budgets, large enough for more than this request where many come.
@@ -341,7 +359,6 @@ impl Control {
         tenant: TenantId,
         needs: &[Need],
     ) -> Result<Spending, Refusal> {
-        let _turn = live.turn().await?;
         let share = lock(&live.purse).spend(Instant::now(), needs);
         if let Some(share) = share {
             return Ok(Spending::new(live, Some(share)));
@@ -472,18 +489,6 @@ impl Inner {
 }
 
 impl Live {
-    /// Waits until nobody else of the tenant asks the database. When it is slow, the line must not grow.
-    async fn turn(&self) -> Result<TurnGuard<'_, ()>, Refusal> {
-        let turn = tokio::time::timeout(LONGEST_TURN, self.asking.lock()).await;
-        turn.map_err(|_| {
-            Refusal::new(
-                Reason::Unknown,
-                "the database takes long to say what the tenant may use; try again",
-            )
-            .after(LONGEST_TURN)
-        })
-    }
-
     pub(crate) fn purse(&self) -> MutexGuard<'_, Purse> {
         lock(&self.purse)
     }
@@ -504,17 +509,32 @@ fn rate_refusal(live: &Live, used_up: &UsedUp, rates: &[Rate]) -> Refusal {
     refusal
 }
 
-/// Does something in a task of its own, so that a client that goes away in the middle does not take with it what
-/// the database has given already: then the result is dropped, and gives everything back.
-async fn uninterrupted<T: Send + 'static>(
-    work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+/// Asks the database when nobody else has the turn, and does not wait for it for ever. The asking itself is a
+/// task of its own, so that a client that goes away in the middle, or was kept waiting for too long, does not take
+/// with it what the database gives: then the result is dropped, and gives everything back.
+async fn alone<T: Send + 'static>(
+    turn: &Arc<Turn<()>>,
+    asking: BoxFuture<'static, Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    tokio::spawn(work).await.unwrap_or_else(|_| {
-        Err(Refusal::new(
-            Reason::Unknown,
+    let asked = async {
+        let turn = turn.clone().lock_owned().await;
+        let task = async move {
+            let answer = asking.await;
+            drop(turn);
+            answer
+        };
+        tokio::spawn(task).await
+    };
+    let unknown = |text| Refusal::new(Reason::Unknown, text).after(LONGEST_TURN);
+    match tokio::time::timeout(LONGEST_TURN, asked).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_)) => Err(unknown(
             "the request was interrupted while it was let in; try again",
-        ))
-    })
+        )),
+        Err(_) => Err(unknown(
+            "the database takes long to say what the tenant may use; try again",
+        )),
+    }
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod faults;
 mod money;
 mod redis;
 mod support;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::NaiveDate;
 use quire_store::tenants::Tenant;
 use quire_tenancy::budgets::Period;
 use quire_tenancy::sums::Sum;
@@ -82,9 +83,19 @@ impl Lab {
 
     /// What the tenant has spent and holds of a budget.
     pub(crate) async fn budget(&self, tenant: &Tenant, scope: &str) -> (i64, i64) {
-        let mut tx = self.db.store.system().await.unwrap();
         let today = chrono::Utc::now().date_naive();
-        let rows = budgets::of_tenant(&mut tx, tenant.id, today).await.unwrap();
+        self.budget_on(tenant, today, scope).await
+    }
+
+    /// The same for the period that a day is in.
+    pub(crate) async fn budget_on(
+        &self,
+        tenant: &Tenant,
+        day: NaiveDate,
+        scope: &str,
+    ) -> (i64, i64) {
+        let mut tx = self.db.store.system().await.unwrap();
+        let rows = budgets::of_tenant(&mut tx, tenant.id, day).await.unwrap();
         let row = rows.iter().find(|row| row.scope == scope);
         row.map_or((0, 0), |row| (row.spent, row.held))
     }
