@@ -211,8 +211,86 @@ async fn make_partition(owner: &mut PgConnection, month: NaiveDate) -> Result<()
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "what a test can't do ends it")]
 mod tests {
+    use quire_store::tenants::Tenant;
+    use quire_testkit::postgres::TestStore;
+    use quire_types::RequestId;
+
     use super::*;
+    use crate::{
+        Admitted, Call, Caller, Class, Control, ControlConfig, GateConfig, Ladder, LimitName,
+        lifecycle, plans,
+    };
+
+    /// A tenant that may take many seats.
+    async fn tenant(db: &TestStore, slug: &str) -> Tenant {
+        let newcomer = lifecycle::Newcomer {
+            slug: slug.to_owned(),
+            name: None,
+            country: None,
+            plan: None,
+        };
+        let onboarded = lifecycle::register(&db.store, &newcomer).await.unwrap();
+        let id = onboarded.tenant.id;
+        let mut tx = db.store.system().await.unwrap();
+        for limit in [LimitName::RequestsPerMinute, LimitName::RunningRequests] {
+            plans::set_override(&mut tx, id, limit, Some("1000"))
+                .await
+                .unwrap();
+        }
+        tx.commit().await.unwrap();
+        onboarded.tenant
+    }
+
+    async fn seated(control: &Control, tenant: &Tenant) -> Admitted {
+        let caller = Caller {
+            account: control.account(tenant.id).await.unwrap(),
+            key: None,
+        };
+        let call = Call::new(RequestId::generate().uuid(), Class::Interactive);
+        control.admit(&caller, call).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_noisy_neighbour_is_written_down_once_and_listed() {
+        let db = TestStore::new().await;
+        let mut tx = db.store.system().await.unwrap();
+        plans::ensure_catalogue(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        let (loud, quiet) = (tenant(&db, "loud").await, tenant(&db, "quiet").await);
+        let gate = GateConfig {
+            seats: 100,
+            ..GateConfig::default()
+        };
+        let control = Control::new(ControlConfig {
+            store: db.store.clone(),
+            gate,
+            ladder: Ladder::default(),
+        });
+        for _ in 0..2 {
+            let mut seats = vec![seated(&control, &quiet).await];
+            for _ in 0..60 {
+                seats.push(seated(&control, &loud).await);
+            }
+            // Sixty-one seats for a fiftieth of what is too little to look at.
+            tokio::time::sleep(Duration::from_micros(QUIET_US / 50)).await;
+            drop(seats);
+            minute(&control.inner).await.unwrap();
+        }
+        let mut tx = db.store.system().await.unwrap();
+        let notices = notices::list(&mut tx, 10).await.unwrap();
+        for notice in &notices {
+            assert_eq!(notice.tenant_id, loud.id.uuid());
+            assert_eq!(notice.kind, notices::NOISY_NEIGHBOUR);
+            assert_eq!(notice.level, 90);
+            assert_eq!(notice.detail["resource"], "seats");
+        }
+        let mut hours: Vec<_> = notices.iter().map(|notice| notice.hour).collect();
+        hours.dedup();
+        assert!(!hours.is_empty());
+        assert_eq!(hours.len(), notices.len(), "once for each hour");
+    }
 
     #[test]
     fn who_takes_over_a_tenth_beside_others_is_noisy() {
