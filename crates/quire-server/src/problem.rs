@@ -1,8 +1,10 @@
 //! Errors as problem documents (RFC 9457).
 //!
-//! The kind decides the status; the type is a stable address under `/docs/problems`. An internal error
-//! never shows its text: it is logged once, here, with the request id that the caller is shown.
+//! The kind decides the status; the type is a stable address under `/docs/problems`. What is for the operator
+//! alone never leaves: the text of an internal error, and that of something that is down when it was a library
+//! that said so. It is logged once, here, with the request id that the caller is shown.
 
+use std::error::Error;
 use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
@@ -24,6 +26,8 @@ const USUAL_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct ApiError {
     kind: ErrorKind,
     detail: String,
+    /// Whether the detail is for the log only.
+    is_inside: bool,
     status: Option<StatusCode>,
     retry_after: Option<Duration>,
     rate: Option<RateState>,
@@ -36,6 +40,7 @@ impl ApiError {
         Self {
             kind,
             detail: detail.into(),
+            is_inside: kind == ErrorKind::Internal,
             status: None,
             retry_after: None,
             rate: None,
@@ -73,12 +78,11 @@ impl ApiError {
 
     /// The document, once the request is known.
     pub(crate) fn problem(&self, path: &str, request_id: &str) -> Problem {
-        let detail = match self.kind {
-            ErrorKind::Internal => {
-                error!(request.id = request_id, error = %self.detail, "a request failed inside quire");
-                "something went wrong inside quire; the log has it under this request id".to_owned()
-            }
-            _ => self.detail.clone(),
+        let detail = if self.is_inside {
+            error!(request.id = request_id, error = %self.detail, "a request failed inside quire");
+            inside_text(self.kind).to_owned()
+        } else {
+            self.detail.clone()
         };
         Problem {
             r#type: format!("/docs/problems#{}", self.kind.as_str()),
@@ -94,11 +98,34 @@ impl ApiError {
 
 impl<E: Kind> From<E> for ApiError {
     fn from(error: E) -> Self {
+        let kind = error.kind();
+        // What has a cause was said first by a library, whose words may name hosts, files and statements.
+        let is_down = matches!(kind, ErrorKind::Unavailable | ErrorKind::Timeout);
+        let is_inside = kind == ErrorKind::Internal || (is_down && error.source().is_some());
+        let detail = match is_inside {
+            true => with_causes(&error),
+            false => error.to_string(),
+        };
         Self {
             retry_after: error.retry_after(),
-            ..Self::new(error.kind(), error.to_string())
+            is_inside,
+            ..Self::new(kind, detail)
         }
     }
+}
+
+/// What an error says, and what its causes add to that.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// The body is written by the middleware, which knows the request.
@@ -171,6 +198,19 @@ pub(crate) const fn status(kind: ErrorKind) -> StatusCode {
     }
 }
 
+/// What callers are told of an error whose text is for the log.
+const fn inside_text(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Internal => {
+            "something went wrong inside quire; the log has it under this request id"
+        }
+        _ => {
+            "something that quire needs does not answer right now; try again in a moment, and if that goes on, ask \
+             the operator: the log has the cause under this request id"
+        }
+    }
+}
+
 pub(crate) const fn title(kind: ErrorKind) -> &'static str {
     match kind {
         ErrorKind::Invalid => "the request can't work",
@@ -207,5 +247,36 @@ pub(crate) const fn advice(kind: ErrorKind) -> &'static str {
             "Repeat it after Retry-After; writes with an Idempotency-Key are safe to repeat."
         }
         ErrorKind::Timeout => "Repeat it, or ask for less.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Down {
+        #[error("database: {0}")]
+        Library(#[from] io::Error),
+        #[error("the disk is full: free some space")]
+        Ours,
+    }
+
+    impl Kind for Down {
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Unavailable
+        }
+    }
+
+    #[test]
+    fn what_a_library_says_is_for_the_log_and_what_quire_says_is_for_the_caller() {
+        let told = |error: Down| ApiError::from(error).problem("/v1/ask", "r-1");
+        let said = told(io::Error::other("10.0.0.7:5432 refused").into());
+        assert_eq!(said.status, 503);
+        assert!(said.detail().contains("try again"), "{}", said.detail());
+        assert!(!said.detail().contains("10.0.0.7"), "{}", said.detail());
+        assert!(told(Down::Ours).detail().contains("disk"));
     }
 }

@@ -393,8 +393,10 @@ impl Caller {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let reply = self.get(&format!("/v1/sources/{source}")).await;
-            // The database may be restarting under a test that wants it to.
-            if reply.status != StatusCode::SERVICE_UNAVAILABLE {
+            // The database may be restarting under a test that wants it to. Its words are for the log.
+            if reply.status == StatusCode::SERVICE_UNAVAILABLE {
+                assert!(!reply.text.contains("database:"), "{}", reply.text);
+            } else {
                 let source = reply.ok();
                 if ["searchable", "failed"].contains(&source["state"].as_str().unwrap()) {
                     return source;
