@@ -87,6 +87,23 @@ pub(crate) async fn choose(
     })
 }
 
+/// What a region lacks to take new tenants: a shard, a pool, both or nothing.
+pub async fn lacks(tx: &mut SystemTx, region: &str) -> Result<Vec<&'static str>, Error> {
+    let (shard, pool): (bool, bool) = sqlx::query_as(
+        "select exists (select from directory.shards
+                        where region = $1 and state = 'active' and reserved_for is null),
+                exists (select from directory.pools
+                        where region = $1 and state = 'active' and reserved_for is null)",
+    )
+    .bind(region)
+    .fetch_one(tx.connection())
+    .await?;
+    Ok([("shard", shard), ("pool", pool)]
+        .into_iter()
+        .filter_map(|(what, is_there)| (!is_there).then_some(what))
+        .collect())
+}
+
 /// Takes a pool of the region that nobody is in for this tenant alone, if there is one.
 pub(crate) async fn claim_pool(
     tx: &mut SystemTx,
@@ -143,8 +160,8 @@ fn is_country(code: &str) -> bool {
     COUNTRIES.split_whitespace().any(|known| known == code)
 }
 
-/// Says which countries a region takes, and makes the region with a pool and a shard of its own number if it
-/// is new to the installation.
+/// Says which countries a region takes. A new region has no shard and no pool, so it refuses customers: see
+/// [`lacks`].
 pub async fn set_region(
     tx: &mut SystemTx,
     id: &str,

@@ -23,6 +23,12 @@ pub(super) async fn run(
             countries,
         } => vec![placement::set_region(&mut tx, region, name, countries).await?],
     };
+    for region in &regions {
+        let lacks = placement::lacks(&mut tx, &region.id).await?;
+        if !lacks.is_empty() {
+            output.note(refuses(&region.id, &lacks));
+        }
+    }
     tx.commit().await?;
     if output.is_json() {
         let regions: Vec<_> = regions
@@ -39,4 +45,19 @@ pub(super) async fn run(
         .collect();
     output.table(&["region", "name", "countries"], &rows);
     Ok(())
+}
+
+/// What to tell of a region that lacks something.
+fn refuses(region: &str, lacks: &[&str]) -> String {
+    let what_to_do = match lacks.contains(&"shard") {
+        true => {
+            "the database of this installation is its only shard. To take these customers here, name their countries \
+             in the region of the shard; otherwise give them an installation of their own"
+        }
+        false => "add a row to directory.pools",
+    };
+    format!(
+        "region '{region}' refuses customers, for it has no {}: {what_to_do}",
+        lacks.join(" and no ")
+    )
 }
