@@ -13,6 +13,7 @@ use chrono::Utc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex as Turn;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use quire_store::Store;
@@ -39,8 +40,10 @@ pub use call::Call;
 use admitted::{Spending, Taken};
 use call::{TOKENS, allowed, budget_refusal, check_state, entry, needs, rate_text, rates_of};
 
-/// How long a request waits for others of its tenant that ask the database, and for its answer.
+/// How long a request waits for others of its tenant that ask the database: the line must not grow.
 const LONGEST_TURN: Duration = Duration::from_secs(2);
+/// How long it waits for the answer, as long as for a connection.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
 /// What the control plane is built from.
 #[derive(Clone)]
@@ -516,25 +519,21 @@ async fn alone<T: Send + 'static>(
     turn: &Arc<Turn<()>>,
     asking: BoxFuture<'static, Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
-    let asked = async {
-        let turn = turn.clone().lock_owned().await;
-        let task = async move {
-            let answer = asking.await;
-            drop(turn);
-            answer
-        };
-        tokio::spawn(task).await
-    };
     let unknown = |text| Refusal::new(Reason::Unknown, text).after(LONGEST_TURN);
-    match tokio::time::timeout(LONGEST_TURN, asked).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_)) => Err(unknown(
+    let slow = |_| unknown("the database takes long to say what the tenant may use; try again");
+    let mine = timeout(LONGEST_TURN, turn.clone().lock_owned());
+    let mine = mine.await.map_err(slow)?;
+    let asked = tokio::spawn(async move {
+        let answer = asking.await;
+        drop(mine);
+        answer
+    });
+    let answer = timeout(LONGEST_ANSWER, asked).await.map_err(slow)?;
+    answer.unwrap_or_else(|_| {
+        Err(unknown(
             "the request was interrupted while it was let in; try again",
-        )),
-        Err(_) => Err(unknown(
-            "the database takes long to say what the tenant may use; try again",
-        )),
-    }
+        ))
+    })
 }
 
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

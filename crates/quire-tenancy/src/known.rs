@@ -31,8 +31,8 @@ const CHANNEL: &str = "quire_control";
 const LISTENING_LIFE: Duration = Duration::from_secs(60);
 /// The same while they are not.
 const DEAF_LIFE: Duration = Duration::from_secs(1);
-/// How long the database may take to answer.
-const LONGEST_LOOK: Duration = Duration::from_secs(2);
+/// How long the database may take to answer, as long as for a connection.
+const LONGEST_LOOK: Duration = Duration::from_secs(5);
 /// Entries of each kind that are kept.
 const MOST_ENTRIES: usize = 50_000;
 
