@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use futures::future::BoxFuture;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -104,10 +105,10 @@ impl Known {
             None if KeyText::parse(presented).is_none() => return Ok(None),
             None => {
                 let seen = self.changes.load(Ordering::Acquire);
-                let owner = in_time(async {
+                let owner = in_time(Box::pin(async {
                     let mut connection = self.store.statement().await?;
                     Ok(keys::owner(&mut connection, presented).await?)
-                });
+                }));
                 let key = match owner.await? {
                     None => return Ok(None),
                     Some(KeyOwner::Admin(id)) => return Ok(Some(Who::Admin(id))),
@@ -130,10 +131,10 @@ impl Known {
             return Ok(account);
         }
         let seen = self.changes.load(Ordering::Acquire);
-        let terms = in_time(async {
+        let terms = in_time(Box::pin(async {
             let mut connection = self.store.statement().await?;
             plans::agreed(&mut connection, id).await
-        });
+        }));
         let terms = terms.await?;
         let account = Arc::new(account(terms, &*self.shared().await?)?);
         self.accounts
@@ -147,13 +148,13 @@ impl Known {
             return Ok(shared);
         }
         let seen = self.changes.load(Ordering::Acquire);
-        let (features, catalogue) = in_time(async {
+        let (features, catalogue) = in_time(Box::pin(async {
             let mut tx = self.store.system().await?;
             let features = plans::features(&mut tx).await?;
             let catalogue = plans::catalogue(&mut tx).await?;
             tx.commit().await?;
             Ok((features, catalogue))
-        })
+        }))
         .await?;
         let mut shared = Shared {
             plans: catalogue
@@ -269,7 +270,8 @@ fn account(agreed: Agreed, shared: &Shared) -> Result<Account, Error> {
 }
 
 /// Does not wait for a database that takes long: whoever asks is better told.
-async fn in_time<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+/// On the heap, for it is seldom: who finds everything remembered need not carry it along.
+async fn in_time<T>(asked: BoxFuture<'_, Result<T, Error>>) -> Result<T, Error> {
     tokio::time::timeout(LONGEST_LOOK, asked)
         .await
         .unwrap_or(Err(Error::Slow(LONGEST_LOOK)))
