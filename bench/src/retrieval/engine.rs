@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use quire_index::{Filter, Mode, Query, Search};
+use quire_index::{Filter, Mode, Query, Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{PurgeObjects, ReadSource};
@@ -16,7 +16,7 @@ use quire_ingest::{Ingest, IngestConfig};
 use quire_models::Embedder;
 use quire_postgres::Server;
 use quire_queue::{Worker, WorkerOptions};
-use quire_store::passages::{self, Passage};
+use quire_store::passages::Passage;
 use quire_store::sources::{self, Source};
 use quire_store::tenants::NewTenant;
 use quire_store::{
@@ -98,7 +98,13 @@ impl Engine {
         .with::<ReadSource>()
         .with::<PurgeObjects>();
         Ok(Self {
-            search: Search::new(store.clone(), 512 << 20),
+            search: Search::new(
+                store.clone(),
+                SearchConfig {
+                    memory_bytes: 512 << 20,
+                    ..SearchConfig::default()
+                },
+            ),
             worker: tokio::spawn(worker.run(stop.clone())),
             store,
             ingest,
@@ -182,16 +188,14 @@ impl Engine {
         source: SourceId,
     ) -> Result<Vec<Passage>, Failure> {
         let mut all: Vec<Passage> = Vec::new();
-        let mut tx = self.store.tenant(placement).await?;
         loop {
             let request = PageRequest {
                 after: all.last().map(|passage| passage.id.uuid()),
                 limit: PageRequest::MAX,
             };
-            let page = passages::of_source(&mut tx, source, request).await?;
+            let page = self.search.passages(placement, source, request).await?;
             all.extend(page.items);
             if !page.more {
-                tx.commit().await?;
                 return Ok(all);
             }
         }
@@ -217,8 +221,8 @@ impl Engine {
                 limit,
                 mode,
             };
-            let hits = self.search.search(placement, query).await?;
-            Ok(hits.iter().map(Found::of).collect())
+            let found = self.search.search(placement, query).await?;
+            Ok(found.hits.iter().map(Found::of).collect())
         };
         Ok(Lists {
             lexical: list(Mode::Lexical).await?,

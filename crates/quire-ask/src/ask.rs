@@ -24,6 +24,8 @@ const NO_BUDGET: &str = "the budget for models is used up: sentences quoted from
 const NOT_IN_PLAN: &str =
     "the plan has no questions that compare or sum up: sentences quoted from the sources";
 
+const DEGRADED: &str = "a part of the sources can't be read right now: there may be more to say";
+
 /// How long a question holds its seat when a model writes, and when sentences are quoted.
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
@@ -88,6 +90,8 @@ pub struct Question {
 pub struct Found {
     /// The passages, best first.
     pub hits: Vec<Hit>,
+    /// Whether a part of the sources could not be read just now, so that better passages may be missing.
+    pub is_degraded: bool,
     /// What the tenant's rate has left.
     pub rate: Option<RateState>,
 }
@@ -200,15 +204,16 @@ impl Asker {
             limit,
             mode,
         };
-        let hits = self.find(asking.placement(), query).await?;
+        let found = self.find(asking.placement(), query).await?;
         admitted.note(Work::Search, Quantities::default());
         Ok(Found {
-            hits,
+            hits: found.hits,
+            is_degraded: !found.missing.is_empty(),
             rate: admitted.rate,
         })
     }
 
-    async fn find(&self, placement: Placement, query: Query) -> Result<Vec<Hit>, Error> {
+    async fn find(&self, placement: Placement, query: Query) -> Result<quire_index::Found, Error> {
         let _place = self.config.searching.enter().await?;
         Ok(self.config.search.search(placement, query).await?)
     }
@@ -295,7 +300,10 @@ impl Turn {
             refusal = admitted.revoked() => return Err(refusal.into()),
         };
         // What was answered the cheaper way is not what the next one should get.
-        if !matches!(answer.note, Some(LIMITED | NO_BUDGET | NOT_IN_PLAN)) {
+        if !matches!(
+            answer.note,
+            Some(LIMITED | NO_BUDGET | NOT_IN_PLAN | DEGRADED)
+        ) {
             answers.put(self.asked.topic, self.asked.key, &answer);
         }
         Ok(answer)
@@ -321,18 +329,22 @@ impl Asked {
             limit: config.passages,
             mode: Mode::Hybrid,
         };
-        let hits = self.asker.find(self.placement, query).await?;
+        let found = self.asker.find(self.placement, query).await?;
+        let hits = found.hits;
         for (rank, hit) in (1..).zip(&hits) {
             emit(Event::source(rank, hit));
         }
 
-        let answer = match self.model(admitted, &hits) {
+        let mut answer = match self.model(admitted, &hits) {
             Ok(chat) => match self.compose(admitted, chat, &hits, emit).await? {
                 Some(answer) => answer,
                 None => self.quote(&vector, &hits, Some(LIMITED), emit).await?,
             },
             Err(why) => self.quote(&vector, &hits, why, emit).await?,
         };
+        if !found.missing.is_empty() {
+            answer.note = Some(DEGRADED);
+        }
         admitted.note(
             Work::Question,
             Quantities {

@@ -2,8 +2,6 @@
 
 use uuid::Uuid;
 
-use crate::Error;
-
 /// Which part of a list is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct PageRequest {
@@ -56,10 +54,10 @@ pub struct Page<T> {
 ///
 /// # Errors
 /// Those of reading a page.
-pub async fn every<T>(
-    mut read: impl AsyncFnMut(PageRequest) -> Result<Page<T>, Error>,
+pub async fn every<T, E>(
+    mut read: impl AsyncFnMut(PageRequest) -> Result<Page<T>, E>,
     id: impl Fn(&T) -> Uuid,
-) -> Result<Vec<T>, Error> {
+) -> Result<Vec<T>, E> {
     let mut all = Vec::new();
     let mut request = PageRequest {
         after: None,

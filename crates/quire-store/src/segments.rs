@@ -111,16 +111,15 @@ impl sqlx::FromRow<'_, PgRow> for Located {
             media_type: decode(media_type.unwrap_or_default())?,
             added_at: row.try_get("added_at")?,
             passages: row.try_get("passages")?,
-            segment: row.try_get::<Option<Uuid>, _>("segment_id")?.map(Into::into),
+            segment: row
+                .try_get::<Option<Uuid>, _>("segment_id")?
+                .map(Into::into),
         })
     }
 }
 
 /// Every source that search sees, or those of `only`, in order of their ids.
-pub async fn located(
-    tx: &mut TenantTx,
-    only: Option<&[SourceId]>,
-) -> Result<Vec<Located>, Error> {
+pub async fn located(tx: &mut TenantTx, only: Option<&[SourceId]>) -> Result<Vec<Located>, Error> {
     let only: Option<Vec<Uuid>> =
         only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
     let found = sqlx::query_as(
@@ -290,7 +289,10 @@ pub async fn alive(tx: &mut TenantTx) -> Result<Vec<(SegmentId, i64)>, Error> {
     .bind(tx.tenant_id())
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows.into_iter().map(|(id, rows)| (id.into(), rows)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(id, rows)| (id.into(), rows))
+        .collect())
 }
 
 /// Segments that were retired before an instant: their objects may go.
@@ -340,7 +342,10 @@ pub async fn give_up(tx: &mut TenantTx, segment: SegmentId) -> Result<Vec<(Sourc
     .bind(segment.uuid())
     .fetch_all(tx.connection())
     .await?;
-    let lost: Vec<(SourceId, i32)> = rows.iter().map(|(id, live, _)| ((*id).into(), *live)).collect();
+    let lost: Vec<(SourceId, i32)> = rows
+        .iter()
+        .map(|(id, live, _)| ((*id).into(), *live))
+        .collect();
     sqlx::query(
         "update shard.sources
          set segment_id = null, live_version = null, passages = 0, state = 'queued', reason = null,

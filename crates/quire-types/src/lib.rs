@@ -9,7 +9,8 @@ mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SegmentId, SourceId, TaskId, TenantId,
+    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SegmentId, SourceId, TaskId,
+    TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
 pub use source::{

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{Asker, AskerConfig, Asking};
-use quire_index::Search;
+use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
@@ -116,6 +116,15 @@ impl Node {
         })
     }
 
+    /// Search over what the store holds.
+    pub(crate) fn search(&self) -> Search {
+        let config = SearchConfig {
+            memory_bytes: self.config.limits.search_memory_bytes,
+            ..SearchConfig::default()
+        };
+        Search::new(self.store.clone(), config)
+    }
+
     /// Loads the model and builds what works on content.
     pub(crate) async fn services(&self) -> Result<Services, Failure> {
         let model = quire_models::find_model(self.config.model.dir.as_deref(), &self.places.cache)?;
@@ -128,7 +137,7 @@ impl Node {
         })?;
         let limits = &self.config.limits;
         let bell = Arc::new(Notify::new());
-        let search = Search::new(self.store.clone(), limits.search_memory_bytes);
+        let search = self.search();
         let ingest = Ingest::new(IngestConfig {
             store: self.store.clone(),
             embedder: embedder.clone(),

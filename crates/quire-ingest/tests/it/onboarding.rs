@@ -71,7 +71,7 @@ async fn check_complete(lab: &Lab, tenant: &Tenant) {
         let bytes = lab.db.store.objects().read(&object).await.unwrap();
         assert_eq!(bytes.len(), usize::try_from(source.size_bytes).unwrap());
     }
-    let found = passages::indexed(&mut tx, None, None, 100).await.unwrap();
+    let found = passages::tail(&mut tx, None, None, 100).await.unwrap();
     assert_eq!(
         i32::try_from(found.len()).unwrap(),
         sources

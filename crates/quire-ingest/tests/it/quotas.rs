@@ -92,7 +92,7 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
     let more = add(ingest, &tenant, notebook, "more.txt", "more").await;
     assert_eq!(more.unwrap_err().kind(), ErrorKind::Quota);
     let mut tx = lab.db.tx(&tenant).await;
-    let found = passages::indexed(&mut tx, None, None, 100).await.unwrap();
+    let found = passages::tail(&mut tx, None, None, 100).await.unwrap();
     assert_eq!(found.len(), 11);
 }
 

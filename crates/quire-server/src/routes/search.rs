@@ -138,6 +138,8 @@ impl HitOut {
 pub(super) struct SearchOut {
     /// Best first.
     hits: Vec<HitOut>,
+    /// Whether a part of the sources could not be read just now, so that better passages may be missing.
+    degraded: bool,
 }
 
 /// Find passages.
@@ -160,9 +162,10 @@ pub(super) async fn search(
         .search(&caller.asking(), &wanted.query, filter, limit, mode)
         .await
         .map_err(refused)?;
+    let degraded = found.is_degraded;
     let hits = (1..)
         .zip(found.hits)
         .map(|(rank, hit)| HitOut::of(rank, hit))
         .collect();
-    Ok((rate_headers(found.rate), Json(SearchOut { hits })).into_response())
+    Ok((rate_headers(found.rate), Json(SearchOut { hits, degraded })).into_response())
 }

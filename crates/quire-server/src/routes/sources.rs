@@ -361,9 +361,10 @@ pub(super) async fn passages(
     State(app): State<App>,
     page: Paged<PassageId>,
 ) -> ApiResult<Json<ListOut<PassageOut>>> {
-    let mut tx = app.store.tenant(caller.placement()).await?;
-    let page = passages::of_source(&mut tx, source.id, page.request).await?;
-    tx.commit().await?;
+    let page = app
+        .search
+        .passages(caller.placement(), source.id, page.request)
+        .await?;
     let out = |passage: passages::Passage| PassageOut {
         id: passage.id.to_string(),
         ordinal: passage.ordinal,

@@ -2,14 +2,14 @@
 
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, corpus, idempotency, keys, notebooks, passages, sources,
+    Error, PageRequest, TenantTx, corpus, idempotency, keys, notebooks, passages, segments, sources,
 };
 use quire_testkit::postgres::TestStore;
-use quire_types::{KeyId, KeyRole, MediaType, NotebookId, PassageId, SourceId, SourceState};
+use quire_types::{KeyId, KeyRole, MediaType, NotebookId, SegmentId, SourceId, SourceState};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
-use crate::{Filled, add, filled, passage};
+use crate::{Filled, add, filled, passage, publish};
 
 /// The ids of things that somebody might know of.
 #[derive(Clone, Copy)]
@@ -17,17 +17,13 @@ struct Ids {
     notebook: NotebookId,
     source: SourceId,
     queued: SourceId,
-    passage: PassageId,
+    segment: SegmentId,
 }
 
 /// What every function of the store that takes an id answers to these ids, each in a transaction that is
 /// rolled back.
 async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static str, String)> {
     let page = PageRequest::first();
-    let after = |id: Uuid| PageRequest {
-        after: Some(id),
-        limit: 50,
-    };
     let object = quire_store::ObjectKey::original(tenant.placement());
     let content = sources::NewContent {
         name: "b.txt",
@@ -39,8 +35,15 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         notebook,
         source,
         queued,
-        passage: passage_id,
+        segment,
     } = ids;
+    let new_segment = segments::NewSegment {
+        id: SegmentId::generate(),
+        rows: 1,
+        bytes: 1,
+        dimension: 2,
+        footer: Vec::new(),
+    };
     let new = [passage("stolen")];
     let text = MediaType::Text;
     macro_rules! table {
@@ -64,10 +67,11 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::retry(source),
         sources::delete(source),
         passages::publish(queued, 1, text, None, &new),
-        passages::indexed(Some(&[source]), None, 100),
-        passages::by_ids(&[passage_id]),
-        passages::of_source(source, page),
-        passages::of_source(source, after(passage_id.uuid())),
+        passages::tail(Some(&[source]), None, 100),
+        segments::located(Some(&[source])),
+        segments::install(&new_segment, &[(source, 1)], None),
+        segments::install(&new_segment, &[(source, 1)], Some(&[segment])),
+        segments::give_up(segment),
     ]
 }
 
@@ -78,10 +82,11 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
     let page = PageRequest::first();
     let version = corpus::version(tx).await.unwrap();
     format!(
-        "{:?}\n{:?}\n{:?}\n{version} {:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{version} {:?}",
         notebooks::list(tx, page).await,
         sources::list(tx, of.notebook, page).await,
-        passages::of_source(tx, of.source, page).await,
+        passages::tail(tx, Some(&[of.source]), None, 100).await,
+        segments::located(tx, None).await,
         corpus::changes(tx, 0, version).await,
     )
 }
@@ -98,20 +103,34 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     tx.commit().await.unwrap();
     let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
     let mut tx = test.tx(&a.tenant).await;
-    let passages_of_a = passages::indexed(&mut tx, None, None, 10).await.unwrap();
-    drop(tx);
+    // What was folded is somebody's as well.
+    let folded = add(&mut tx, a.notebook, "folded.txt", "f")
+        .await
+        .source()
+        .id;
+    publish(&mut tx, folded, 1, &["folded"]).await;
+    let new = segments::NewSegment {
+        id: SegmentId::generate(),
+        rows: 1,
+        bytes: 1,
+        dimension: 2,
+        footer: Vec::new(),
+    };
+    let moved = segments::install(&mut tx, &new, &[(folded, 1)], None).await;
+    assert_eq!(moved.unwrap(), 1);
+    tx.commit().await.unwrap();
 
     let foreign = Ids {
         notebook: a.notebook,
         source: a.source,
         queued,
-        passage: passages_of_a[0].id,
+        segment: new.id,
     };
     let absent = Ids {
         notebook: NotebookId::generate(),
         source: SourceId::generate(),
         queued: SourceId::generate(),
-        passage: PassageId::generate(),
+        segment: SegmentId::generate(),
     };
     let own = answers(&test, &a.tenant, foreign).await;
     let absent = answers(&test, &b.tenant, absent).await;
@@ -150,7 +169,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
             .collect::<Vec<_>>(),
         [b.notebook]
     );
-    let indexed = passages::indexed(&mut tx, None, None, 100).await.unwrap();
+    let indexed = passages::tail(&mut tx, None, None, 100).await.unwrap();
     assert!(indexed.iter().all(|passage| passage.source == b.source) && indexed.len() == 2);
     drop(tx);
 

@@ -214,10 +214,9 @@ async fn search_sees_one_version_at_a_time_and_every_change_is_logged() {
     let (source, notebook) = (of.source, of.notebook);
     let bodies = async || {
         let mut tx = test.tx(&of.tenant).await;
-        let page = passages::of_source(&mut tx, source, PageRequest::first())
+        passages::tail(&mut tx, Some(&[source]), None, 100)
             .await
-            .unwrap();
-        page.items
+            .unwrap()
             .into_iter()
             .map(|passage| passage.body)
             .collect::<Vec<_>>()
@@ -271,39 +270,34 @@ async fn search_sees_one_version_at_a_time_and_every_change_is_logged() {
         (SourceState::Searchable, Some(3), 1_201, Some(3))
     );
     let mut seen = Vec::new();
-    let mut page = PageRequest {
-        after: None,
-        limit: 150,
-    };
+    let mut after = None;
     loop {
-        let part = passages::of_source(tx, source, page).await.unwrap();
-        page.after = part.items.last().map(|passage| passage.id.uuid());
-        seen.extend(part.items.into_iter().map(|passage| passage.body));
-        if !part.more {
-            break;
-        }
+        let part = passages::tail(tx, Some(&[source]), after, 150)
+            .await
+            .unwrap();
+        let Some(last) = part.last() else { break };
+        // One id names all passages of a version.
+        assert_eq!(
+            part[0].id.nth(last.ordinal.abs_diff(part[0].ordinal)),
+            last.id
+        );
+        after = Some(last.id);
+        seen.extend(part.into_iter().map(|passage| passage.body));
     }
     assert_eq!(seen, many);
-    let first = &passages::indexed(tx, Some(&[source]), None, 1)
-        .await
-        .unwrap()[0];
+    let first = &passages::tail(tx, Some(&[source]), None, 1).await.unwrap()[0];
     assert_eq!(
         (first.source_version, first.embedding.as_slice()),
         (3, [1.0, 0.0].as_slice())
     );
-    let place = &passages::by_ids(tx, &[first.id]).await.unwrap()[0].place;
+    let place = &first.place;
     assert_eq!(
         (place.page, place.heading_path.join("/")),
         (Some(2), "One/Two".to_owned())
     );
 
     sources::delete(tx, source).await.unwrap();
-    assert!(
-        passages::indexed(tx, None, None, 10)
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert!(passages::tail(tx, None, None, 10).await.unwrap().is_empty());
     assert_eq!(
         publish(tx, source, 3, &["x"]).await,
         Published::Obsolete,

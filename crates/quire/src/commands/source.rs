@@ -4,7 +4,7 @@ use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use quire_store::every;
-use quire_store::passages::{self, Passage};
+use quire_store::passages::Passage;
 use quire_store::sources::{self, Source};
 use quire_types::SourceId;
 
@@ -54,17 +54,14 @@ pub(super) async fn run(
             tenant: arg,
             source,
         } => {
-            let mut tx = node
-                .store
-                .tenant(tenant(&node.store, arg).await?.placement())
-                .await?;
+            let placement = tenant(&node.store, arg).await?.placement();
             let id = id(source)?;
+            let search = node.search();
             let all = every(
-                async |page| passages::of_source(&mut tx, id, page).await,
-                |passage| passage.id.uuid(),
+                async |page| search.passages(placement, id, page).await,
+                |passage: &Passage| passage.id.uuid(),
             )
             .await?;
-            tx.commit().await?;
             show_passages(output, &all)
         }
         SourceCommand::Retry {
