@@ -11,7 +11,7 @@ use futures::{StreamExt, stream};
 use quire_index::{Filter, Mode, Query, Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::Embedder;
 use quire_postgres::Server;
@@ -73,8 +73,16 @@ impl Engine {
             }
         };
         let bell = Arc::new(Notify::new());
+        let search = Search::new(
+            store.clone(),
+            SearchConfig {
+                memory_bytes: 512 << 20,
+                ..SearchConfig::default()
+            },
+        );
         let ingest = Ingest::new(IngestConfig {
             store: store.clone(),
+            search: search.clone(),
             embedder: embedder.clone(),
             extractor: Extractor::new(program),
             extracting: Stage::new("read", (1, 2, 16), Duration::from_secs(3_600)),
@@ -96,15 +104,10 @@ impl Engine {
             WorkerOptions::default(),
         )
         .with::<ReadSource>()
-        .with::<PurgeObjects>();
+        .with::<PurgeObjects>()
+        .with::<FoldTail>();
         Ok(Self {
-            search: Search::new(
-                store.clone(),
-                SearchConfig {
-                    memory_bytes: 512 << 20,
-                    ..SearchConfig::default()
-                },
-            ),
+            search,
             worker: tokio::spawn(worker.run(stop.clone())),
             store,
             ingest,

@@ -106,6 +106,15 @@ impl Blocks {
         }
     }
 
+    /// Drops what is kept of a tenant.
+    pub(crate) fn forget(&self, placement: Placement) {
+        for (key, _) in &self.kept {
+            if key.placement == placement {
+                self.kept.invalidate(key.as_ref());
+            }
+        }
+    }
+
     pub(crate) fn totals(&self) -> BlockTotals {
         BlockTotals {
             hits: self.hits.load(Ordering::Relaxed),

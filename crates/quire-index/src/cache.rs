@@ -43,6 +43,11 @@ impl Views {
         self.slots.get_with(placement, Arc::default)
     }
 
+    /// The slot of a tenant, if it has one.
+    pub(crate) fn held(&self, placement: Placement) -> Option<Arc<Slot>> {
+        self.slots.get(&placement)
+    }
+
     /// Notes how large a tenant's view is now, which may make others leave. A view in use lives on until
     /// its last reader is done.
     pub(crate) fn resized(&self, placement: Placement, slot: &Arc<Slot>, bytes: usize) {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use quire_store::passages::Indexed;
 use quire_store::segments::{self, Located};
 use quire_store::{Placement, segments::TailSize};
-use quire_types::{SegmentId, SourceId, Timestamp};
+use quire_types::{SegmentId, SourceId};
 
 use crate::segment::{Recipe, SegmentWriter, Stored, Survivors, key, merge};
 use crate::view::View;
@@ -47,12 +47,13 @@ impl Default for FoldPolicy {
 }
 
 impl FoldPolicy {
-    /// Whether a tail is to be folded at an instant.
-    pub fn is_due(&self, tail: TailSize, now: Timestamp) -> bool {
-        let age = tail.oldest.and_then(|oldest| (now - oldest).to_std().ok());
+    /// Whether a tail is to be folded.
+    pub fn is_due(&self, tail: TailSize) -> bool {
+        let is_old = tail
+            .age_s
+            .is_some_and(|age| age >= self.tail_age.as_secs_f64());
         tail.rows >= i64::from(self.tail_rows)
-            || (tail.rows >= i64::from(self.least_rows)
-                && age.is_some_and(|age| age >= self.tail_age))
+            || (tail.rows >= i64::from(self.least_rows) && is_old)
     }
 }
 
@@ -100,8 +101,29 @@ impl Search {
                 break;
             }
         }
-        self.compact(placement, &mut done).await?;
+        self.merge_due(placement, &mut done).await?;
         Ok(done)
+    }
+
+    /// Moves the tail if the policy says so, and merges what is due in either case.
+    ///
+    /// # Errors
+    /// Those of [`Search::fold`].
+    pub async fn fold_due(&self, placement: Placement) -> Result<Folded, Error> {
+        let mut tx = self.store.tenant(placement).await?;
+        let tail = segments::tail_size(&mut tx).await?;
+        tx.commit().await?;
+        if self.config.fold.is_due(tail) {
+            return self.fold(placement).await;
+        }
+        let mut done = Folded::default();
+        self.merge_due(placement, &mut done).await?;
+        Ok(done)
+    }
+
+    /// When passages move.
+    pub fn fold_policy(&self) -> &FoldPolicy {
+        &self.config.fold
     }
 
     /// Moves as many sources as a segment takes. Returns how many passages moved.
@@ -164,7 +186,7 @@ impl Search {
     }
 
     /// Merges segments as the policy says, until nothing is due.
-    async fn compact(&self, placement: Placement, done: &mut Folded) -> Result<(), Error> {
+    async fn merge_due(&self, placement: Placement, done: &mut Folded) -> Result<(), Error> {
         loop {
             let view = self.view(placement).await?;
             let chosen = chosen(&view, &self.config.fold);
@@ -251,7 +273,7 @@ fn chosen(view: &View, policy: &FoldPolicy) -> Vec<Survivors> {
         .filter(|(alive, _)| *alive > 0)
         .collect();
     parts.sort_by_key(|(alive, part)| (*alive, part.segment.id()));
-    let too_many = parts.len().saturating_sub(policy.segments);
+    let too_many = parts.len().saturating_sub(policy.segments.max(1));
     if too_many > 0 {
         // The smallest, and every further one that is no larger than what is merged anyway: so a passage is
         // written again only when what it is in at least doubles.

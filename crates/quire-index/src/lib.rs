@@ -13,6 +13,7 @@ mod cache;
 mod error;
 mod fold;
 mod fusion;
+mod maintain;
 mod query;
 mod score;
 mod search;
@@ -23,6 +24,10 @@ mod view;
 pub use blocks::BlockTotals;
 pub use error::Error;
 pub use fold::{FoldPolicy, Folded};
+pub use maintain::{
+    BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack, SegmentCheck,
+    SegmentStats, Stats, Swept, TenantTable, Verified,
+};
 pub use query::{Filter, Found, Hit, Mode, Query, Scores};
 pub use search::{Search, SearchConfig};
 pub use segment::SegmentError;

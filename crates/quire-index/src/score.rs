@@ -19,7 +19,7 @@ const CANDIDATES_EACH: usize = 10;
 const PHRASE_CANDIDATES: usize = 1_000;
 
 /// What may stand around a phrase.
-const QUOTES: [char; 4] = ['"', '“', '”', '„'];
+const QUOTES: [char; 6] = ['"', '“', '”', '„', '«', '»'];
 
 /// A row of a view: which part, and which row of it. The tail is the part after the last segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -45,22 +45,41 @@ pub(crate) async fn rank(
     io: &Io<'_>,
     query: &Query,
 ) -> Result<(Vec<(Address, Scores)>, Vec<usize>), Error> {
+    let mut broken = Vec::new();
+    let ranked = rank_without(view, io, query, &mut broken).await?;
+    Ok((ranked, broken))
+}
+
+/// The best rows for a question outside the `broken` parts, best first. Segments that turn out to be
+/// unreadable are added to these, and then what is left may not be the best.
+pub(crate) async fn rank_without(
+    view: &Arc<View>,
+    io: &Io<'_>,
+    query: &Query,
+    broken: &mut Vec<usize>,
+) -> Result<Vec<(Address, Scores)>, Error> {
     let square: f32 = query.vector.iter().map(|value| value * value).sum();
     if !square.is_normal() {
         return Err(Error::Direction);
     }
     view.check_dimension(query.vector.len())?;
     if query.limit == 0 || view.live_rows() == 0 {
-        return Ok((Vec::new(), Vec::new()));
+        return Ok(Vec::new());
     }
-    let masks: Arc<[Option<Mask>]> = view.open_rows(&query.filter).into();
+    let mut masks = view.open_rows(&query.filter);
+    for part in broken.iter() {
+        if let Some(mask) = masks.get_mut(*part) {
+            *mask = Some(Mask::none(0));
+        }
+    }
+    let masks: Arc<[Option<Mask>]> = masks.into();
     let words = Arc::new(LexicalQuery::parse(&query.text, view.language));
-    let mut broken = Vec::new();
     if words.has_phrases() && query.mode != Mode::Dense {
-        let found = phrases(view, io, query, &words, &masks, &mut broken).await?;
+        let known = broken.len();
+        let found = phrases(view, io, query, &words, &masks, broken).await?;
         // A phrase that nobody wrote says nothing; the words in it still do.
-        if !found.is_empty() {
-            return Ok((found, broken));
+        if !found.is_empty() || broken.len() > known {
+            return Ok(found);
         }
     }
     let words = if words.has_phrases() {
@@ -122,7 +141,7 @@ pub(crate) async fn rank(
         *score = cosines.get(address).copied().unwrap_or(*score);
     }
     dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
-    Ok((fuse(query, &lexical, &dense, &cosines), broken))
+    Ok(fuse(query, &lexical, &dense, &cosines))
 }
 
 /// How many candidates make sure that the best `limit` rows by estimate hold the best by exact score. Grows

@@ -81,9 +81,21 @@ impl Search {
         query: &Query,
     ) -> Result<Found, Error> {
         let io = self.io(placement);
-        let (ranked, mut broken) = score::rank(view, &io, query).await?;
-        let addresses: Vec<Address> = ranked.iter().map(|(address, _)| *address).collect();
-        let mut passages = self.passages_at(&io, view, &addresses, &mut broken).await;
+        let mut broken = Vec::new();
+        // What can't be read must not take the place of what can: until nothing more breaks, which is once
+        // a part at most, the others are ranked again.
+        let (ranked, mut passages) = loop {
+            let known = broken.len();
+            let ranked = score::rank_without(view, &io, query, &mut broken).await?;
+            if broken.len() > known {
+                continue;
+            }
+            let addresses: Vec<Address> = ranked.iter().map(|(address, _)| *address).collect();
+            let passages = self.passages_at(&io, view, &addresses, &mut broken).await;
+            if broken.len() == known {
+                break (ranked, passages);
+            }
+        };
         let hits = ranked
             .into_iter()
             .filter_map(|(address, scores)| {
@@ -225,11 +237,12 @@ impl Search {
         let mut held = slot.view.lock().await;
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
-        // A view that lacks a segment is tried again each time: the store may be back.
-        let old = held.take().filter(|view| view.missing.is_empty());
-        if let Some(view) = old.as_ref().filter(|view| view.manifest == manifest) {
+        let old = held.clone();
+        // A view that lacks a segment is tried again each time: the store may be back. What it does have
+        // stays open, which counts most while the store is away.
+        let is_current = |view: &&Arc<View>| view.missing.is_empty() && view.manifest == manifest;
+        if let Some(view) = old.as_ref().filter(is_current) {
             tx.commit().await?;
-            *held = Some(view.clone());
             return Ok(view.clone());
         }
         let changes = match &old {
@@ -315,7 +328,9 @@ impl Search {
 
 /// Whether the changes since tell all that is different now.
 fn can_advance(view: &View, manifest: &Manifest) -> bool {
-    view.manifest.generation == manifest.generation && !view.needs_rebuild()
+    view.missing.is_empty()
+        && view.manifest.generation == manifest.generation
+        && !view.needs_rebuild()
 }
 
 async fn advanced(

@@ -22,7 +22,7 @@ use quire_types::{PassageId, SegmentId};
 use quire_vectors::{Candidate, Codes, Level, Rotation, ScanQuery};
 
 use clusters::Clusters;
-use format::{Footer, Section};
+pub(crate) use format::{Footer, Section};
 use texts::TextBlock;
 
 use crate::Error;
@@ -236,7 +236,7 @@ impl Segment {
     }
 
     /// Where the vector of a row is: its block, and its place in it.
-    fn vector_place(&self, row: u32) -> (u32, usize) {
+    pub(crate) fn vector_place(&self, row: u32) -> (u32, usize) {
         let position = match &self.clusters {
             Some(clusters) => clusters.position(row).unwrap_or(row),
             None => row,
@@ -277,7 +277,7 @@ impl Segment {
     }
 
     /// A vector as it was before it was rotated.
-    fn unrotated(&self, row: &[u8]) -> Result<Vec<f32>, Error> {
+    pub(crate) fn unrotated(&self, row: &[u8]) -> Result<Vec<f32>, Error> {
         let mut rotated = vec![0.0; self.dimension];
         let mut vector = vec![0.0; self.dimension];
         quire_vectors::dequantise(row, &mut rotated)?;

@@ -225,6 +225,11 @@ impl View {
         (seen.part, seen.first_row, seen.rows)
     }
 
+    /// Where the rows of every source are, in order of the sources' ids.
+    pub(crate) fn all_rows(&self) -> impl Iterator<Item = (usize, u32, u32)> {
+        self.sources.iter().map(|seen| self.rows_of(seen))
+    }
+
     /// Passages that can be found.
     pub(crate) fn live_rows(&self) -> u64 {
         self.sources.iter().map(|seen| u64::from(seen.rows)).sum()

@@ -34,6 +34,9 @@ pub enum Error {
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] quire_queue::Error),
+    /// Search failed.
+    #[error(transparent)]
+    Search(#[from] quire_index::Error),
     /// The embedding model failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
@@ -74,6 +77,7 @@ impl Kind for Error {
             Self::Control(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),
+            Self::Search(error) => error.kind(),
             Self::Model(error) => error.kind(),
         }
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::stream::BoxStream;
 use tokio::sync::{Notify, OnceCell};
 
+use quire_index::Search;
 use quire_models::Embedder;
 use quire_queue::Wishes;
 use quire_store::notebooks::Notebook;
@@ -19,13 +20,15 @@ use crate::onboarding::Template;
 use crate::passages::PassageOptions;
 use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
-use crate::tasks::{PurgeObjects, ReadSource};
+use crate::tasks::{FoldTail, PurgeObjects, ReadSource};
 use crate::{Error, StreamError};
 
 /// What ingest is built from.
 pub struct IngestConfig {
     /// Rows and bytes.
     pub store: Store,
+    /// Keeps passages findable.
+    pub search: Search,
     /// Turns passages into vectors.
     pub embedder: Embedder,
     /// Reads files in a child process.
@@ -162,6 +165,7 @@ impl Ingest {
         let mut tx = self.config.store.tenant(placement).await?;
         let objects = sources::delete(&mut tx, id).await?;
         self.purge(&mut tx, &objects).await?;
+        FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
     }
 
@@ -170,6 +174,7 @@ impl Ingest {
         let mut tx = self.config.store.tenant(placement).await?;
         let objects = notebooks::delete(&mut tx, id).await?;
         self.purge(&mut tx, &objects).await?;
+        FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
     }
 

@@ -1,8 +1,10 @@
 //! The background half of ingest.
 
+mod fold_tail;
 mod purge_objects;
 mod read_source;
 
+pub use fold_tail::FoldTail;
 pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
 pub(crate) use read_source::embed;

@@ -39,6 +39,10 @@ const SHARD: MigrationSet = MigrationSet {
             "segments",
             include_str!("../migrations/shard/0002_segments.sql"),
         ),
+        (
+            "index_builds",
+            include_str!("../migrations/shard/0003_index_builds.sql"),
+        ),
     ],
 };
 

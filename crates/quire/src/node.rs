@@ -16,7 +16,7 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::{Chat, ChatConfig, Embedder, Secret};
 use quire_postgres::{Options, Server};
@@ -140,6 +140,7 @@ impl Node {
         let search = self.search();
         let ingest = Ingest::new(IngestConfig {
             store: self.store.clone(),
+            search: search.clone(),
             embedder: embedder.clone(),
             extractor: Extractor::new(program).with_limits(Limits {
                 max_input_bytes: limits.file_bytes,
@@ -198,7 +199,8 @@ impl Node {
             options,
         )
         .with::<ReadSource>()
-        .with::<PurgeObjects>();
+        .with::<PurgeObjects>()
+        .with::<FoldTail>();
         tokio::spawn(worker.run(stop))
     }
 

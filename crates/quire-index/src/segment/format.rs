@@ -117,6 +117,13 @@ impl Footer {
         bytes
     }
 
+    /// The version of the format that the bytes of a footer name, whether they can be used or not.
+    pub(crate) fn format(bytes: &[u8]) -> Option<u32> {
+        let mut reader = Reader(bytes);
+        (reader.take::<8>()? == MAGIC).then_some(())?;
+        reader.u32()
+    }
+
     /// The footer of the segment with this id of the tenant at `placement`. Anything else is refused.
     pub(crate) fn decode(
         bytes: &[u8],

@@ -220,6 +220,11 @@ pub(crate) struct Built {
 }
 
 impl Built {
+    /// The id of the segment.
+    pub(crate) fn id(&self) -> SegmentId {
+        self.id
+    }
+
     /// Bytes of the file.
     pub(crate) fn bytes(&self) -> u64 {
         self.parts.iter().map(|part| part.len() as u64).sum()

@@ -116,6 +116,20 @@ impl Tail {
         None
     }
 
+    /// The vector of a row.
+    pub(crate) fn vector(&self, row: u32) -> Option<&[f32]> {
+        let mut row = row as usize;
+        for run in &self.runs {
+            let rows = run.passages.len();
+            if row < rows {
+                let dimension = run.vectors.len() / rows;
+                return run.vectors.get(row * dimension..(row + 1) * dimension);
+            }
+            row -= rows;
+        }
+        None
+    }
+
     /// The cosine of every row to a question of unit length, in order.
     pub(crate) fn cosines(&self, vector: &[f32]) -> Result<Vec<f32>, Error> {
         let level = Level::detect();

@@ -12,7 +12,7 @@ use quire_store::{ObjectKey, Placement};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{ErrorKind, Kind, SourceId, SourceState, Timestamp};
 
-use super::{failure, placement};
+use super::{FoldTail, failure, placement};
 use crate::extract::Document;
 use crate::passages::{PassageDraft, passages as cut};
 use crate::{Error, Ingest};
@@ -154,6 +154,7 @@ impl ReadSource {
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
             usage::record_in(&mut tx, &[event]).await?;
+            FoldTail::plan(&mut tx, ingest).await?;
         }
         Ok(tx.commit().await?)
     }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use quire_index::{Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{PurgeObjects, ReadSource};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
 use quire_ingest::{Error, Ingest, IngestConfig};
 use quire_models::{Embedder, find_model};
 use quire_queue::{Worker, WorkerOptions};
@@ -64,7 +65,8 @@ impl Lab {
             WorkerOptions::default(),
         )
         .with::<ReadSource>()
-        .with::<PurgeObjects>();
+        .with::<PurgeObjects>()
+        .with::<FoldTail>();
         tokio::spawn(worker.run(stop.clone()));
         stop.drop_guard()
     }
@@ -126,6 +128,7 @@ async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest
         .await;
     Ingest::new(IngestConfig {
         store: db.store.clone(),
+        search: Search::new(db.store.clone(), SearchConfig::default()),
         embedder: embedder.clone(),
         extractor: Extractor::new(env!("CARGO_BIN_EXE_quire-parse")),
         extracting: extracting.clone(),

@@ -21,6 +21,10 @@ alter table shard.sources add constraint sources_segment_fkey
     foreign key (tenant_id, segment_id) references shard.segments (tenant_id, id);
 create index sources_segment on shard.sources (tenant_id, segment_id) where segment_id is not null;
 
+-- What is in the tail, which is little of all sources.
+create index sources_tail on shard.sources (tenant_id)
+    where segment_id is null and live_version is not null;
+
 -- The generation grows when passages move between tail and segments, which changes no answer.
 -- The dimension is that of the first vector; others are refused. The language is what words are reduced
 -- with; null where it is the installation's.
