@@ -1,13 +1,19 @@
-//! Suite `retrieval`: how good quire's own ingest and search are on two public collections.
+//! Suite `retrieval`: how good quire's own ingest and search are on two public collections and on three
+//! that are made here, and whether fusing the two paths ever costs more than it gives.
 //!
 //! Nothing is reimplemented here but the measures: files go through [`engine`], which is quire without
 //! HTTP, and questions through its search.
 
 mod chunking;
+mod collections;
 mod cranfield;
 mod engine;
+mod fusion;
+mod judged;
 mod lists;
 mod metrics;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use quire_ingest::passages::PassageOptions;
@@ -25,9 +31,15 @@ pub(crate) struct Options {
     data: Data,
     #[command(flatten)]
     program: Program,
-    /// Only one of the collections.
+    /// Only one part.
     #[arg(long, value_enum)]
-    only: Option<Collection>,
+    only: Option<Part>,
+    /// What the made collections are made from; the constants of the fusion were chosen on seed 1.
+    #[arg(long, default_value_t = collections::REPORTED_SEED)]
+    seed: u64,
+    /// Write what both paths found for every question of the judged collections here, as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    lists: Option<PathBuf>,
     /// Also rank by other ways to fuse the two paths.
     #[arg(long)]
     variants: bool,
@@ -46,14 +58,18 @@ pub(crate) struct Options {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Collection {
+enum Part {
+    /// The Cranfield collection.
     Cranfield,
+    /// Span recall of passages.
     Chunking,
+    /// Ways to fuse, on Cranfield and on the made collections.
+    Fusion,
 }
 
 impl Options {
-    fn wants(&self, collection: Collection) -> bool {
-        self.only.is_none_or(|only| only == collection)
+    fn wants(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
     }
 
     fn cut(&self) -> PassageOptions {
@@ -80,10 +96,16 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let program = options.program.path()?;
     // Read before anything is started: what is missing should be said at once.
     let data = &options.data.data;
-    let wanted = |collection| options.wants(collection).then_some(());
-    let cranfield = wanted(Collection::Cranfield).map(|()| cranfield::read(data));
-    let chunking = wanted(Collection::Chunking).map(|()| chunking::read(data));
-    let (cranfield, chunking) = (cranfield.transpose()?, chunking.transpose()?);
+    let wants_fusion = options.wants(Part::Fusion);
+    let mut judged = Vec::new();
+    if wants_fusion || options.wants(Part::Cranfield) {
+        judged.push(cranfield::read(data)?);
+    }
+    if wants_fusion {
+        judged.extend(collections::make(options.seed));
+    }
+    let chunking = options.wants(Part::Chunking);
+    let chunking = chunking.then(|| chunking::read(data)).transpose()?;
 
     let mut report = Report::begin(
         env!("CARGO_PKG_VERSION"),
@@ -96,17 +118,16 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     ));
     let engine = Box::pin(Engine::open(program, cut)).await?;
     let measured = async {
-        if let Some(collection) = &cranfield {
-            Box::pin(cranfield::measure(
-                &engine,
-                collection,
-                &options.rankings(),
-                &mut report,
-            ))
-            .await?;
-        }
+        let rankings = options.rankings();
+        Box::pin(fusion::measure(
+            &engine,
+            judged,
+            &rankings,
+            options.lists.as_deref(),
+            &mut report,
+        ))
+        .await?;
         if let Some(collection) = &chunking {
-            let rankings = options.rankings();
             let measuring = chunking::measure(
                 &engine,
                 collection,

@@ -1,37 +1,14 @@
 //! The Cranfield collection: 1,400 abstracts, 225 questions, judged by people.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
 
-use quire_types::{SourceId, SourceState};
-
-use super::engine::Engine;
-use super::lists::{Found, Lists, Ranking};
-use super::metrics::{mean, ndcg, recall};
+use super::judged::{Document, Judged, Question};
 use crate::failure::Failure;
-use crate::report::{Report, Target, line, note, table};
-
-/// Passages per list: enough for 100 documents.
-const LIMIT: usize = 400;
 
 /// The collection as its files have it.
-pub(super) struct Collection {
-    documents: Vec<Document>,
-    /// In the order of the file, which is how the judgements number them.
-    questions: Vec<String>,
-    /// Relevant documents by number of the question, from 1.
-    relevant: HashMap<u32, HashSet<u32>>,
-}
-
-struct Document {
-    id: u32,
-    title: String,
-    text: String,
-}
-
-pub(super) fn read(data: &Path) -> Result<Collection, Failure> {
+pub(super) fn read(data: &Path) -> Result<Judged, Failure> {
     let read = |name: &str| {
         let path = data.join("cranfield").join(name);
         fs::read_to_string(&path).map_err(|error| {
@@ -43,22 +20,33 @@ pub(super) fn read(data: &Path) -> Result<Collection, Failure> {
             ))
         })
     };
-    let documents = records(&read("cran.all.1400")?)
-        .into_iter()
-        .map(|(id, mut fields)| Document {
-            id,
-            title: fields.remove(".T").unwrap_or_default(),
-            text: fields.remove(".W").unwrap_or_default(),
-        })
-        .collect();
-    let questions = records(&read("cran.qry")?)
-        .into_iter()
-        .map(|(_, mut fields)| fields.remove(".W").unwrap_or_default().replace('\n', " "))
-        .collect();
-    Ok(Collection {
-        documents,
-        questions,
-        relevant: judgements(&read("cranqrel")?),
+    let documents = records(&read("cran.all.1400")?);
+    let questions = records(&read("cran.qry")?);
+    let mut relevant = judgements(&read("cranqrel")?);
+    Ok(Judged {
+        name: "cranfield".to_owned(),
+        documents: documents
+            .into_iter()
+            .map(|(id, mut fields)| {
+                let mut field = |mark| fields.remove(mark).unwrap_or_default();
+                Document {
+                    id,
+                    name: format!("{id}.txt"),
+                    text: format!("{}\n\n{}", field(".T"), field(".W")),
+                }
+            })
+            .collect(),
+        // The judgements number the questions by their order in the file, from 1.
+        questions: (1..)
+            .zip(questions)
+            .filter_map(|(number, (_, mut fields))| {
+                Some(Question {
+                    kind: "judged",
+                    text: fields.remove(".W").unwrap_or_default().replace('\n', " "),
+                    grades: relevant.remove(&number)?,
+                })
+            })
+            .collect(),
     })
 }
 
@@ -90,119 +78,19 @@ fn records(text: &str) -> Vec<(u32, HashMap<&'static str, String>)> {
     records
 }
 
-/// Codes 1 to 4 are degrees of relevance; what else there is means "not relevant".
-fn judgements(text: &str) -> HashMap<u32, HashSet<u32>> {
-    let mut relevant: HashMap<u32, HashSet<u32>> = HashMap::new();
+/// Codes 1 to 4 are degrees of relevance, which all count the same here. What else there is means "not relevant".
+fn judgements(text: &str) -> HashMap<u32, HashMap<u32, u8>> {
+    let mut relevant: HashMap<u32, HashMap<u32, u8>> = HashMap::new();
     for line in text.lines() {
         let mut numbers = line.split_whitespace().map(str::parse::<i32>);
         if let (Some(Ok(question)), Some(Ok(document)), Some(Ok(1..=4))) =
             (numbers.next(), numbers.next(), numbers.next())
         {
             let documents = relevant.entry(question.unsigned_abs()).or_default();
-            documents.insert(document.unsigned_abs());
+            documents.insert(document.unsigned_abs(), 1);
         }
     }
     relevant
-}
-
-/// Adds the documents, asks the questions, and puts the metrics into the report.
-pub(super) async fn measure(
-    engine: &Engine,
-    collection: &Collection,
-    rankings: &[Ranking],
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let placement = engine.tenant("cranfield").await?;
-    let notebook = engine.notebook(placement, "abstracts").await?;
-    note(format!(
-        "cranfield: adding {} documents",
-        collection.documents.len()
-    ));
-    let start = Instant::now();
-    // Equal documents are one source.
-    let mut documents: HashMap<SourceId, Vec<u32>> = HashMap::new();
-    for document in &collection.documents {
-        let text = format!("{}\n\n{}", document.title, document.text);
-        let name = format!("{}.txt", document.id);
-        let source = engine.add(placement, notebook, &name, text).await?;
-        documents.entry(source).or_default().push(document.id);
-    }
-    let ids: Vec<SourceId> = documents.keys().copied().collect();
-    let sources = engine.finished(placement, &ids).await?;
-    let passages: i32 = sources.iter().map(|source| source.passages).sum();
-    let failed: Vec<&str> = sources
-        .iter()
-        .filter(|source| source.state == SourceState::Failed)
-        .map(|source| source.name.as_str())
-        .collect();
-    let seconds = start.elapsed().as_secs_f64();
-    line(format!(
-        "cranfield: {} documents, {passages} passages, added in {seconds:.1} s ({:.1} passages/s); without text: {}",
-        collection.documents.len(),
-        f64::from(passages) / seconds,
-        failed.join(", ")
-    ));
-
-    note(format!(
-        "cranfield: asking {} questions",
-        collection.questions.len()
-    ));
-    let mut asked: Vec<(&HashSet<u32>, Lists)> = Vec::new();
-    for (number, question) in (1..).zip(&collection.questions) {
-        if let Some(relevant) = collection.relevant.get(&number) {
-            let lists = engine.lists(placement, notebook, question, LIMIT).await?;
-            asked.push((relevant, lists));
-        }
-    }
-    let mut rows = Vec::new();
-    for ranking in rankings {
-        let ranked: Vec<(&HashSet<u32>, Vec<u32>)> = asked
-            .iter()
-            .map(|(relevant, lists)| (*relevant, by_document(&ranking.rank(lists), &documents)))
-            .collect();
-        let ndcg10 = mean(ranked.iter().map(|(good, list)| ndcg(list, good, 10)));
-        let recall100 = mean(ranked.iter().map(|(good, list)| recall(list, good, 100)));
-        rows.push([
-            ranking.name(),
-            format!("{ndcg10:.4}"),
-            format!("{recall100:.4}"),
-        ]);
-        let (name, goals) = match ranking {
-            Ranking::Lexical => ("bm25", [0.385, 0.735].map(Target::Reference)),
-            Ranking::Dense => ("dense", [0.400, 0.772].map(Target::Reference)),
-            Ranking::Hybrid => ("hybrid", [0.435, 0.79].map(Target::AtLeast)),
-            _ => continue,
-        };
-        for ((measure, value), goal) in [("ndcg10", ndcg10), ("recall100", recall100)]
-            .into_iter()
-            .zip(goals)
-        {
-            report.metric(
-                &format!("cranfield_{measure}_{name}"),
-                value,
-                "",
-                Some(goal),
-            );
-        }
-    }
-    line(format!(
-        "cranfield, {} questions, a document scores as its best passage:",
-        asked.len()
-    ));
-    table(&["ranking", "nDCG@10", "recall@100"], &rows);
-    Ok(())
-}
-
-/// Documents in the order of their best passages.
-fn by_document(passages: &[Found], documents: &HashMap<SourceId, Vec<u32>>) -> Vec<u32> {
-    let mut seen = HashSet::new();
-    passages
-        .iter()
-        .filter(|found| seen.insert(found.source))
-        .filter_map(|found| documents.get(&found.source))
-        .flatten()
-        .copied()
-        .collect()
 }
 
 #[cfg(test)]
@@ -226,7 +114,7 @@ mod tests {
     #[test]
     fn only_degrees_one_to_four_are_relevant() {
         let relevant = judgements("1 184 2\n1 29 5\n1 30 -1 \n2 12 4\n");
-        assert_eq!(relevant[&1], HashSet::from([184]));
-        assert_eq!(relevant[&2], HashSet::from([12]));
+        assert_eq!(relevant[&1], HashMap::from([(184, 1)]));
+        assert_eq!(relevant[&2], HashMap::from([(12, 1)]));
     }
 }

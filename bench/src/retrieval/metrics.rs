@@ -1,28 +1,33 @@
 //! Measures of ranked lists and of character spans. Knows neither data sets nor search.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
-/// Normalised discounted cumulative gain of the first `depth` items, with gain 1 for what is relevant.
-pub(super) fn ndcg(ranked: &[u32], relevant: &HashSet<u32>, depth: usize) -> f64 {
-    let discount = |rank: usize| 1.0 / ((rank + 2) as f64).log2();
-    let ideal: f64 = (0..relevant.len().min(depth)).map(discount).sum();
+/// Normalised discounted cumulative gain of the first `depth` items; the gain of an item is its grade.
+/// Source: K. Järvelin and J. Kekäläinen, "Cumulated Gain-Based Evaluation of IR Techniques", ACM TOIS
+/// 20(4), 2002.
+pub(super) fn ndcg(ranked: &[u32], grades: &HashMap<u32, u8>, depth: usize) -> f64 {
+    let discounted = |gains: &mut dyn Iterator<Item = u8>| -> f64 {
+        let gains = gains.take(depth).enumerate();
+        gains
+            .map(|(rank, gain)| f64::from(gain) / ((rank + 2) as f64).log2())
+            .sum()
+    };
+    let mut best: Vec<u8> = grades.values().copied().collect();
+    best.sort_unstable_by(|a, b| b.cmp(a));
+    let ideal = discounted(&mut best.into_iter());
     if ideal <= 0.0 {
         return 0.0;
     }
-    let found = ranked.iter().take(depth).enumerate();
-    let gain: f64 = found
-        .filter(|(_, item)| relevant.contains(item))
-        .map(|(rank, _)| discount(rank))
-        .sum();
-    gain / ideal
+    let gain = |item: &u32| grades.get(item).copied().unwrap_or(0);
+    discounted(&mut ranked.iter().map(gain)) / ideal
 }
 
 /// The share of the relevant items among the first `depth`.
-pub(super) fn recall(ranked: &[u32], relevant: &HashSet<u32>, depth: usize) -> f64 {
+pub(super) fn recall(ranked: &[u32], grades: &HashMap<u32, u8>, depth: usize) -> f64 {
     let found = ranked.iter().take(depth);
-    let found = found.filter(|item| relevant.contains(item)).count();
-    found as f64 / relevant.len().max(1) as f64
+    let found = found.filter(|item| grades.contains_key(item)).count();
+    found as f64 / grades.len().max(1) as f64
 }
 
 pub(super) fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
@@ -103,13 +108,22 @@ mod tests {
 
     #[test]
     fn a_perfect_list_scores_one_and_a_late_hit_less() {
-        let relevant = HashSet::from([1, 2]);
+        let relevant = HashMap::from([(1, 1), (2, 1)]);
         assert!(near(ndcg(&[1, 2, 3], &relevant, 10), 1.0));
         let late = ndcg(&[3, 1], &relevant, 10);
         let expected = (1.0 / 3.0_f64.log2()) / (1.0 + 1.0 / 3.0_f64.log2());
         assert!(near(late, expected));
         assert!(near(ndcg(&[3, 1], &relevant, 1), 0.0));
         assert!(near(recall(&[3, 1], &relevant, 2), 0.5));
+    }
+
+    #[test]
+    fn a_better_answer_counts_more() {
+        let grades = HashMap::from([(1, 3), (2, 1)]);
+        assert!(near(ndcg(&[1, 2], &grades, 10), 1.0));
+        let swapped = (1.0 + 3.0 / 3.0_f64.log2()) / (3.0 + 1.0 / 3.0_f64.log2());
+        assert!(near(ndcg(&[2, 1], &grades, 10), swapped));
+        assert!(near(ndcg(&[1], &HashMap::new(), 10), 0.0));
     }
 
     #[test]
