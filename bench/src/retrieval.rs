@@ -40,7 +40,7 @@ pub(crate) struct Options {
     /// Write what both paths found for every question of the judged collections here, as lines of JSON.
     #[arg(long, value_name = "FILE")]
     lists: Option<PathBuf>,
-    /// Also rank by other ways to fuse the two paths.
+    /// Also rank by other weights of the two paths.
     #[arg(long)]
     variants: bool,
     /// Passages per question of the chunking collection.
@@ -88,7 +88,7 @@ impl Options {
         } else {
             &[]
         };
-        [&Ranking::MODES, variants].concat()
+        [&Ranking::USUAL, variants].concat()
     }
 }
 

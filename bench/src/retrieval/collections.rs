@@ -62,9 +62,10 @@ impl Draft {
         u32::try_from(self.documents.len()).unwrap_or(u32::MAX)
     }
 
-    /// Adds a question, unless nothing answers it.
+    /// Adds a question, unless nothing answers it or it was asked before.
     fn ask(&mut self, kind: &'static str, text: String, grades: HashMap<u32, u8>) {
-        if grades.values().any(|grade| *grade > 0) {
+        let is_new = self.questions.iter().all(|question| question.text != text);
+        if is_new && grades.values().any(|grade| *grade > 0) {
             self.questions.push(Question { kind, text, grades });
         }
     }

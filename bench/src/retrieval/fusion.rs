@@ -117,7 +117,7 @@ fn write(path: &Path, answers: &[Answers]) -> std::io::Result<()> {
             };
             let question = json!({
                 "collection": answers.name, "kind": question.kind, "question": question.text, "grades": question.grades,
-                "lexical": list(&lists.lexical), "dense": list(&lists.dense),
+                "lexical": list(&lists.lexical), "dense": list(&lists.dense), "explained": lists.explained,
             });
             writeln!(file, "{question}")?;
         }

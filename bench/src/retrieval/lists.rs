@@ -1,9 +1,10 @@
-//! Ranked passages of one question, and other ways to make one list of two than the product's.
+//! Ranked passages of one question, and the lists that the product would make of the same two paths if it
+//! were asked for another way to fuse.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 
-use quire_index::{Hit, Scores};
+use quire_index::{Explained, Fusion, Hit, Mode, Question, Scores};
 use quire_types::{PassageId, SourceId};
 
 /// A passage that was found, without its text.
@@ -33,6 +34,8 @@ pub(super) struct Lists {
     pub(super) lexical: Vec<Found>,
     pub(super) dense: Vec<Found>,
     pub(super) hybrid: Vec<Found>,
+    /// Why the hybrid list is in its order.
+    pub(super) explained: Explained,
 }
 
 /// A way to rank.
@@ -40,46 +43,40 @@ pub(super) struct Lists {
 pub(super) enum Ranking {
     Lexical,
     Dense,
-    /// As the product fuses.
+    /// As the product fuses when nothing else is asked.
     Hybrid,
-    /// Scores normalised by the range of the candidates, with this weight for the vectors.
-    MinMax(f32),
-    /// The same, but from the smallest possible score: 0 for BM25, -1 for a cosine.
-    Theoretical(f32),
-    /// Sums of 1 / (k + rank).
-    Reciprocal(f32),
+    /// As the product fuses when this is asked; computed from the two lists.
+    Fused(Fusion),
 }
 
 impl Ranking {
-    /// What quire offers.
-    pub(super) const MODES: [Self; 3] = [Self::Lexical, Self::Dense, Self::Hybrid];
+    /// What quire does, and what it could be asked to do.
+    pub(super) const USUAL: [Self; 5] = [
+        Self::Lexical,
+        Self::Dense,
+        Self::Fused(Fusion::Fixed(0.65)),
+        Self::Fused(Fusion::Reciprocal),
+        Self::Hybrid,
+    ];
 
-    /// What else could be done with the same scores.
-    pub(super) const VARIANTS: [Self; 14] = [
-        Self::MinMax(0.3),
-        Self::MinMax(0.4),
-        Self::MinMax(0.5),
-        Self::MinMax(0.6),
-        Self::MinMax(0.65),
-        Self::MinMax(0.7),
-        Self::MinMax(0.75),
-        Self::MinMax(0.8),
-        Self::Theoretical(0.6),
-        Self::Theoretical(0.7),
-        Self::Theoretical(0.8),
-        Self::Theoretical(0.9),
-        Self::Reciprocal(20.0),
-        Self::Reciprocal(60.0),
+    /// Other weights.
+    pub(super) const VARIANTS: [Self; 7] = [
+        Self::Fused(Fusion::Fixed(0.2)),
+        Self::Fused(Fusion::Fixed(0.35)),
+        Self::Fused(Fusion::Fixed(0.5)),
+        Self::Fused(Fusion::Fixed(0.6)),
+        Self::Fused(Fusion::Fixed(0.7)),
+        Self::Fused(Fusion::Fixed(0.8)),
+        Self::Fused(Fusion::Fixed(0.9)),
     ];
 
     pub(super) fn name(self) -> String {
         match self {
             Self::Lexical => "lexical (BM25)".to_owned(),
             Self::Dense => "dense (MiniLM)".to_owned(),
-            Self::Hybrid => "hybrid".to_owned(),
-            Self::MinMax(weight) => format!("min-max, dense {weight}"),
-            Self::Theoretical(weight) => format!("theoretical minimum, dense {weight}"),
-            Self::Reciprocal(k) => format!("reciprocal rank, k {k}"),
+            Self::Hybrid | Self::Fused(Fusion::Adaptive) => "adaptive".to_owned(),
+            Self::Fused(Fusion::Fixed(weight)) => format!("fixed, dense {weight}"),
+            Self::Fused(Fusion::Reciprocal) => "reciprocal rank".to_owned(),
         }
     }
 
@@ -89,97 +86,37 @@ impl Ranking {
             Self::Lexical => lists.lexical.clone(),
             Self::Dense => lists.dense.clone(),
             Self::Hybrid => lists.hybrid.clone(),
-            Self::MinMax(weight) => {
-                let union = union(lists);
-                let lexical = Scale::of(union.iter().map(bm25));
-                let dense = Scale::of(union.iter().map(cosine));
-                convex(union, weight, lexical, dense)
-            }
-            Self::Theoretical(weight) => {
-                let union = union(lists);
-                let lexical = Scale {
-                    low: 0.0,
-                    ..Scale::of(union.iter().map(bm25))
-                };
-                let dense = Scale {
-                    low: -1.0,
-                    ..Scale::of(union.iter().map(cosine))
-                };
-                convex(union, weight, lexical, dense)
-            }
-            Self::Reciprocal(k) => {
-                let mut sums: HashMap<PassageId, f32> = HashMap::new();
-                for list in [&lists.lexical, &lists.dense] {
-                    for (rank, found) in (1_u16..).zip(list) {
-                        *sums.entry(found.passage).or_default() += 1.0 / (k + f32::from(rank));
-                    }
-                }
-                let score = |found: &Found| sums.get(&found.passage).copied().unwrap_or(0.0);
-                sorted(union(lists), score)
-            }
+            Self::Fused(fusion) => fused(fusion, lists),
         }
     }
 }
 
-/// The candidates of both paths, each once.
-fn union(lists: &Lists) -> Vec<Found> {
-    let mut all: HashMap<PassageId, Found> = HashMap::new();
+/// The lists as the product fuses them.
+fn fused(fusion: Fusion, lists: &Lists) -> Vec<Found> {
     // Those of the lexical path know their BM25 score; the exact cosine is known on both.
-    for found in lists.dense.iter().chain(&lists.lexical) {
-        all.insert(found.passage, found.clone());
-    }
-    let mut all: Vec<Found> = all.into_values().collect();
-    all.sort_by_key(|found| found.passage);
-    all
-}
-
-fn bm25(found: &Found) -> f32 {
-    found.scores.lexical.unwrap_or(0.0)
-}
-
-fn cosine(found: &Found) -> f32 {
-    found.scores.dense
-}
-
-fn convex(union: Vec<Found>, weight: f32, lexical: Scale, dense: Scale) -> Vec<Found> {
-    sorted(union, |found| {
-        weight * dense.normalise(cosine(found)) + (1.0 - weight) * lexical.normalise(bm25(found))
-    })
-}
-
-fn sorted(union: Vec<Found>, score: impl Fn(&Found) -> f32) -> Vec<Found> {
-    let mut scored: Vec<(f32, Found)> = union
-        .into_iter()
-        .map(|found| (score(&found), found))
+    let all: BTreeMap<PassageId, &Found> = lists
+        .dense
+        .iter()
+        .chain(&lists.lexical)
+        .map(|found| (found.passage, found))
         .collect();
-    scored.sort_by(|(a, _), (b, _)| b.total_cmp(a));
-    scored.into_iter().map(|(_, found)| found).collect()
-}
-
-#[derive(Clone, Copy)]
-struct Scale {
-    low: f32,
-    high: f32,
-}
-
-impl Scale {
-    fn of(scores: impl Iterator<Item = f32>) -> Self {
-        let start = Self {
-            low: f32::MAX,
-            high: f32::MIN,
-        };
-        scores.fold(start, |scale, score| Self {
-            low: scale.low.min(score),
-            high: scale.high.max(score),
-        })
-    }
-
-    fn normalise(self, score: f32) -> f32 {
-        let range = self.high - self.low;
-        if range > f32::EPSILON {
-            (score - self.low) / range
-        } else {
-            0.0
-        }
-    }
+    let rows: HashMap<PassageId, usize> = all.keys().copied().zip(0..).collect();
+    let all: Vec<&Found> = all.into_values().collect();
+    let list = |found: &[Found], score: fn(&Found) -> f32| -> Vec<(usize, f32)> {
+        let row = |found: &Found| Some((*rows.get(&found.passage)?, score(found)));
+        found.iter().filter_map(row).collect()
+    };
+    let ranked = quire_index::fuse(
+        (Mode::Hybrid, fusion),
+        &list(&lists.lexical, |found| found.scores.lexical.unwrap_or(0.0)),
+        &list(&lists.dense, |found| found.scores.dense),
+        |row| all.get(row).map_or(0.0, |found| found.scores.dense),
+        // Only the adaptive weight needs to know the question, and that ranking is searched for.
+        Question::default(),
+        usize::MAX,
+    );
+    let found = ranked.ranked.iter();
+    found
+        .filter_map(|(row, _)| all.get(*row).map(|found| (*found).clone()))
+        .collect()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quire_index::{Filter, Hit, Mode, Query, Search};
+use quire_index::{Filter, Fusion, Hit, Mode, Query, Search};
 use quire_models::{Chat, Embedder};
 use quire_store::{Placement, Store, corpus};
 use quire_tenancy::catalogue::{Price, Tokens};
@@ -203,6 +203,7 @@ impl Asker {
             filter,
             limit,
             mode,
+            fusion: Fusion::default(),
         };
         let found = self.find(asking.placement(), query).await?;
         admitted.note(Work::Search, Quantities::default());
@@ -328,6 +329,7 @@ impl Asked {
             filter: self.question.filter.clone(),
             limit: config.passages,
             mode: Mode::Hybrid,
+            fusion: Fusion::default(),
         };
         let found = self.asker.find(self.placement, query).await?;
         let hits = found.hits;

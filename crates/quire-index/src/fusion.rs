@@ -1,29 +1,88 @@
-//! One list out of two: a convex combination of normalised scores.
+//! One list out of two, in a way that costs neither.
 //!
 //! BM25 and cosine live on different scales. Both are mapped to 0..1 by the smallest and largest value
-//! among the candidates of this question, then mixed with a fixed weight. Source: S. Bruch, S. Gai and
-//! A. Ingber, "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023, who find
-//! it better than reciprocal ranks and robust in the choice of weight.
+//! among the candidates of this question, then mixed by a weight. Source: S. Bruch, S. Gai and A. Ingber,
+//! "An Analysis of Fusion Functions for Hybrid Retrieval", ACM TOIS 42(1), 2023, who find such a mix better
+//! than reciprocal ranks. One weight for all questions loses to the better path wherever the other is poor,
+//! so [`signals`] choose it for each question from what the two lists show; a path that shows nothing of use
+//! gets no weight at all and leaves the order of the other alone. Knows no passage and no model.
+
+mod signals;
 
 use std::collections::HashMap;
 
-use crate::query::{Mode, Scores};
+use serde::{Deserialize, Serialize};
 
-/// The share of the vector path, chosen by measurement: see docs/benchmarks.md.
-const DENSE_WEIGHT: f32 = 0.65;
+use crate::query::{Mode, Scores};
+pub use signals::{Question, Signals};
+
+/// How the two lists become one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fusion {
+    /// A weight for each question, from what its lists show.
+    #[default]
+    Adaptive,
+    /// This share of the vectors, from 0 to 1, for all questions.
+    Fixed(f32),
+    /// Sums of 1 / (60 + rank), where scores mean nothing. Source: G. Cormack, C. Clarke and S. Büttcher,
+    /// "Reciprocal Rank Fusion outperforms Condorcet and individual Rank Learning Methods", SIGIR 2009.
+    Reciprocal,
+}
+
+/// The constant of Cormack et al.
+const RECIPROCAL_K: f32 = 60.0;
 
 /// A row with its scores, best first.
-pub(crate) type Ranked = (usize, Scores);
+pub type Ranked = (usize, Scores);
 
-/// Fuses the two lists, each best first. `cosine` tells the exact cosine of any row, so that no
-/// candidate lacks one.
-pub(crate) fn fuse(
-    mode: Mode,
+/// What decided the order of a fused list.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Explained {
+    /// The share of the vectors, from 0 (BM25 alone) to 1 (vectors alone); none for reciprocal ranks.
+    pub weight: Option<f32>,
+    /// Why.
+    pub reason: Reason,
+    /// What the lists showed.
+    pub signals: Signals,
+}
+
+/// Why a weight is what it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Only one path was asked for, or the weight was given.
+    Asked,
+    /// Only one path found anything.
+    OnlyPath,
+    /// Both paths count, by their signals.
+    Mixed,
+    /// The words found too little to count.
+    WeakWords,
+    /// The vectors show too little beside what the words found.
+    WeakVectors,
+}
+
+/// The fused list, best first, and what decided its order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fused {
+    /// The rows.
+    pub ranked: Vec<Ranked>,
+    /// What decided their order.
+    pub explained: Explained,
+}
+
+/// Fuses the two lists, each best first. `cosine` tells the exact cosine of any row, so that no candidate
+/// lacks one; `question` is what the signals need to know besides the lists.
+pub fn fuse(
+    (mode, fusion): (Mode, Fusion),
     lexical: &[(usize, f32)],
     dense: &[(usize, f32)],
     cosine: impl Fn(usize) -> f32,
+    question: Question,
     limit: usize,
-) -> Vec<Ranked> {
+) -> Fused {
+    let explained = explain(mode, fusion, Signals::of(question, lexical, dense));
     let bm25: HashMap<usize, f32> = lexical.iter().copied().collect();
     let mut rows: Vec<usize> = match mode {
         Mode::Lexical => lexical.iter().map(|(row, _)| *row).collect(),
@@ -33,36 +92,74 @@ pub(crate) fn fuse(
     rows.sort_unstable();
     rows.dedup();
 
-    let cosines: Vec<f32> = rows.iter().map(|row| cosine(*row)).collect();
-    let lexical_scale = Scale::of(rows.iter().map(|row| bm25.get(row).copied().unwrap_or(0.0)));
-    let dense_scale = Scale::of(cosines.iter().copied());
-    let mut ranked: Vec<Ranked> = rows
+    let scores: Vec<Scores> = rows
         .iter()
-        .zip(&cosines)
-        .map(|(row, cosine)| {
-            let lexical = bm25.get(row).copied();
-            let fused = match mode {
-                Mode::Lexical => lexical.unwrap_or(0.0),
-                Mode::Dense => *cosine,
-                Mode::Hybrid => {
-                    DENSE_WEIGHT * dense_scale.normalise(*cosine)
-                        + (1.0 - DENSE_WEIGHT) * lexical_scale.normalise(lexical.unwrap_or(0.0))
-                }
-            };
-            (
-                *row,
-                Scores {
-                    fused,
-                    lexical,
-                    dense: *cosine,
-                },
-            )
+        .map(|row| Scores {
+            fused: 0.0,
+            lexical: bm25.get(row).copied(),
+            dense: cosine(*row),
         })
+        .collect();
+    let fused: Vec<f32> = match (mode, explained.weight) {
+        (Mode::Lexical, _) => scores.iter().map(|score| words(score)).collect(),
+        (Mode::Dense, _) => scores.iter().map(|score| score.dense).collect(),
+        (Mode::Hybrid, Some(weight)) => convex(&scores, weight),
+        (Mode::Hybrid, None) => reciprocal(&rows, [lexical, dense]),
+    };
+    let mut ranked: Vec<Ranked> = rows
+        .into_iter()
+        .zip(scores)
+        .zip(fused)
+        .map(|((row, score), fused)| (row, Scores { fused, ..score }))
         .collect();
     // Rows are in order of insertion, so equal scores have a stable order.
     ranked.sort_by(|(a_row, a), (b_row, b)| b.fused.total_cmp(&a.fused).then(a_row.cmp(b_row)));
     ranked.truncate(limit);
-    ranked
+    Fused { ranked, explained }
+}
+
+fn explain(mode: Mode, fusion: Fusion, signals: Signals) -> Explained {
+    let (weight, reason) = match (mode, fusion) {
+        (Mode::Lexical, _) => (Some(0.0), Reason::Asked),
+        (Mode::Dense, _) => (Some(1.0), Reason::Asked),
+        (Mode::Hybrid, Fusion::Reciprocal) => (None, Reason::Asked),
+        (Mode::Hybrid, Fusion::Fixed(weight)) => (Some(weight.clamp(0.0, 1.0)), Reason::Asked),
+        (Mode::Hybrid, Fusion::Adaptive) => {
+            let (weight, reason) = signals.weight();
+            (Some(weight), reason)
+        }
+    };
+    Explained {
+        weight,
+        reason,
+        signals,
+    }
+}
+
+fn words(scores: &Scores) -> f32 {
+    scores.lexical.unwrap_or(0.0)
+}
+
+/// `weight` of the normalised cosine, the rest of the normalised BM25.
+fn convex(scores: &[Scores], weight: f32) -> Vec<f32> {
+    let lexical = Scale::of(scores.iter().map(words));
+    let dense = Scale::of(scores.iter().map(|score| score.dense));
+    let mix = |score: &Scores| {
+        weight * dense.normalise(score.dense) + (1.0 - weight) * lexical.normalise(words(score))
+    };
+    scores.iter().map(mix).collect()
+}
+
+/// Sums of reciprocal ranks, in the order of `rows`.
+fn reciprocal(rows: &[usize], lists: [&[(usize, f32)]; 2]) -> Vec<f32> {
+    let mut sums: HashMap<usize, f32> = HashMap::new();
+    for list in lists {
+        for (at, (row, _)) in list.iter().enumerate() {
+            *sums.entry(*row).or_default() += 1.0 / (RECIPROCAL_K + 1.0 + at as f32);
+        }
+    }
+    let sum = |row: &usize| sums.get(row).copied().unwrap_or(0.0);
+    rows.iter().map(sum).collect()
 }
 
 /// The range of the candidates' scores on one path.
@@ -97,34 +194,4 @@ impl Scale {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn order(mode: Mode) -> Vec<usize> {
-        let cosines = [0.9, 0.8, 0.1, 0.2];
-        let dense = [(0, 0.9), (1, 0.8)];
-        let lexical = [(2, 12.0), (1, 11.0)];
-        fuse(mode, &lexical, &dense, |row| cosines[row], 10)
-            .into_iter()
-            .map(|(row, _)| row)
-            .collect()
-    }
-
-    #[test]
-    fn what_both_paths_like_comes_first() {
-        assert_eq!(order(Mode::Hybrid), [1, 0, 2]);
-    }
-
-    #[test]
-    fn a_single_path_keeps_its_own_order() {
-        assert_eq!(order(Mode::Lexical), [2, 1]);
-        assert_eq!(order(Mode::Dense), [0, 1]);
-    }
-
-    #[test]
-    fn equal_scores_and_empty_lists_are_no_problem() {
-        assert!(fuse(Mode::Hybrid, &[], &[], |_| 0.0, 10).is_empty());
-        let same = fuse(Mode::Hybrid, &[], &[(3, 0.5), (1, 0.5)], |_| 0.5, 10);
-        assert_eq!(same.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 3]);
-    }
-}
+mod tests;

@@ -5,6 +5,8 @@ use quire_store::segments::Located;
 use quire_types::{MediaType, NotebookId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::Fusion;
+
 /// Which paths are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -65,6 +67,8 @@ pub struct Query {
     pub limit: usize,
     /// Which paths are used.
     pub mode: Mode,
+    /// How the two lists become one, when both paths are used.
+    pub fusion: Fusion,
 }
 
 /// How a passage came to its rank.

@@ -115,7 +115,7 @@ pub(super) fn make(dice: &mut Dice) -> Draft {
             });
         }
     }
-    for _ in 0..150 {
+    for _ in 0..360 {
         let turn = dice.pick(&said);
         let asked = *dice.pick(&topics[turn.topic][2..]);
         let mut text = fill(asked, &[("c", turn.client), ("w", turn.person)]);
