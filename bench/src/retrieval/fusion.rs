@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use quire_index::Reason;
 use serde_json::{Value, json};
 
 use super::engine::Engine;
 use super::judged::{Answers, Judged};
 use super::lists::{Found, Ranking};
+use super::metrics::mean;
 use crate::failure::Failure;
 use crate::report::{Report, Target, line, table};
 
@@ -81,7 +83,26 @@ fn compare(answers: &Answers, rankings: &[Ranking], report: &mut Report) -> f64 
         answers.questions()
     ));
     table(&["ranking", "nDCG@10", "recall@100"], &rows);
+    line(weights(answers));
     margin
+}
+
+/// Which weights the questions of a collection got.
+fn weights(answers: &Answers) -> String {
+    let explained = || answers.iter().map(|(_, lists)| lists.explained);
+    let weights: Vec<f64> = explained()
+        .filter_map(|explained| explained.weight.map(f64::from))
+        .collect();
+    let count = |reasons: &[Reason]| {
+        let matching = explained().filter(|explained| reasons.contains(&explained.reason));
+        matching.count()
+    };
+    format!(
+        "adaptive: the vectors weigh {:.2} on average; {} questions without the words, {} without the vectors",
+        mean(weights.into_iter()),
+        count(&[Reason::WeakWords, Reason::OnlyPath]),
+        count(&[Reason::WeakVectors])
+    )
 }
 
 /// What is asked of a metric of this suite.

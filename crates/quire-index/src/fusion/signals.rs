@@ -2,7 +2,7 @@
 //!
 //! Three signals, each of which moves the weight one way only, none of which needs a model or a dictionary:
 //!
-//! - `gain`: what the words found, as the best BM25 score for the length of the question. It is near nothing
+//! - `gain`: what the words found, as the best BM25 score over the root of the question's length. It is near nothing
 //!   when only common words of the question occur anywhere. After the weighted information gain of Y. Zhou
 //!   and W. B. Croft, "Query Performance Prediction in Web Search Environments", SIGIR 2007. Divided by the
 //!   weight of the rarest possible term, so that it means the same in a small and in a large corpus.
@@ -26,15 +26,15 @@ const SPREAD_ROWS: usize = 20;
 const LEAST_SPREAD: f32 = 0.005;
 
 /// Logarithm of the odds when every other term is 0.
-const BASE: f32 = -6.7;
+const BASE: f32 = -2.45;
 /// Powers of the odds.
-const GAIN_POWER: f32 = 2.25;
-const SPREAD_POWER: f32 = 1.6;
-/// What an identifier adds to the logarithm: six times the odds.
-const IDENTIFIER: f32 = 1.8;
-/// Below this logarithm the words' noise costs more than they find: a share of a sixth.
-const WEAK_WORDS: f32 = -1.6;
-/// Above this logarithm the vectors count for nothing: a share of a twentieth.
+const GAIN_POWER: f32 = 1.5;
+const SPREAD_POWER: f32 = 0.5;
+/// What an identifier adds to the logarithm: nearly six times the odds.
+const IDENTIFIER: f32 = 1.75;
+/// Below this logarithm, a share of .15, the noise of the words costs more than they find.
+const WEAK_WORDS: f32 = -1.7;
+/// Above this logarithm, a share of .05, the same is true of the vectors.
 const WEAK_VECTORS: f32 = 3.0;
 
 /// What the signals need to know besides the lists.
@@ -83,7 +83,7 @@ impl Signals {
     /// From the lists, each best first.
     pub(super) fn of(question: Question, lexical: &[(usize, f32)], dense: &[(usize, f32)]) -> Self {
         let rarest = (question.rows as f32).ln_1p().max(1.0);
-        let length = (question.terms.max(1) as f32).cbrt();
+        let length = (question.terms.max(1) as f32).sqrt();
         let best = lexical.first().map(|(_, score)| *score);
         let dense = &dense[..dense.len().min(SPREAD_ROWS)];
         Self {

@@ -68,7 +68,7 @@ fn words_that_found_next_to_nothing_do_not_touch_the_order_of_the_vectors() {
 #[test]
 fn vectors_that_are_all_alike_do_not_touch_the_order_of_the_words() {
     let dense = list(0..40, 0.31, 0.309);
-    let lexical = list([30, 20, 70], 20.0, 9.0);
+    let lexical = list([30, 20, 70], 40.0, 9.0);
     let fused = run(ADAPTIVE, &lexical, &dense, CODE);
     assert_eq!(fused.explained.reason, Reason::WeakVectors);
     assert_eq!(rows(&fused)[..3], [30, 20, 70]);
