@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use quire_index::{Filter, Mode, Query, Search, SearchConfig};
+use quire_index::{Explained, Filter, Fusion, Mode, Query, Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
@@ -213,7 +213,7 @@ impl Engine {
         limit: usize,
     ) -> Result<Lists, Failure> {
         let vector = self.embedder.embed_query(text).await?;
-        let list = async |mode: Mode| -> Result<Vec<Found>, Failure> {
+        let list = async |mode: Mode| -> Result<(Vec<Found>, Option<Explained>), Failure> {
             let query = Query {
                 text: text.to_owned(),
                 vector: vector.clone(),
@@ -223,14 +223,18 @@ impl Engine {
                 },
                 limit,
                 mode,
+                fusion: Fusion::default(),
             };
             let found = self.search.search(placement, query).await?;
-            Ok(found.hits.iter().map(Found::of).collect())
+            let passages = found.hits.iter().map(Found::of).collect();
+            Ok((passages, found.explained))
         };
+        let (hybrid, explained) = list(Mode::Hybrid).await?;
         Ok(Lists {
-            lexical: list(Mode::Lexical).await?,
-            dense: list(Mode::Dense).await?,
-            hybrid: list(Mode::Hybrid).await?,
+            lexical: list(Mode::Lexical).await?.0,
+            dense: list(Mode::Dense).await?.0,
+            hybrid,
+            explained,
         })
     }
 }

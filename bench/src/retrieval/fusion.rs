@@ -89,7 +89,7 @@ fn compare(answers: &Answers, rankings: &[Ranking], report: &mut Report) -> f64 
 
 /// Which weights the questions of a collection got.
 fn weights(answers: &Answers) -> String {
-    let explained = || answers.iter().map(|(_, lists)| lists.explained);
+    let explained = || answers.iter().filter_map(|(_, lists)| lists.explained);
     let weights: Vec<f64> = explained()
         .filter_map(|explained| explained.weight.map(f64::from))
         .collect();

@@ -35,7 +35,7 @@ pub(super) struct Lists {
     pub(super) dense: Vec<Found>,
     pub(super) hybrid: Vec<Found>,
     /// Why the hybrid list is in its order.
-    pub(super) explained: Explained,
+    pub(super) explained: Option<Explained>,
 }
 
 /// A way to rank.

@@ -23,6 +23,7 @@ mod view;
 
 pub use blocks::BlockTotals;
 pub use error::Error;
+pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
 pub use fold::{FoldPolicy, Folded};
 pub use maintain::{
     BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack, SegmentCheck,

@@ -5,7 +5,7 @@ use quire_store::segments::Located;
 use quire_types::{MediaType, NotebookId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Fusion;
+use crate::{Explained, Fusion};
 
 /// Which paths are used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,6 +96,8 @@ pub struct Hit {
 pub struct Found {
     /// The passages, best first.
     pub hits: Vec<Hit>,
+    /// What decided their order; none when a quoted phrase did, or nothing was found.
+    pub explained: Option<Explained>,
     /// Segments that could not be read just now: there may be better passages in them. Empty unless the
     /// object store fails or a file is damaged.
     pub missing: Vec<SegmentId>,

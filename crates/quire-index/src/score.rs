@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::fusion::{self, Ranked};
+use crate::fusion::{self, Explained, Question};
 use crate::query::Mode;
 use crate::segment::Io;
 use crate::text::{LexicalQuery, Statistics};
@@ -39,32 +39,30 @@ struct PartScores {
     cosines: Vec<f32>,
 }
 
-/// The best rows for a question, best first, and the segments that could not be read.
+/// The best rows for a question.
+#[derive(Default)]
+pub(crate) struct Ranking {
+    /// Best first.
+    pub(crate) rows: Vec<(Address, Scores)>,
+    /// What decided the order; none when a quoted phrase did.
+    pub(crate) explained: Option<Explained>,
+}
+
+/// The best rows for a question outside the `broken` parts. Segments that turn out to be unreadable are
+/// added to these, and then what is left may not be the best.
 pub(crate) async fn rank(
     view: &Arc<View>,
     io: &Io<'_>,
     query: &Query,
-) -> Result<(Vec<(Address, Scores)>, Vec<usize>), Error> {
-    let mut broken = Vec::new();
-    let ranked = rank_without(view, io, query, &mut broken).await?;
-    Ok((ranked, broken))
-}
-
-/// The best rows for a question outside the `broken` parts, best first. Segments that turn out to be
-/// unreadable are added to these, and then what is left may not be the best.
-pub(crate) async fn rank_without(
-    view: &Arc<View>,
-    io: &Io<'_>,
-    query: &Query,
     broken: &mut Vec<usize>,
-) -> Result<Vec<(Address, Scores)>, Error> {
+) -> Result<Ranking, Error> {
     let square: f32 = query.vector.iter().map(|value| value * value).sum();
     if !square.is_normal() {
         return Err(Error::Direction);
     }
     view.check_dimension(query.vector.len())?;
     if query.limit == 0 || view.live_rows() == 0 {
-        return Ok(Vec::new());
+        return Ok(Ranking::default());
     }
     let mut masks = view.open_rows(&query.filter);
     for part in broken.iter() {
@@ -79,7 +77,10 @@ pub(crate) async fn rank_without(
         let found = phrases(view, io, query, &words, &masks, broken).await?;
         // A phrase that nobody wrote says nothing; the words in it still do.
         if !found.is_empty() || broken.len() > known {
-            return Ok(found);
+            return Ok(Ranking {
+                rows: found,
+                explained: None,
+            });
         }
     }
     let words = if words.has_phrases() {
@@ -141,7 +142,11 @@ pub(crate) async fn rank_without(
         *score = cosines.get(address).copied().unwrap_or(*score);
     }
     dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
-    Ok(fuse(query, &lexical, &dense, &cosines))
+    let (rows, explained) = fuse(view, query, &lexical, &dense, &cosines);
+    Ok(Ranking {
+        rows,
+        explained: Some(explained),
+    })
 }
 
 /// How many candidates make sure that the best `limit` rows by estimate hold the best by exact score. Grows
@@ -252,11 +257,12 @@ fn best(
 
 /// One list, through the numbers that fusion knows rows by.
 fn fuse(
+    view: &View,
     query: &Query,
     lexical: &[(Address, f32)],
     dense: &[(Address, f32)],
     cosines: &HashMap<Address, f32>,
-) -> Vec<(Address, Scores)> {
+) -> (Vec<(Address, Scores)>, Explained) {
     let mut addresses: Vec<Address> = lexical.iter().chain(dense).map(|(at, _)| *at).collect();
     addresses.sort_unstable();
     addresses.dedup();
@@ -273,16 +279,18 @@ fn fuse(
             .copied()
             .unwrap_or(0.0)
     };
-    fusion::fuse(
-        query.mode,
+    let rows = usize::try_from(view.live_rows()).unwrap_or(usize::MAX);
+    let fused = fusion::fuse(
+        (query.mode, query.fusion),
         &numbered(lexical),
         &numbered(dense),
         cosine,
+        Question::new(&query.text, rows),
         query.limit,
-    )
-    .into_iter()
-    .filter_map(|(row, scores): Ranked| Some((*addresses.get(row)?, scores)))
-    .collect()
+    );
+    let ranked = fused.ranked.into_iter();
+    let ranked = ranked.filter_map(|(row, scores)| Some((*addresses.get(row)?, scores)));
+    (ranked.collect(), fused.explained)
 }
 
 /// The best rows that hold every quoted phrase, by BM25 alone: whoever quotes means these words.

@@ -84,19 +84,21 @@ impl Search {
         let mut broken = Vec::new();
         // What can't be read must not take the place of what can: until nothing more breaks, which is once
         // a part at most, the others are ranked again.
-        let (ranked, mut passages) = loop {
+        let (ranking, mut passages) = loop {
             let known = broken.len();
-            let ranked = score::rank_without(view, &io, query, &mut broken).await?;
+            let ranking = score::rank(view, &io, query, &mut broken).await?;
             if broken.len() > known {
                 continue;
             }
-            let addresses: Vec<Address> = ranked.iter().map(|(address, _)| *address).collect();
+            let rows = ranking.rows.iter();
+            let addresses: Vec<Address> = rows.map(|(address, _)| *address).collect();
             let passages = self.passages_at(&io, view, &addresses, &mut broken).await;
             if broken.len() == known {
-                break (ranked, passages);
+                break (ranking, passages);
             }
         };
-        let hits = ranked
+        let hits = ranking
+            .rows
             .into_iter()
             .filter_map(|(address, scores)| {
                 let passage = passages.remove(&address)?;
@@ -111,7 +113,11 @@ impl Search {
         );
         missing.sort_unstable();
         missing.dedup();
-        Ok(Found { hits, missing })
+        Ok(Found {
+            hits,
+            explained: ranking.explained,
+            missing,
+        })
     }
 
     /// What the passages at these places say. Those that can't be read are left out, and their parts

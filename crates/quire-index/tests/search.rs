@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use quire_index::{Filter, FoldPolicy, Hit, Mode, Query, Search, SearchConfig};
+use quire_index::{Filter, FoldPolicy, Fusion, Hit, Mode, Query, Search, SearchConfig};
 use quire_store::passages::{self, NewPassage};
 use quire_store::tenants::Tenant;
 use quire_store::{ObjectKey, TenantTx, notebooks, segments, sources};
@@ -119,6 +119,7 @@ fn query(text: &str, vector: Vec<f32>, mode: Mode) -> Query {
         filter: Filter::default(),
         limit: 100,
         mode,
+        fusion: Fusion::default(),
     }
 }
 

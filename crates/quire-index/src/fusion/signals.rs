@@ -18,7 +18,7 @@
 use serde::Serialize;
 
 use super::Reason;
-use crate::lexical;
+use crate::text::terms;
 
 /// Cosines whose spread counts.
 const SPREAD_ROWS: usize = 20;
@@ -51,7 +51,7 @@ pub struct Question {
 impl Question {
     /// A question's words, asked of a corpus of so many rows.
     pub fn new(text: &str, rows: usize) -> Self {
-        let mut terms = lexical::terms(text);
+        let mut terms = terms(text);
         terms.sort_unstable();
         terms.dedup();
         Self {
