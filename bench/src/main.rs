@@ -10,8 +10,9 @@ mod lab;
 mod queue;
 mod report;
 mod retrieval;
+mod search;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
@@ -37,6 +38,8 @@ enum Suite {
     /// A worker process of the queue suite; started by the suite itself.
     #[command(hide = true)]
     QueueWorker(lab::Address),
+    /// Search in one tenant's passages: speed, recall, size, and other engines beside it.
+    Search(search::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
     /// A process of the control suite; started by the suite itself.
@@ -81,6 +84,22 @@ impl Program {
     }
 }
 
+/// quire's folder for what can be made again.
+fn cache_dir() -> PathBuf {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
+    cache.or_else(home).unwrap_or_default().join("quire")
+}
+
+/// Where `make model` puts the model.
+fn model_dir() -> Result<PathBuf, Failure> {
+    let cache = cache_dir();
+    let cache = cache.parent().unwrap_or(&cache);
+    quire_models::find_model(None, cache)
+        .map_err(|error| Failure::Missing(format!("{error}; `make model` fetches it")))
+}
+
 fn main() -> ExitCode {
     let Some(suite) = Cli::parse().suite else {
         list();
@@ -121,6 +140,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::FirstRun(options) => Box::pin(first_run::run(options)).await,
         Suite::Queue(options) => Box::pin(queue::run(options)).await,
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
+        Suite::Search(options) => Box::pin(search::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }

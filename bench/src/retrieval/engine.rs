@@ -2,7 +2,7 @@
 
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub(super) struct Engine {
 impl Engine {
     /// Starts everything; `program` reads the files in its child processes.
     pub(super) async fn open(program: PathBuf, options: PassageOptions) -> Result<Self, Failure> {
-        let model = model_dir()?;
+        let model = crate::model_dir()?;
         let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
             .await
             .map_err(Failure::doing("loading the model"))??;
@@ -248,14 +248,4 @@ fn folder() -> Result<TempDir, Failure> {
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))
         .map_err(Failure::doing("opening the temporary folder"))?;
     Ok(folder)
-}
-
-/// Where `make model` puts the model.
-fn model_dir() -> Result<PathBuf, Failure> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || variable("HOME").map(|home| Path::new(&home).join(".cache"));
-    let cache = cache.or_else(home).unwrap_or_default();
-    quire_models::find_model(None, &cache)
-        .map_err(|error| Failure::Missing(format!("{error}; `make model` fetches it")))
 }
