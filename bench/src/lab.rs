@@ -35,11 +35,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn open() -> Result<Self, Failure> {
-        let folder = tempfile::Builder::new()
-            .prefix("quire-bench-")
-            .permissions(Permissions::from_mode(0o755))
-            .tempdir()
-            .map_err(Failure::doing("making a folder"))?;
+        let folder = open_folder()?;
         let mut options = quire_postgres::Options::new(folder.path().join("pg"));
         options.settings = SETTINGS
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -88,6 +84,15 @@ impl Lab {
     pub(crate) fn admin_user(&self) -> String {
         self.server.admin_user().to_owned()
     }
+}
+
+/// A temporary folder that other users may pass through: PostgreSQL never runs as root.
+pub(crate) fn open_folder() -> Result<TempDir, Failure> {
+    tempfile::Builder::new()
+        .prefix("quire-bench-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir()
+        .map_err(Failure::doing("making a folder"))
 }
 
 /// Where a database is, as a process is told.

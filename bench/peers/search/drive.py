@@ -1,6 +1,6 @@
 """Drives one engine over one corpus and prints one line of JSON for each way of asking it.
 
-    python drive.py <peer> --rows-folder DIR --questions-folder DIR --rows N --questions N --folder DIR
+    python drive.py <peer> --rows-folder DIR --questions-folder DIR --rows N --questions N --core N --folder DIR
 
 A peer is a module of this folder with a class `Peer(corpus, folder)` that has `version` and
 
@@ -8,7 +8,7 @@ A peer is a module of this folder with a class `Peer(corpus, folder)` that has `
     ways()   yields (kind, name, ask)   close()  stops what it started
 
 where kind is vector, lexical or hybrid, and ask(text, vector) returns the ten best row numbers.
-The one who starts this pins it to a core and counts the recall.
+Everything stays on one core. The one who starts this counts percentiles and recall.
 """
 import argparse
 import importlib
@@ -117,8 +117,11 @@ def main():
     parser.add_argument("--questions-folder", required=True)
     parser.add_argument("--rows", type=int, required=True)
     parser.add_argument("--questions", type=int, required=True)
+    parser.add_argument("--core", type=int, required=True)
     parser.add_argument("--folder", required=True)
     arguments = parser.parse_args()
+    # Before a library counts the cores to start threads.
+    os.sched_setaffinity(0, {arguments.core})
     corpus = Corpus(arguments.rows_folder, arguments.questions_folder, arguments.rows, arguments.questions)
     module = importlib.import_module(arguments.peer)
     before = memory([os.getpid()])

@@ -4,12 +4,14 @@ The vectors have a narrow table of their own, plain and not toasted, which is th
 that is asked has as many rows as ten others together. Text is a tsvector with a GIN index, OR of the
 question's lexemes, ts_rank; hybrid fuses the best 50 of both paths by reciprocal rank, in one statement.
 """
+import ctypes
 import importlib.util
 import os
 import pathlib
 import pwd
 import re
 import shutil
+import signal
 import subprocess
 import time
 
@@ -46,6 +48,14 @@ order by coalesce(1.0 / (60 + near.place), 0) + coalesce(1.0 / (60 + said.place)
 """
 
 
+PR_SET_PDEATHSIG = 1
+
+
+def end_with_parent():
+    """So that no server is left when the driver is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+
+
 class Peer:
     def __init__(self, corpus, folder):
         self.corpus, self.folder = corpus, folder
@@ -69,7 +79,7 @@ class Peer:
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         self.server = subprocess.Popen(
             [program / "bin/postgres", "-D", self.data, "-k", folder, *settings],
-            user=user, stderr=open(folder / "log", "w"), cwd=folder,
+            user=user, stderr=open(folder / "log", "w"), cwd=folder, preexec_fn=end_with_parent,
         )
         self.db = self.connect()
         self.db.execute("create extension vector")
@@ -140,5 +150,5 @@ class Peer:
 
     def close(self):
         self.db.close()
-        self.server.terminate()
+        self.server.send_signal(signal.SIGINT)
         self.server.wait()

@@ -66,7 +66,9 @@ pub(super) fn nearest(
         let count = block.len() / DIMENSION;
         let right = matrix(block)?;
         let right = right.t().map_err(Failure::doing("turning a matrix"))?;
-        let pass: Vec<usize> = (0..count).filter(|row| allowed(part * ROWS + row)).collect();
+        let pass: Vec<usize> = (0..count)
+            .filter(|row| allowed(part * ROWS + row))
+            .collect();
         for (asked, block) in queries.chunks(QUERIES * DIMENSION).enumerate() {
             let scores = matrix(block)?
                 .matmul(&right)
@@ -110,4 +112,44 @@ pub(super) fn kept(
 fn matrix(block: &[f32]) -> Result<Tensor, Failure> {
     Tensor::from_slice(block, (block.len() / DIMENSION, DIMENSION), &Device::Cpu)
         .map_err(Failure::doing("making a matrix"))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    /// Rows along the axes, so that scores are known: row r has the score of query component r.
+    fn axes(rows: usize) -> Vec<f32> {
+        let mut vectors = vec![0.0; rows * DIMENSION];
+        for row in 0..rows {
+            vectors[row * DIMENSION + row % DIMENSION] = 1.0;
+        }
+        vectors
+    }
+
+    #[test]
+    fn the_nearest_are_found_across_blocks_and_masks() {
+        // More than a block of rows; row 5,000 repeats axis 8, as rows 8, 392, … do.
+        let rows = axes(5_001);
+        let mut query = vec![0.0; DIMENSION];
+        (query[8], query[3]) = (0.9, 0.4);
+        let found = nearest(&query, &rows, 2, |row| row == 5_000 || row == 3 || row == 4).unwrap();
+        assert_eq!(found[0].0, [(5_000, 0.9), (3, 0.4)]);
+    }
+
+    #[test]
+    fn recall_counts_ties_alike_and_repeats_once() {
+        let rows = axes(2 * DIMENSION);
+        let mut query = vec![0.0; DIMENSION];
+        (query[0], query[1]) = (0.9, 0.4);
+        let truth = &nearest(&query, &rows, 3, |_| true).unwrap()[0];
+        // Row 1 and its twin are equally near; one of them is among the three.
+        let twin = u32::try_from(DIMENSION).unwrap();
+        let recall = |found: &[u32]| truth.recall(&query, &rows, found);
+        assert!((recall(&[0, twin, twin + 1]) - 1.0).abs() < 1e-9);
+        assert!((recall(&[0, twin, 1]) - 1.0).abs() < 1e-9);
+        assert!((recall(&[0, 0, 0]) - 1.0 / 3.0).abs() < 1e-9);
+        assert!((recall(&[0, 7, 9_999]) - 1.0 / 3.0).abs() < 1e-9);
+    }
 }

@@ -53,9 +53,14 @@ impl<'a> Grower<'a> {
         let first = rng.random_range(0..near.len());
         let second = (first + rng.random_range(1..near.len())) % near.len();
         let step: f32 = rng.random_range(0.5..1.0);
-        let (to, from) = (self.real(near[first] as usize), self.real(near[second] as usize));
+        let (to, from) = (
+            self.real(near[first] as usize),
+            self.real(near[second] as usize),
+        );
         let pairs = self.real(base).iter().zip(to.iter().zip(from));
-        let mut moved: Vec<f32> = pairs.map(|(own, (to, from))| own + step * (to - from)).collect();
+        let mut moved: Vec<f32> = pairs
+            .map(|(own, (to, from))| own + step * (to - from))
+            .collect();
         let length = dot(&moved, &moved).sqrt();
         moved.iter_mut().for_each(|number| *number /= length);
         moved
@@ -86,5 +91,47 @@ impl<'a> Grower<'a> {
 
     fn real(&self, row: usize) -> &[f32] {
         &self.real.vectors[row * DIMENSION..][..DIMENSION]
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_made_row_is_of_length_one_near_its_base_and_the_same_again() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut vectors = Vec::new();
+        for row in 0..200 {
+            // Four groups, so that near neighbours are near.
+            let mut vector = vec![0.0_f32; DIMENSION];
+            vector[row % 4] = 1.0;
+            vector
+                .iter_mut()
+                .for_each(|x| *x += rng.random_range(-0.01..0.01));
+            let length = dot(&vector, &vector).sqrt();
+            vectors.extend(vector.iter().map(|x| x / length));
+        }
+        let texts = (0..200).map(|row| Text {
+            title: "t".into(),
+            text: format!("own{row} word of passage {row}"),
+        });
+        let real = Rows {
+            texts: texts.collect(),
+            vectors,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("neighbours");
+        let grower = Grower::new(&real, &file, 7).unwrap();
+        let again = Grower::new(&real, &file, 7).unwrap();
+        for row in 200..260 {
+            let vector = grower.vector(row);
+            assert!((dot(&vector, &vector) - 1.0).abs() < 1e-5);
+            let (_, base) = grower.base(row);
+            assert!(dot(&vector, grower.real(base)) > 0.9);
+            assert_eq!(vector, again.vector(row));
+            assert_eq!(grower.text(row).text, again.text(row).text);
+        }
     }
 }

@@ -154,13 +154,16 @@ fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
             // Data of tests is lists of words and malformed things, seldom language.
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !["test", "bench", "fuzz", "."].iter().any(|start| name.starts_with(start)) {
+            if !["test", "bench", "fuzz", "."]
+                .iter()
+                .any(|start| name.starts_with(start))
+            {
                 walk(&path, files);
             }
         } else if kind.is_file()
-            && path.extension().is_some_and(|end| {
-                ["md", "txt", "rst", "rs"].iter().any(|known| end == *known)
-            })
+            && path
+                .extension()
+                .is_some_and(|end| ["md", "txt", "rst", "rs"].iter().any(|known| end == *known))
             && entry.metadata().is_ok_and(|data| data.len() <= FILE_BYTES)
         {
             files.push(path);
@@ -214,7 +217,9 @@ fn doc_comments(text: &str) -> Vec<(String, String)> {
 
 /// `pub fn push(&mut self, …` is `fn push`.
 fn item(line: &str) -> String {
-    let end = line.find(['(', '{', '<', '=', ';', ':']).unwrap_or(line.len());
+    let end = line
+        .find(['(', '{', '<', '=', ';', ':'])
+        .unwrap_or(line.len());
     let words: Vec<&str> = line[..end]
         .split_whitespace()
         .filter(|word| !word.starts_with("pub") && *word != "//")
@@ -224,11 +229,7 @@ fn item(line: &str) -> String {
 }
 
 /// Cuts the sections of a file into passages; short ones share a passage.
-fn cut(
-    place: &str,
-    sections: &[(String, String)],
-    repeats: &mut HashMap<u64, u32>,
-) -> Vec<Text> {
+fn cut(place: &str, sections: &[(String, String)], repeats: &mut HashMap<u64, u32>) -> Vec<Text> {
     let mut passages = Vec::new();
     let mut title = String::new();
     let mut words: Vec<&str> = Vec::new();
@@ -287,4 +288,43 @@ fn fingerprint(text: &str) -> u64 {
     let letters = text.chars().filter(|c| c.is_alphanumeric());
     let plain: String = letters.flat_map(char::to_lowercase).collect();
     BuildHasherDefault::<DefaultHasher>::default().hash_one(plain)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passages_keep_their_size_and_stand_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let sentence =
+            |n: u32| format!("Sentence number {n} tells what the module called number {n} does. ");
+        let prose: String = (0..60).map(sentence).collect();
+        for package in ["one-1.0.0", "one-2.0.0", "two-1.0.0"] {
+            let place = folder.path().join(package);
+            std::fs::create_dir(&place).unwrap();
+            std::fs::write(
+                place.join("README.md"),
+                format!("# Heading\n\n{prose}\n```\ncode()\n```\n"),
+            )
+            .unwrap();
+        }
+        let found = read(folder.path(), 1).unwrap();
+        // 60 sentences of 11 words: six passages of 110; the same text of another package is no new one.
+        assert_eq!(found.len(), 6);
+        for passage in &found {
+            assert_eq!(passage.text.split_whitespace().count(), 110);
+            assert_eq!(passage.title, "one README Heading");
+            assert!(!passage.text.contains("code"));
+        }
+    }
+
+    #[test]
+    fn a_doc_comment_is_named_by_its_item() {
+        let file = "//! About the module.\n\nuse x;\n/// Pushes one.\n/// ```\n/// push(1);\n/// ```\n#[inline]\npub fn push(x: u8) {}\n";
+        let found = doc_comments(file);
+        assert_eq!(found[1], ("fn push".to_owned(), "Pushes one.\n".to_owned()));
+        assert_eq!(without_version("serde_json-1.0.140"), "serde_json");
+    }
 }
