@@ -175,7 +175,13 @@ async fn ask_peers(
         for peer in PEERS.into_iter().filter(|(name, _)| wanted(name)) {
             note(format!("search: asking {} over {rows} rows", peer.0));
             match peers.measure(peer, &asking).await {
-                Ok(measured) => outcomes.extend(measured),
+                Ok(measured) => {
+                    for outcome in &measured {
+                        let Outcome { way, waits, .. } = outcome;
+                        note(format!("  {way}: p50 {:.3} ms", waits.p50));
+                    }
+                    outcomes.extend(measured);
+                }
                 Err(failure) => line(format!("{} over {rows} rows: skipped: {failure}", peer.0)),
             }
         }
@@ -190,7 +196,7 @@ fn print(outcomes: &[Outcome]) {
             [
                 short(outcome.rows),
                 format!("{} {}", outcome.peer, outcome.version),
-                format!("{:?}", outcome.kind).to_lowercase(),
+                outcome.kind.name().to_owned(),
                 outcome.way.clone(),
                 format!("{:.3}", outcome.waits.p50),
                 format!("{:.3}", outcome.waits.p95),
@@ -223,42 +229,43 @@ fn print(outcomes: &[Outcome]) {
     );
 }
 
-/// The numbers of the peers that quire is held against, and the comparison where quire was measured.
-///
-/// quire's whole hybrid search is held against the vector search alone of the others, the fastest way of theirs with
-/// a recall of at least [`ENOUGH`]: less work for them, so what is said of quire is on the safe side.
+/// The numbers of the peers that quire is held against, and the comparison where quire was measured: like with
+/// like, quire's vector path with their fastest way of at least [`ENOUGH`] recall, hybrid with hybrid.
 fn compare(ours: &[Ours], outcomes: &[Outcome], report: &mut Report) {
     for (peer, target) in [("pgvector", 20.0), ("lancedb", 10.0)] {
-        for rows in sizes_of(outcomes) {
-            let own = outcomes
-                .iter()
-                .filter(|outcome| outcome.peer == peer && outcome.rows == rows);
-            let fastest = |kind: Kind| {
-                let fit = |outcome: &&Outcome| {
-                    outcome.kind == kind && outcome.recall.is_none_or(|recall| recall >= ENOUGH)
-                };
-                let waits = own.clone().filter(fit).map(|outcome| outcome.waits.p50);
-                waits.min_by(f64::total_cmp)
-            };
+        let own = || outcomes.iter().filter(|outcome| outcome.peer == peer);
+        for rows in sizes_of(own()) {
             let size = short(rows);
-            if let Some(hybrid) = fastest(Kind::Hybrid) {
-                report.metric(&format!("{peer}_hybrid_p50_ms_{size}"), hybrid, "ms", None);
-            }
-            let Some(vector) = fastest(Kind::Vector) else {
-                continue;
-            };
-            report.metric(&format!("{peer}_vector_p50_ms_{size}"), vector, "ms", None);
-            if let Some(ours) = ours.iter().find(|ours| ours.rows == rows) {
-                let target = (rows == 10_000).then_some(Target::AtLeast(target));
-                let name = format!("speedup_{peer}_{size}");
-                report.metric(&name, vector / ours.hybrid.p50, "×", target);
+            let ours = ours.iter().find(|ours| ours.rows == rows);
+            let target = (rows == 10_000).then_some(Target::AtLeast(target));
+            for (kind, speedup) in [
+                (Kind::Vector, format!("speedup_{peer}_{size}")),
+                (Kind::Hybrid, format!("speedup_{peer}_hybrid_{size}")),
+            ] {
+                let fit = |outcome: &&Outcome| {
+                    (outcome.rows, outcome.kind) == (rows, kind)
+                        && outcome.recall.is_none_or(|recall| recall >= ENOUGH)
+                };
+                let waits = own().filter(fit).map(|outcome| outcome.waits.p50);
+                let Some(theirs) = waits.min_by(f64::total_cmp) else {
+                    continue;
+                };
+                let name = format!("{peer}_{}_p50_ms_{size}", kind.name());
+                report.metric(&name, theirs, "ms", None);
+                if let Some(ours) = ours {
+                    let own = match kind {
+                        Kind::Hybrid => ours.hybrid.p50,
+                        Kind::Vector | Kind::Lexical => ours.vector.p50,
+                    };
+                    report.metric(&speedup, theirs / own, "×", target);
+                }
             }
         }
     }
 }
 
-fn sizes_of(outcomes: &[Outcome]) -> Vec<usize> {
-    let mut sizes: Vec<usize> = outcomes.iter().map(|outcome| outcome.rows).collect();
+fn sizes_of<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Vec<usize> {
+    let mut sizes: Vec<usize> = outcomes.map(|outcome| outcome.rows).collect();
     sizes.dedup();
     sizes
 }

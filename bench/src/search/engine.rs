@@ -15,6 +15,7 @@ use crate::report::Report;
 /// What the peers are compared with.
 pub(super) struct Ours {
     pub(super) rows: usize,
+    pub(super) vector: Percentiles,
     pub(super) hybrid: Percentiles,
 }
 

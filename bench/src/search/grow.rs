@@ -7,6 +7,10 @@
 //! r with every fourth word, on average, replaced by a word of another passage, so frequencies of words stay as
 //! they are. What it can't keep: topics. A million rows have the topics of the real ones, with denser neighbourhoods.
 //!
+//! Held against 12,288 real rows, that many grown from 3,072 are about as hard: a question's first and tenth row have
+//! similarities of .520 and .440 (real: .557, .461), and the exact ten are among the best 100 of 1-bit codes for
+//! .983 (real: .984). Grown tenfold from 1,228, it is .973: a large factor makes the corpus harder than real text.
+//!
 //! Every row depends on its number and the seed alone.
 
 use std::path::Path;

@@ -51,6 +51,16 @@ pub(super) enum Kind {
 /// A driver that takes longer over one size is stopped.
 const PATIENCE: Duration = Duration::from_secs(1_800);
 
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::Lexical => "lexical",
+            Self::Hybrid => "hybrid",
+        }
+    }
+}
+
 /// What a driver prints for one way of asking.
 #[derive(Deserialize)]
 struct Said {
