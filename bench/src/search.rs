@@ -174,15 +174,8 @@ async fn ask_peers(
         };
         for peer in PEERS.into_iter().filter(|(name, _)| wanted(name)) {
             note(format!("search: asking {} over {rows} rows", peer.0));
-            match peers.measure(peer, &asking).await {
-                Ok(measured) => {
-                    for outcome in &measured {
-                        let Outcome { way, waits, .. } = outcome;
-                        note(format!("  {way}: p50 {:.3} ms", waits.p50));
-                    }
-                    outcomes.extend(measured);
-                }
-                Err(failure) => line(format!("{} over {rows} rows: skipped: {failure}", peer.0)),
+            if let Err(failure) = peers.measure(peer, &asking, &mut outcomes).await {
+                line(format!("{} over {rows} rows: skipped: {failure}", peer.0));
             }
         }
     }

@@ -52,7 +52,7 @@ class Peer:
         yield "hybrid", "flat + FTS, RRF", self.hybrid
         if self.corpus.rows >= INDEXED:
             self.table.create_index(
-                vector_column_name="vector", config=lancedb.index.IvfRq(distance_type="dot", num_bits=1)
+                "vector", config=lancedb.index.IvfRq(distance_type="dot", num_bits=1)
             )
             self.table.wait_for_index(["vector_idx"])
             for probes, refine in ((20, 10), (50, 10)):

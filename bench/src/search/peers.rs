@@ -145,12 +145,13 @@ impl Peers {
         Ok(peers)
     }
 
-    /// Runs one peer over the first rows of the corpus.
+    /// Runs one peer over the first rows of the corpus; what was measured before a failure stays.
     pub(super) async fn measure(
         &self,
         (peer, module): (&'static str, &str),
         asking: &Asking<'_>,
-    ) -> Result<Vec<Outcome>, Failure> {
+        outcomes: &mut Vec<Outcome>,
+    ) -> Result<(), Failure> {
         let Asking { corpus, truth, .. } = asking;
         let folder = crate::lab::open_folder()?;
         let mut command = Command::new(&self.python);
@@ -176,19 +177,20 @@ impl Peers {
         let output = child.stdout.take();
         let output = output.ok_or_else(|| Failure::failed("a driver has no output"))?;
         let mut lines = BufReader::new(output).lines();
-        let mut outcomes = Vec::new();
         let reading = async {
             while let Some(line) = lines.next_line().await.map_err(Failure::doing(module))? {
                 let said: Said = serde_json::from_str(&line)
                     .map_err(Failure::doing("understanding a driver"))?;
                 let recall = (said.kind == Kind::Vector).then(|| truth.recall(&said.found));
+                let waits = Percentiles::of(said.took_ms);
+                note(format!("  {}: p50 {:.3} ms", said.name, waits.p50));
                 outcomes.push(Outcome {
                     peer,
                     version: said.version,
                     rows: truth.rows(),
                     kind: said.kind,
                     way: said.name,
-                    waits: Percentiles::of(said.took_ms),
+                    waits,
                     recall,
                     load_s: said.load_s,
                     build_s: said.build_s,
@@ -207,7 +209,7 @@ impl Peers {
         read?;
         let ended = child.wait().await.map_err(Failure::doing(module))?;
         if ended.success() {
-            return Ok(outcomes);
+            return Ok(());
         }
         Err(Failure::failed(complaints))
     }
