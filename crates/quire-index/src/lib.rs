@@ -23,11 +23,11 @@ mod view;
 
 pub use blocks::BlockTotals;
 pub use error::Error;
-pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
 pub use fold::{FoldPolicy, Folded};
+pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
 pub use maintain::{
-    BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack, SegmentCheck,
-    SegmentStats, Stats, Swept, TenantTable, Verified,
+    BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,
+    SegmentCheck, SegmentStats, Stats, Swept, TenantTable, Verified,
 };
 pub use query::{Filter, Found, Hit, Mode, Query, Scores};
 pub use search::{Search, SearchConfig};

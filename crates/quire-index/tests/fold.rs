@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use quire_index::{Error, Filter, FoldPolicy, Found, Mode, Query, Search, SearchConfig};
+use quire_index::{Error, Filter, FoldPolicy, Found, Fusion, Mode, Query, Search, SearchConfig};
 use quire_store::passages::{self, NewPassage};
 use quire_store::segments::Segment;
 use quire_store::tenants::Tenant;
@@ -69,6 +69,7 @@ fn query(text: &str, vector: Vec<f32>, mode: Mode, limit: usize) -> Query {
         filter: Filter::default(),
         limit,
         mode,
+        fusion: Fusion::default(),
     }
 }
 

@@ -109,19 +109,21 @@ impl Search {
     ///
     /// # Errors
     /// Those of the database. What is wrong with segments is in the answer.
-    pub async fn verify(
-        &self,
-        placement: Placement,
-        questions: usize,
-    ) -> Result<Verified, Error> {
+    pub async fn verify(&self, placement: Placement, questions: usize) -> Result<Verified, Error> {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
         let entries = segments::live(&mut tx).await?;
         let located = segments::located(&mut tx, None).await?;
         let tail = crate::search::read_tail(&mut tx, None).await?;
         tx.commit().await?;
-        let Checked { checks, sound } =
-            check(self.store.objects(), placement, &manifest, &entries, &located).await;
+        let Checked { checks, sound } = check(
+            self.store.objects(),
+            placement,
+            &manifest,
+            &entries,
+            &located,
+        )
+        .await;
         let of_tail: Vec<(SourceId, i32)> = located
             .iter()
             .filter(|source| source.segment.is_none())
@@ -156,16 +158,20 @@ impl Search {
     ///
     /// # Errors
     /// Those of the database.
-    pub async fn problems(
-        &self,
-        placement: Placement,
-    ) -> Result<Vec<(SegmentId, Problem)>, Error> {
+    pub async fn problems(&self, placement: Placement) -> Result<Vec<(SegmentId, Problem)>, Error> {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
         let entries = segments::live(&mut tx).await?;
         let located = segments::located(&mut tx, None).await?;
         tx.commit().await?;
-        let checked = check(self.store.objects(), placement, &manifest, &entries, &located).await;
+        let checked = check(
+            self.store.objects(),
+            placement,
+            &manifest,
+            &entries,
+            &located,
+        )
+        .await;
         let checks = checked.checks.into_iter();
         Ok(checks
             .filter_map(|check| Some((check.id, check.problem?)))

@@ -168,7 +168,11 @@ impl Search {
         let fold = &self.config.fold;
         let chunks = plan(&view, fold.segment_rows, fold.segments);
         let rows_total: u64 = chunks.iter().flatten().map(Survivors::rows).sum();
-        let mut old: Vec<SegmentId> = chunks.iter().flatten().map(|one| one.segment.id()).collect();
+        let mut old: Vec<SegmentId> = chunks
+            .iter()
+            .flatten()
+            .map(|one| one.segment.id())
+            .collect();
         old.sort_unstable();
         old.dedup();
 
@@ -221,9 +225,15 @@ impl Search {
         };
         for chunk in chunks {
             let (tell, mut told) = watch::channel(0);
-            let merging = merge(&io, building.placement, building.recipe, chunk, move |rows| {
-                tell.send_replace(rows);
-            });
+            let merging = merge(
+                &io,
+                building.placement,
+                building.recipe,
+                chunk,
+                move |rows| {
+                    tell.send_replace(rows);
+                },
+            );
             let before = building.rows_done;
             let noting = async {
                 while told.changed().await.is_ok() {
@@ -275,7 +285,9 @@ impl Search {
                 created_at: Default::default(),
             };
             opened.push(Segment::open(self.store.objects(), building.placement, &entry).await?);
-            let seen = versions.iter().filter_map(|(source, _)| view.source(*source));
+            let seen = versions
+                .iter()
+                .filter_map(|(source, _)| view.source(*source));
             located.extend(seen.map(|seen| Located {
                 segment: Some(new.id),
                 ..seen.located.clone()
@@ -295,8 +307,7 @@ impl Search {
     async fn note(&self, building: &Building) -> Result<(), RebuildError> {
         let rows = i64::try_from(building.rows_done).unwrap_or(i64::MAX);
         let mut tx = self.store.tenant(building.placement).await?;
-        let is_building =
-            segments::note_build(&mut tx, building.id, rows, &building.ids).await?;
+        let is_building = segments::note_build(&mut tx, building.id, rows, &building.ids).await?;
         tx.commit().await?;
         is_building.then_some(()).ok_or(RebuildError::Superseded)
     }

@@ -13,7 +13,7 @@ use quire_vectors::{Level, dot};
 use crate::query::Mode;
 use crate::segment::{Io, Segment};
 use crate::view::View;
-use crate::{Error, Filter, Query, blocking, score};
+use crate::{Error, Filter, Fusion, Query, blocking, score};
 
 /// How many of the best passages count.
 const BEST: usize = 10;
@@ -91,15 +91,18 @@ pub(super) async fn recall(
             filter: Filter::default(),
             limit: BEST,
             mode: Mode::Dense,
+            fusion: Fusion::default(),
         };
-        let (ranked, broken) = Box::pin(score::rank(view, io, &query)).await?;
+        let mut broken = Vec::new();
+        let ranking = Box::pin(score::rank(view, io, &query, &mut broken)).await?;
         if let Some(segment) = broken.first().and_then(|part| view.segments.get(*part)) {
             return Err(Error::Missing {
                 segment: segment.id(),
             });
         }
         let last = best.0.last().copied().unwrap_or(f32::MAX);
-        let right = ranked
+        let right = ranking
+            .rows
             .iter()
             .filter(|(_, scores)| scores.dense >= last - TIE);
         found += right.count().min(best.0.len());
@@ -109,11 +112,7 @@ pub(super) async fn recall(
 }
 
 /// The greatest cosines to each question, over every passage of the view.
-async fn exact(
-    view: &View,
-    io: &Io<'_>,
-    questions: &Arc<[Vec<f32>]>,
-) -> Result<Vec<Best>, Error> {
+async fn exact(view: &View, io: &Io<'_>, questions: &Arc<[Vec<f32>]>) -> Result<Vec<Best>, Error> {
     let mut best: Vec<Best> = vec![Best::default(); questions.len()];
     let masks = view.open_rows(&Filter::default());
     for (segment, mask) in view.segments.iter().zip(&masks) {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use quire_store::segments::{self, Located};
 use quire_store::Placement;
+use quire_store::segments::{self, Located};
 use quire_types::{ErrorKind, Kind, SegmentId, SourceId};
 
 use super::RebuildError;

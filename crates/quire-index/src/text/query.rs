@@ -288,11 +288,6 @@ impl Statistics {
         }
     }
 
-    /// Whether any row of the tenant holds any term of the query.
-    pub(crate) fn any_known(&self) -> bool {
-        self.doc_freq.iter().any(|rows| *rows > 0)
-    }
-
     /// The average number of terms of a row.
     pub(crate) fn average_length(&self) -> f32 {
         self.tokens as f32 / self.rows.max(1) as f32

@@ -18,6 +18,9 @@ struct Ids {
     source: SourceId,
     queued: SourceId,
     segment: SegmentId,
+    /// One that is building, and one that was switched from `segment`'s predecessor.
+    building: Uuid,
+    switched: Uuid,
 }
 
 /// What every function of the store that takes an id answers to these ids, each in a transaction that is
@@ -36,6 +39,8 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         source,
         queued,
         segment,
+        building,
+        switched,
     } = ids;
     let new_segment = segments::NewSegment {
         id: SegmentId::generate(),
@@ -72,6 +77,12 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         segments::install(&new_segment, &[(source, 1)], None),
         segments::install(&new_segment, &[(source, 1)], Some(&[segment])),
         segments::give_up(segment),
+        segments::kept(&[segment]),
+        segments::note_build(building, 1, &[]),
+        segments::end_build(building, BuildState::Failed, None),
+        segments::switch(building, None, &[]),
+        segments::restore(switched, &[(source, 1, segment)]),
+        segments::unnamed(std::slice::from_ref(&object)),
     ]
 }
 
