@@ -5,10 +5,12 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use object_store::ObjectStore;
 use quire_postgres::Server;
 use quire_store::{Database, Objects, Store, StoreConfig};
 use serde::de::DeserializeOwned;
@@ -110,10 +112,18 @@ pub(crate) struct Address {
 
 impl Address {
     pub(crate) async fn connect(&self) -> Result<Store, Failure> {
+        self.connect_with(|objects| objects).await
+    }
+
+    /// Connects with something around the object store.
+    pub(crate) async fn connect_with(
+        &self,
+        around: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>,
+    ) -> Result<Store, Failure> {
         let objects = self.socket.join("objects");
         Ok(Store::connect(StoreConfig {
             database: Database::private(&self.socket, self.port, &self.admin, &self.database),
-            objects: Objects::directory(&objects)?,
+            objects: Objects::directory(&objects)?.wrapped(around),
             connections: 16,
             migrations: &[quire_queue::MIGRATIONS, quire_tenancy::MIGRATIONS],
         })

@@ -32,7 +32,6 @@ const BATCH: usize = 256;
 
 /// A question with its vector.
 pub(super) struct Question {
-    #[expect(dead_code, reason = "the engine, which is measured next, asks with it")]
     pub(super) text: String,
     pub(super) vector: Vec<f32>,
 }

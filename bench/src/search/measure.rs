@@ -1,6 +1,6 @@
 //! What measurements of search share: one thread on one core, percentiles, memory, a skewed choice.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -30,25 +30,6 @@ impl Percentiles {
             p99: at(0.99),
         }
     }
-
-    /// Calls `work` for 0, 1, … `times`, the first `warm` times without counting.
-    #[expect(dead_code, reason = "for the engine, which is measured next")]
-    pub(super) fn measure(
-        warm: usize,
-        times: usize,
-        mut work: impl FnMut(usize) -> Result<(), Failure>,
-    ) -> Result<Self, Failure> {
-        let mut waits = Vec::with_capacity(times);
-        for at in 0..warm.min(times) {
-            work(at)?;
-        }
-        for at in 0..times {
-            let begun = Instant::now();
-            work(at)?;
-            waits.push(milliseconds(begun.elapsed()));
-        }
-        Ok(Self::of(waits))
-    }
 }
 
 pub(super) fn milliseconds(time: Duration) -> f64 {
@@ -65,7 +46,6 @@ pub(super) fn last_core() -> Result<usize, Failure> {
 }
 
 /// Does `work` on a thread of its own that stays on one core. Threads that it starts stay there as well.
-#[expect(dead_code, reason = "for the engine, which is measured next")]
 pub(super) fn pinned<T: Send>(
     core: usize,
     work: impl FnOnce() -> Result<T, Failure> + Send,
@@ -83,7 +63,6 @@ pub(super) fn pinned<T: Send>(
 
 /// What a process holds in memory, in MiB.
 #[derive(Clone, Copy, Debug)]
-#[expect(dead_code, reason = "for the engine, which is measured next")]
 pub(super) struct Memory {
     /// Pages in memory.
     pub(super) rss: f64,
@@ -93,7 +72,6 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Of this process.
-    #[expect(dead_code, reason = "for the engine, which is measured next")]
     pub(super) fn own() -> Result<Self, Failure> {
         let path = "/proc/self/status";
         let text = std::fs::read_to_string(path).map_err(Failure::doing(path))?;

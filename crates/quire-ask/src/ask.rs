@@ -1,16 +1,18 @@
 //! The ask path, top to bottom.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quire_index::{Filter, Fusion, Hit, Mode, Query, Search};
+use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
 use quire_models::{Chat, Embedder};
-use quire_store::{Placement, Store, corpus};
+use quire_store::{Placement, Store, corpus, segments};
 use quire_tenancy::catalogue::{Price, Tokens};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
     Admitted, Attempt, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
 };
-use quire_types::{NotebookId, RequestId};
+use quire_types::{Language, NotebookId, RequestId};
 use tracing::warn;
 
 use crate::answer::{Answer, Event, Usage};
@@ -90,6 +92,8 @@ pub struct Question {
 pub struct Found {
     /// The passages, best first.
     pub hits: Vec<Hit>,
+    /// What decided their order; none when a quoted phrase did, or nothing was found.
+    pub explained: Option<Explained>,
     /// Whether a part of the sources could not be read just now, so that better passages may be missing.
     pub is_degraded: bool,
     /// What the tenant's rate has left.
@@ -101,6 +105,8 @@ pub struct Found {
 pub struct Asker {
     config: AskerConfig,
     answers: Answers,
+    /// Searches for which a part of the sources could not be read.
+    degraded: Arc<AtomicU64>,
 }
 
 /// A question that was let in and is about to be answered.
@@ -132,6 +138,7 @@ impl Asker {
     pub fn new(config: AskerConfig) -> Self {
         Self {
             answers: Answers::new(config.cache_bytes),
+            degraded: Arc::default(),
             config,
         }
     }
@@ -209,6 +216,7 @@ impl Asker {
         admitted.note(Work::Search, Quantities::default());
         Ok(Found {
             hits: found.hits,
+            explained: found.explained,
             is_degraded: !found.missing.is_empty(),
             rate: admitted.rate,
         })
@@ -216,7 +224,25 @@ impl Asker {
 
     async fn find(&self, placement: Placement, query: Query) -> Result<quire_index::Found, Error> {
         let _place = self.config.searching.enter().await?;
-        Ok(self.config.search.search(placement, query).await?)
+        let found = self.config.search.search(placement, query).await?;
+        if !found.missing.is_empty() {
+            self.degraded.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(found)
+    }
+
+    /// Searches and questions so far for which a part of the sources could not be read.
+    pub fn degraded(&self) -> u64 {
+        self.degraded.load(Ordering::Relaxed)
+    }
+
+    /// What the words of a tenant are reduced with.
+    pub async fn language(&self, placement: Placement) -> Result<Language, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let manifest = segments::manifest(&mut tx).await?;
+        tx.commit().await?;
+        let own = manifest.language.and_then(|name| name.parse().ok());
+        Ok(own.unwrap_or(SearchConfig::default().language))
     }
 
     /// What a question may take at most.

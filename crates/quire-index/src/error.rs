@@ -15,7 +15,7 @@ pub enum Error {
     Lexical(#[from] tantivy::TantivyError),
     /// The bytes of an inverted index are not what was written.
     #[error(
-        "the inverted index of a segment is damaged ({0}): rebuild it with 'quire index rebuild'"
+        "the inverted index of a segment is damaged ({0}): read its sources again with 'quire index mend'"
     )]
     Damaged(&'static str),
     /// A vector has another dimension than the corpus.
@@ -59,8 +59,8 @@ impl Kind for Error {
             | Self::Dimension { .. }
             | Self::Segment { .. }
             | Self::Vectors(_)
-            | Self::Damaged(_)
-            | Self::Direction => ErrorKind::Internal,
+            | Self::Damaged(_) => ErrorKind::Internal,
+            Self::Direction => ErrorKind::Invalid,
             Self::Interrupted | Self::Missing { .. } => ErrorKind::Unavailable,
         }
     }

@@ -5,6 +5,7 @@
 //! it leaves nothing to do. Two processes may do the same work at once: whoever comes second moves
 //! nothing. Decides nothing about when; that is for the task that calls.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use quire_store::passages::Indexed;
@@ -187,17 +188,25 @@ impl Search {
 
     /// Merges segments as the policy says, until nothing is due.
     async fn merge_due(&self, placement: Placement, done: &mut Folded) -> Result<(), Error> {
+        // A segment that can't be read must not keep the others from being merged.
+        let mut unreadable: HashSet<SegmentId> = HashSet::new();
         loop {
             let view = self.view(placement).await?;
-            let chosen = chosen(&view, &self.config.fold);
+            let chosen = chosen(&view, &self.config.fold, &unreadable);
             if chosen.is_empty() {
                 let mut tx = self.store.tenant(placement).await?;
                 segments::retire_unnamed(&mut tx).await?;
                 return Ok(tx.commit().await?);
             }
-            let moved = self.merge(placement, &view, &chosen, done).await?;
-            if moved == 0 {
-                return Ok(());
+            match self.merge(placement, &view, &chosen, done).await {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error @ (Error::Segment { segment, .. } | Error::Missing { segment })) => {
+                    tracing::error!(tenant = %placement.tenant, %segment, %error,
+                        "a segment can't be merged; 'quire index mend' reads its sources again");
+                    unreadable.insert(segment);
+                }
+                Err(error) => return Err(error),
             }
         }
     }
@@ -260,7 +269,7 @@ fn write(
 }
 
 /// The segments that are to become one.
-fn chosen(view: &View, policy: &FoldPolicy) -> Vec<Survivors> {
+fn chosen(view: &View, policy: &FoldPolicy, unreadable: &HashSet<SegmentId>) -> Vec<Survivors> {
     let mut parts: Vec<(u32, Survivors)> = view
         .segments
         .iter()
@@ -270,7 +279,7 @@ fn chosen(view: &View, policy: &FoldPolicy) -> Vec<Survivors> {
             let segment = segment.clone();
             (alive, Survivors { segment, sources })
         })
-        .filter(|(alive, _)| *alive > 0)
+        .filter(|(alive, part)| *alive > 0 && !unreadable.contains(&part.segment.id()))
         .collect();
     parts.sort_by_key(|(alive, part)| (*alive, part.segment.id()));
     let too_many = parts.len().saturating_sub(policy.segments.max(1));

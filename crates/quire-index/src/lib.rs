@@ -13,6 +13,7 @@ mod cache;
 mod error;
 mod fold;
 mod fusion;
+mod load;
 mod maintain;
 mod query;
 mod score;
@@ -25,12 +26,13 @@ pub use blocks::BlockTotals;
 pub use error::Error;
 pub use fold::{FoldPolicy, Folded};
 pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
+pub use load::BulkSource;
 pub use maintain::{
     BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,
     SegmentCheck, SegmentStats, Stats, Swept, TenantTable, Verified,
 };
 pub use query::{Filter, Found, Hit, Mode, Query, Scores};
-pub use search::{Search, SearchConfig};
+pub use search::{Search, SearchConfig, Snapshot};
 pub use segment::SegmentError;
 pub use text::{highlight, terms};
 

@@ -74,6 +74,19 @@ impl Search {
         self.search_view(placement, &view, &query).await
     }
 
+    /// The corpus as it is now, to be asked several times: every answer is from the same version, and
+    /// the database is not asked again.
+    ///
+    /// # Errors
+    /// Those of reading.
+    pub async fn snapshot(&self, placement: Placement) -> Result<Snapshot, Error> {
+        Ok(Snapshot {
+            view: self.view(placement).await?,
+            search: self.clone(),
+            placement,
+        })
+    }
+
     pub(crate) async fn search_view(
         &self,
         placement: Placement,
@@ -314,7 +327,7 @@ impl Search {
                             "a segment can't be reached; answering without it");
                     } else {
                         tracing::error!(tenant = %placement.tenant, segment = %entry.id, %error,
-                            "a segment is damaged or gone; 'quire index rebuild' reads its sources again");
+                            "a segment is damaged or gone; 'quire index mend' reads its sources again");
                     }
                     missing.push(entry.id);
                 }
@@ -329,6 +342,25 @@ impl Search {
             tail,
         };
         blocking(move || Ok(View::new(contents))).await
+    }
+}
+
+/// A tenant's corpus at one version.
+pub struct Snapshot {
+    search: Search,
+    placement: Placement,
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    /// The best passages for a question, best first.
+    ///
+    /// # Errors
+    /// Those of reading segments.
+    pub async fn search(&self, query: &Query) -> Result<Found, Error> {
+        self.search
+            .search_view(self.placement, &self.view, query)
+            .await
     }
 }
 

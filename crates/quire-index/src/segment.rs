@@ -14,6 +14,7 @@ mod write;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -51,7 +52,7 @@ pub(crate) fn key(placement: Placement, id: SegmentId) -> ObjectKey {
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// Bytes that a checksum does not fit.
-    #[error("its {what} is damaged: rebuild it with 'quire index rebuild'")]
+    #[error("its {what} is damaged: read its sources again with 'quire index mend'")]
     Damaged {
         /// The part of the file.
         what: &'static str,
@@ -95,7 +96,7 @@ impl Segment {
         let footer = Footer::decode(&entry.footer, placement, id).map_err(broken)?;
         let key = key(placement, id);
         let end = u64::try_from(entry.bytes).unwrap_or(0);
-        let hot = objects.range(&key, footer.hot_start()..end).await?;
+        let hot = in_time(id, objects.range(&key, footer.hot_start()..end)).await?;
         tokio::task::spawn_blocking(move || Self::checked(placement, id, key, footer, hot))
             .await
             .map_err(|_| Error::Interrupted)?
@@ -340,7 +341,7 @@ impl Segment {
             extents.push(extent.ok_or_else(|| self.damaged("table"))?);
         }
         let ranges: Vec<Range<u64>> = extents.iter().map(|(range, _)| range.clone()).collect();
-        let read = io.objects.ranges(&self.key, &ranges).await?;
+        let read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
         for ((index, (_, crc)), bytes) in missing.into_iter().zip(extents).zip(read) {
             if crc32fast::hash(&bytes) != crc {
                 return Err(self.damaged(kind.name()));
@@ -448,6 +449,19 @@ impl Segment {
             }
         }
         Ok(())
+    }
+}
+
+/// How long a read may take: a store that never answers must not hold up what can be answered.
+const LONGEST_READ: Duration = Duration::from_secs(10);
+
+async fn in_time<T>(
+    segment: SegmentId,
+    read: impl Future<Output = Result<T, quire_store::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(LONGEST_READ, read).await {
+        Ok(read) => Ok(read?),
+        Err(_) => Err(Error::Missing { segment }),
     }
 }
 

@@ -570,16 +570,13 @@ async fn a_damaged_segment_is_named_and_never_served_until_it_is_whole_again() {
             let page = cold
                 .passages(placement, *source, PageRequest::first())
                 .await;
-            match page {
-                Ok(page) => {
-                    let found = page.items.iter().map(|passage| &passage.body);
-                    assert!(found.eq(bodies.iter().take(50)), "{what} {name}");
-                }
-                Err(Error::Missing { segment }) => {
-                    assert_eq!((name.as_str(), segment), ("hurt.txt", hurt.id), "{what}");
-                }
-                Err(error) => panic!("{what} {name}: {error}"),
+            if let Err(Error::Missing { segment }) = page {
+                assert_eq!((name.as_str(), segment), ("hurt.txt", hurt.id), "{what}");
+                continue;
             }
+            let page = page.unwrap();
+            let found = page.items.iter().map(|passage| &passage.body);
+            assert!(found.eq(bodies.iter().take(50)), "{what} {name}");
         }
         // Moving passages around it loses nothing.
         let before = lab.segments().await;

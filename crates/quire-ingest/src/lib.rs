@@ -4,13 +4,15 @@
 //! transaction. The task reads the text in a child process ([`sandbox`]: [`detect`], then
 //! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
 //! transaction, in which a new version takes the place of the old one. No step holds a database
-//! connection while another process or a model works. What a tenant may keep is checked where something is
+//! connection while another process or a model works. Later [`tasks::FoldTail`] moves what was published into
+//! segments, and [`tasks::SweepObjects`] removes what nothing needs any more. What a tenant may keep is checked where something is
 //! added (`quotas`); a new tenant begins with a notebook of templates (`onboarding`). Knows nothing about
 //! questions.
 
 pub mod detect;
 mod error;
 pub mod extract;
+mod mend;
 mod onboarding;
 pub mod passages;
 mod quotas;
@@ -19,6 +21,7 @@ mod service;
 pub mod tasks;
 
 pub use error::{Error, StreamError};
+pub use mend::mend;
 pub use onboarding::Onboarded;
 pub use quotas::create_notebook;
 pub use service::{Ingest, IngestConfig};

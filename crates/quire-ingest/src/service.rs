@@ -20,7 +20,7 @@ use crate::onboarding::Template;
 use crate::passages::PassageOptions;
 use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
-use crate::tasks::{FoldTail, PurgeObjects, ReadSource};
+use crate::tasks::{FoldTail, FoldTotals, Folds, PurgeObjects, ReadSource};
 use crate::{Error, StreamError};
 
 /// What ingest is built from.
@@ -55,6 +55,8 @@ pub struct Ingest {
     pub(crate) stock: Arc<Stock>,
     /// What new tenants begin with, read and embedded when the first one comes.
     pub(crate) templates: Arc<OnceCell<Vec<Template>>>,
+    /// What the tasks of this process folded.
+    pub(crate) folds: Arc<Folds>,
 }
 
 impl Ingest {
@@ -64,6 +66,7 @@ impl Ingest {
             config: Arc::new(config),
             stock: Arc::default(),
             templates: Arc::default(),
+            folds: Arc::default(),
         }
     }
 
@@ -158,6 +161,11 @@ impl Ingest {
     ) -> Result<Notebook, Error> {
         let config = &self.config;
         quotas::create_notebook(&config.store, &config.control, placement, name).await
+    }
+
+    /// What the tasks of this process folded so far.
+    pub fn fold_totals(&self) -> FoldTotals {
+        self.folds.totals()
     }
 
     /// Removes a source; it can't be found from the moment this returns.

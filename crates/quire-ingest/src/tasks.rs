@@ -3,11 +3,14 @@
 mod fold_tail;
 mod purge_objects;
 mod read_source;
+mod sweep;
 
-pub use fold_tail::FoldTail;
+pub(crate) use fold_tail::Folds;
+pub use fold_tail::{FoldTail, FoldTotals};
 pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
 pub(crate) use read_source::embed;
+pub use sweep::SweepObjects;
 
 use quire_queue::{Attempt, Failure};
 use quire_store::{Placement, Store, tenants};

@@ -11,13 +11,17 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use quire_index::Search;
+use quire_ingest::tasks::FoldTotals;
 use quire_queue::{Stats, Tally};
 use quire_tenancy::Control;
 
 mod admission;
+mod search;
 mod tasks;
 
 use admission::Admission;
+use search::SearchMetrics;
 use tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -50,8 +54,7 @@ pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
     admission: Admission,
     tasks: Tasks,
-    views: Gauge,
-    view_bytes: Gauge,
+    search: SearchMetrics,
 }
 
 impl Default for Metrics {
@@ -64,8 +67,6 @@ impl Default for Metrics {
             ])
         });
         let answers = Family::<AnswerLabels, Counter>::default();
-        let views = Gauge::default();
-        let view_bytes = Gauge::default();
         let build = Family::<BuildLabels, Gauge>::default();
         build
             .get_or_create(&BuildLabels {
@@ -83,17 +84,7 @@ impl Default for Metrics {
         registry.register("answers", "Questions answered", answers.clone());
         let admission = Admission::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
-        registry.register(
-            "search_views",
-            "Tenants whose corpus is in memory",
-            views.clone(),
-        );
-        registry.register_with_unit(
-            "search_view",
-            "Memory of these corpora",
-            Unit::Bytes,
-            view_bytes.clone(),
-        );
+        let search = SearchMetrics::register(&mut registry);
         registry.register("build_info", "The running version", build);
         Self {
             registry,
@@ -102,8 +93,7 @@ impl Default for Metrics {
             answers,
             admission,
             tasks,
-            views,
-            view_bytes,
+            search,
         }
     }
 }
@@ -150,10 +140,8 @@ impl Metrics {
         self.admission.update(control);
     }
 
-    pub(crate) fn search(&self, (views, bytes): (usize, usize)) {
-        self.views.set(i64::try_from(views).unwrap_or(i64::MAX));
-        self.view_bytes
-            .set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    pub(crate) fn search(&self, search: &Search, folds: FoldTotals, degraded: u64) {
+        self.search.update(search, folds, degraded);
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0).

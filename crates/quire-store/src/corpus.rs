@@ -122,6 +122,19 @@ pub(crate) async fn record(
     Ok(())
 }
 
+/// Bumps version and generation: everything may be different.
+pub(crate) async fn move_on(tx: &mut TenantTx) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.corpora as c (tenant_id, version, generation) values ($1, 1, 1)
+         on conflict (tenant_id) do update
+         set version = c.version + 1, generation = c.generation + 1",
+    )
+    .bind(tx.tenant_id())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Makes sure that all vectors of the tenant have one dimension: that of the first.
 pub(crate) async fn agree(tx: &mut TenantTx, dimension: i32) -> Result<(), Error> {
     let agreed: i32 = sqlx::query_scalar(

@@ -20,7 +20,7 @@ pub struct NewPassage {
     pub body: String,
     /// Where it stands.
     pub place: Place,
-    /// Its vector, of unit length.
+    /// Its vector; only its direction counts.
     pub embedding: Vec<f32>,
 }
 
@@ -198,10 +198,12 @@ fn signed(value: u32) -> i32 {
     i32::try_from(value).unwrap_or(i32::MAX)
 }
 
+/// A vector as it is stored: of unit length, whatever the model made of it.
 fn to_bytes(vector: &[f32]) -> Vec<u8> {
+    let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
     vector
         .iter()
-        .flat_map(|value| value.to_le_bytes())
+        .flat_map(|value| (value / length).to_le_bytes())
         .collect()
 }
 

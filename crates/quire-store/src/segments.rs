@@ -210,18 +210,7 @@ pub async fn install(
         return Ok(0);
     }
     let moved: Vec<Uuid> = there.iter().map(|(id, _)| *id).collect();
-    sqlx::query(
-        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(tx.tenant_id())
-    .bind(new.id.uuid())
-    .bind(new.rows)
-    .bind(new.bytes)
-    .bind(new.dimension)
-    .bind(&new.footer)
-    .execute(tx.connection())
-    .await?;
+    insert(tx, new).await?;
     sqlx::query("update shard.sources set segment_id = $2 where tenant_id = $1 and id = any($3)")
         .bind(tx.tenant_id())
         .bind(new.id.uuid())
@@ -240,6 +229,91 @@ pub async fn install(
     }
     bump_generation(tx).await?;
     Ok(there.iter().map(|(_, rows)| i64::from(*rows)).sum())
+}
+
+/// A version of a source whose passages a segment holds from the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loaded {
+    /// The source.
+    pub source: SourceId,
+    /// The version.
+    pub version: i32,
+    /// The type of its content.
+    pub media_type: MediaType,
+    /// Pages, where the content has pages.
+    pub pages: Option<i32>,
+    /// Its passages.
+    pub passages: i32,
+}
+
+/// Makes versions searchable whose passages are in a new segment, in one step; otherwise like publishing
+/// them one by one. Returns how many passages became searchable; when that is 0 the segment was not
+/// installed, and its object is for the caller to remove.
+pub async fn load(tx: &mut TenantTx, new: &NewSegment, versions: &[Loaded]) -> Result<i64, Error> {
+    let column = |of: fn(&Loaded) -> Option<i32>| versions.iter().map(of).collect::<Vec<_>>();
+    let ids: Vec<Uuid> = versions.iter().map(|one| one.source.uuid()).collect();
+    let media: Vec<&str> = versions.iter().map(|one| one.media_type.as_str()).collect();
+    let known: Vec<Uuid> = sqlx::query_scalar(
+        "select s.id from shard.sources s
+         join unnest($2::uuid[], $3::int[]) as m (id, version)
+           on s.id = m.id and s.latest_version = m.version
+         where s.tenant_id = $1 and s.state <> 'searchable'
+         order by s.id for update of s",
+    )
+    .bind(tx.tenant_id())
+    .bind(&ids)
+    .bind(column(|one| Some(one.version)))
+    .fetch_all(tx.connection())
+    .await?;
+    if known.is_empty() {
+        return Ok(0);
+    }
+    insert(tx, new).await?;
+    sqlx::query("delete from shard.passages where tenant_id = $1 and source_id = any($2)")
+        .bind(tx.tenant_id())
+        .bind(&known)
+        .execute(tx.connection())
+        .await?;
+    let rows: Vec<i32> = sqlx::query_scalar(
+        "update shard.sources s
+         set state = 'searchable', reason = null, live_version = m.version,
+             media_type = m.media_type, pages = m.pages, passages = m.passages, segment_id = $2,
+             updated_at = now()
+         from unnest($3::uuid[], $4::int[], $5::text[], $6::int[], $7::int[])
+              as m (id, version, media_type, pages, passages)
+         where s.tenant_id = $1 and s.id = m.id and s.id = any($8)
+         returning s.passages",
+    )
+    .bind(tx.tenant_id())
+    .bind(new.id.uuid())
+    .bind(&ids)
+    .bind(column(|one| Some(one.version)))
+    .bind(&media)
+    .bind(column(|one| one.pages))
+    .bind(column(|one| Some(one.passages)))
+    .bind(&known)
+    .fetch_all(tx.connection())
+    .await?;
+    // Whoever holds an older generation reads the whole corpus again, so no change is logged.
+    crate::corpus::move_on(tx).await?;
+    crate::corpus::agree(tx, new.dimension).await?;
+    Ok(rows.into_iter().map(i64::from).sum())
+}
+
+async fn insert(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer)
+         values ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(tx.tenant_id())
+    .bind(new.id.uuid())
+    .bind(new.rows)
+    .bind(new.bytes)
+    .bind(new.dimension)
+    .bind(&new.footer)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
 }
 
 /// Retires the segments that no source names: nothing in them is alive.
@@ -621,7 +695,8 @@ pub async fn end_build(
 
 /// Makes search read what a build made: each segment becomes the place of its versions, as by [`install`].
 /// Returns how many passages moved to each; a segment without any was not installed. None when the build
-/// is no longer building: nothing was changed then.
+/// is no longer building, or a merge moved its passages elsewhere, so that only a part would be new: nothing
+/// was changed then.
 pub async fn switch(
     tx: &mut TenantTx,
     id: Uuid,
@@ -642,8 +717,27 @@ pub async fn switch(
     let old: Vec<SegmentId> = old.into_iter().map(SegmentId::from).collect();
     // All sources before the corpus, which the first installation holds: whoever publishes takes them in
     // this order too.
-    let sources = new.iter().flat_map(|(_, versions)| versions);
-    lock_sources(tx, sources.map(|(source, _)| source.uuid()).collect()).await?;
+    let versions = new.iter().flat_map(|(_, versions)| versions);
+    let (sources, numbers): (Vec<Uuid>, Vec<i32>) = versions
+        .map(|(source, version)| (source.uuid(), *version))
+        .unzip();
+    lock_sources(tx, &sources).await?;
+    let is_elsewhere: bool = sqlx::query_scalar(
+        "select exists (
+             select from shard.sources s
+             join unnest($2::uuid[], $3::int[]) as m (id, version)
+               on s.id = m.id and s.live_version = m.version
+             where s.tenant_id = $1 and s.segment_id is not null and not s.segment_id = any($4))",
+    )
+    .bind(tx.tenant_id())
+    .bind(&sources)
+    .bind(&numbers)
+    .bind(uuids(&old))
+    .fetch_one(tx.connection())
+    .await?;
+    if is_elsewhere {
+        return Ok(None);
+    }
     let mut moved = Vec::with_capacity(new.len());
     let mut installed = Vec::new();
     for (segment, versions) in new {
@@ -671,7 +765,7 @@ pub async fn switch(
     Ok(Some(moved))
 }
 
-async fn lock_sources(tx: &mut TenantTx, sources: Vec<Uuid>) -> Result<(), Error> {
+async fn lock_sources(tx: &mut TenantTx, sources: &[Uuid]) -> Result<(), Error> {
     sqlx::query(
         "select from shard.sources where tenant_id = $1 and id = any($2) order by id for update",
     )
@@ -755,7 +849,7 @@ pub async fn restore(
         return Ok(None);
     };
     let sources: Vec<Uuid> = versions.iter().map(|(source, ..)| source.uuid()).collect();
-    lock_sources(tx, sources.clone()).await?;
+    lock_sources(tx, &sources).await?;
     // What condemns a segment waits here, or has been first.
     let there: Vec<Uuid> = sqlx::query_scalar(
         "select id from shard.segments

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -88,6 +89,12 @@ pub(crate) enum Command {
     /// The queue of background work: list, show, stats, dead, retry, discard, cancel, pause, resume, advise.
     #[command(subcommand)]
     Tasks(TasksCommand),
+    /// The search index of a customer: stats, fold, verify, mend, rebuild, rollback, language, sweep, erase.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  quire index stats acme\n  quire index verify acme && echo sound\n  quire index mend acme                 read the sources of damaged segments again\n  quire index sweep acme --dry-run\n\ndocs/search.md says what these words mean."
+    )]
+    Index(IndexCommand),
     /// Check this machine and say how to mend what is wrong.
     Doctor,
     /// Print the OpenAPI document.
@@ -569,4 +576,91 @@ pub(crate) enum TasksCommand {
     },
     /// How many workers there should be, and why.
     Advise,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Show segments, tail and sizes; reads no object.
+    Stats {
+        /// The tenant's short name.
+        tenant: String,
+    },
+    /// Move everything from the tail into segments now, and merge what is due.
+    Fold {
+        /// The tenant's short name.
+        tenant: String,
+    },
+    /// Read every byte of every segment, and compare search with an exact one. Fails when something is wrong.
+    Verify {
+        /// The tenant's short name.
+        tenant: String,
+        /// Questions that are compared.
+        #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=10_000))]
+        samples: u32,
+    },
+    /// Give up segments that are gone or damaged, and read their sources again from the originals.
+    ///
+    /// Until they are read again, these sources can't be found.
+    Mend {
+        /// The tenant's short name.
+        tenant: String,
+    },
+    /// Make all segments anew beside the old ones, and switch when they find as much.
+    Rebuild {
+        /// The tenant's short name.
+        tenant: String,
+        /// What words are reduced with from then on, such as german [default: as now].
+        #[arg(long)]
+        language: Option<String>,
+        /// Of the rotation of vectors [default: the installation's, which later folds use in any case].
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Put the segments back that the newest rebuild took the place of, unless a sweep removed them.
+    Rollback {
+        /// The tenant's short name.
+        tenant: String,
+    },
+    /// Set what words are reduced with: of questions and the tail at once, of segments by a rebuild.
+    Language {
+        /// The tenant's short name.
+        tenant: String,
+        /// Such as german.
+        language: String,
+    },
+    /// Remove segments that were retired, and objects that no row names. A service does it by itself.
+    Sweep {
+        /// The tenant's short name.
+        tenant: String,
+        /// Only say what would be removed.
+        #[arg(long)]
+        dry_run: bool,
+        /// What was retired or written at least so long ago, such as 12h or 7d [default: limits.object_grace_hours].
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        older_than: Option<Duration>,
+    },
+    /// Remove all content of a closed customer, and prove it.
+    ///
+    /// Removed are notebooks, sources with all versions, passages, the search index, and every object: originals
+    /// and segments. Kept are the customer's entry and what it used: usage events, sums and budgets, which
+    /// invoices rest on. Backups of the database and the bucket are yours to remove.
+    Erase {
+        /// The tenant's short name; close it first with `quire tenant close`.
+        tenant: String,
+        /// It can't be taken back.
+        #[arg(long, required = true)]
+        yes: bool,
+    },
+}
+
+/// A number and a unit: s, m, h or d.
+fn age(text: &str) -> Result<Duration, String> {
+    let seconds = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
+        .into_iter()
+        .find_map(|(unit, seconds)| {
+            let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+            number.checked_mul(seconds)
+        });
+    let age = seconds.map(Duration::from_secs);
+    age.ok_or_else(|| "write a number and s, m, h or d, such as 12h or 7d".to_owned())
 }

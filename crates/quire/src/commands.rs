@@ -4,6 +4,7 @@ mod add;
 mod ask;
 mod doctor;
 mod feature;
+mod index;
 mod key;
 mod limits;
 mod notebook;
@@ -82,6 +83,7 @@ async fn dispatch(
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
             Command::Search(args) => search::run(args, node, output).await,
+            Command::Index(command) => index::run(command, node, output).await,
             Command::Tasks(command) => tasks::run(command, node, output).await,
             Command::Up(_)
             | Command::Add(_)

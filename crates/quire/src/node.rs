@@ -16,7 +16,7 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::{Chat, ChatConfig, Embedder, Secret};
 use quire_postgres::{Options, Server};
@@ -200,7 +200,8 @@ impl Node {
         )
         .with::<ReadSource>()
         .with::<PurgeObjects>()
-        .with::<FoldTail>();
+        .with::<FoldTail>()
+        .with::<SweepObjects>();
         tokio::spawn(worker.run(stop))
     }
 

@@ -64,7 +64,7 @@ pub struct Rebuilt {
     pub segments: Vec<SegmentId>,
     /// Passages that moved to them.
     pub moved: i64,
-    /// Passages that were replaced, deleted or moved elsewhere meanwhile; dead in the new segments.
+    /// Passages that were replaced or deleted meanwhile; dead in the new segments.
     pub passed_over: i64,
     /// Bytes written to the object store.
     pub written_bytes: u64,
@@ -94,8 +94,9 @@ pub enum RebuildError {
         /// Questions that were asked.
         questions: usize,
     },
-    /// Another rebuild of the tenant began later, or a sweep took this one for dead.
-    #[error("another rebuild took the place of this one: nothing was changed")]
+    /// Another rebuild of the tenant began later, a merge moved the same passages, or a sweep took this one
+    /// for dead.
+    #[error("another rebuild or a merge was faster: nothing was changed; try again")]
     Superseded,
     /// No build can be undone.
     #[error("no rebuild of this tenant can be rolled back")]

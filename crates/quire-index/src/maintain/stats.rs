@@ -16,7 +16,7 @@ pub struct Stats {
     pub manifest: Manifest,
     /// What words are reduced with: the tenant's language or the installation's.
     pub language: Language,
-    /// Passages in the tail, and when the oldest of them was added.
+    /// Passages in the tail, and the age of the oldest of them.
     pub tail: TailSize,
     /// The segments that search reads, oldest first.
     pub segments: Vec<SegmentStats>,
@@ -41,6 +41,8 @@ pub struct SegmentStats {
     pub alive: i64,
     /// The size of its object.
     pub bytes: i64,
+    /// Those of them that are texts; 0 when the manifest's copy of its footer is damaged.
+    pub text_bytes: u64,
     /// When it was installed.
     pub created_at: Timestamp,
     /// The version of its format; none when the manifest's copy of its footer is damaged.
@@ -75,15 +77,19 @@ impl Search {
             .into_iter()
             .map(|entry| {
                 let footer = Footer::decode(&entry.footer, placement, entry.id);
-                let is_clustered = footer.is_ok_and(|f| f.extent(Section::Clusters).length > 0);
+                let length = |section| {
+                    let footer = footer.as_ref().ok();
+                    footer.map_or(0, |footer| footer.extent(section).length)
+                };
                 SegmentStats {
                     id: entry.id,
                     rows: entry.rows.into(),
                     alive: alive.get(&entry.id).copied().unwrap_or(0),
                     bytes: entry.bytes,
+                    text_bytes: length(Section::Texts),
                     created_at: entry.created_at,
                     format: Footer::format(&entry.footer),
-                    is_clustered,
+                    is_clustered: length(Section::Clusters) > 0,
                 }
             })
             .collect();

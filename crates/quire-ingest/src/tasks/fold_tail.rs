@@ -1,15 +1,62 @@
 //! Moving what was read from the tail of a tenant into segments, when enough of it has come or time has passed.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+use quire_index::Folded;
 use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
 use quire_store::{TenantTx, segments};
 
-use super::{failure, placement};
+use super::{SweepObjects, failure, placement};
 use crate::{Error, Ingest};
+
+/// What was folded so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoldTotals {
+    /// Folds and merges that wrote something.
+    pub folds: u64,
+    /// Passages that moved out of tails.
+    pub folded: u64,
+    /// Passages that moved from segments into others.
+    pub merged: u64,
+    /// Bytes written to the object store.
+    pub written_bytes: u64,
+}
+
+/// Counts what is folded.
+#[derive(Default)]
+pub(crate) struct Folds {
+    folds: AtomicU64,
+    folded: AtomicU64,
+    merged: AtomicU64,
+    written_bytes: AtomicU64,
+}
+
+impl Folds {
+    fn add(&self, done: Folded) {
+        for (counter, count) in [
+            (&self.folds, 1),
+            (&self.folded, done.folded.unsigned_abs()),
+            (&self.merged, done.merged.unsigned_abs()),
+            (&self.written_bytes, done.written_bytes),
+        ] {
+            counter.fetch_add(count, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn totals(&self) -> FoldTotals {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        FoldTotals {
+            folds: read(&self.folds),
+            folded: read(&self.folded),
+            merged: read(&self.merged),
+            written_bytes: read(&self.written_bytes),
+        }
+    }
+}
 
 /// Folds the tail of its tenant if that is due, and merges segments.
 #[derive(Serialize, Deserialize)]
@@ -58,6 +105,7 @@ impl Task for FoldTail {
         };
         let done = config.search.fold_due(placement).await.map_err(failure)?;
         if done.written_bytes > 0 {
+            ingest.folds.add(done);
             tracing::info!(
                 tenant = %placement.tenant,
                 folded_passages = done.folded,
@@ -66,7 +114,11 @@ impl Task for FoldTail {
                 "moved passages into segments"
             );
         }
-        Ok(())
+        let mut tx = config.store.tenant(placement).await.map_err(failure)?;
+        SweepObjects::plan(&mut tx, config.object_grace)
+            .await
+            .map_err(failure)?;
+        tx.commit().await.map_err(failure)
     }
 
     async fn gave_up(&self, _: &Ingest, _: &Attempt, _: &Failure) -> Result<(), Failure> {

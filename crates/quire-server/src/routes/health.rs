@@ -49,7 +49,8 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     app.metrics.queue(&quire_queue::stats(&mut tx).await?);
     tx.commit().await?;
     app.metrics.control(&app.control);
-    app.metrics.search(app.search.usage());
+    app.metrics
+        .search(&app.search, app.ingest.fold_totals(), app.asker.degraded());
     let text = app.metrics.text().map_err(|error| {
         ApiError::new(
             ErrorKind::Internal,

@@ -1,12 +1,14 @@
 //! Search without an answer, and the conditions it shares with questions.
 
+use std::ops::Range;
+
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use quire_index::{Filter, Hit, Mode};
+use quire_index::{Explained, Filter, Hit, Mode, highlight};
 use quire_types::{NotebookId, Timestamp};
 
 use super::sources::PlaceOut;
@@ -88,6 +90,18 @@ pub(super) struct SearchIn {
     mode: Option<Mode>,
     #[serde(default)]
     filter: FilterIn,
+    /// Say what decided the order, and where in each text the words of the question are.
+    #[serde(default)]
+    explain: bool,
+}
+
+/// A part of a text.
+#[derive(Debug, PartialEq, Serialize, ToSchema)]
+pub(super) struct SpanOut {
+    /// First character, counted in Unicode scalar values from 0 as in `place`.
+    char_start: u32,
+    /// One past the last character.
+    char_end: u32,
 }
 
 /// A passage that was found.
@@ -111,6 +125,9 @@ pub(super) struct HitOut {
     lexical_score: Option<f32>,
     /// Cosine of the angle between question and passage.
     dense_score: f32,
+    /// Where the words of the question are in `text`, in any inflection; only when `explain` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highlights: Option<Vec<SpanOut>>,
 }
 
 impl HitOut {
@@ -129,6 +146,47 @@ impl HitOut {
             score: hit.scores.fused,
             lexical_score: hit.scores.lexical,
             dense_score: hit.scores.dense,
+            highlights: None,
+        }
+    }
+}
+
+/// What the two lists of a question showed.
+#[derive(Serialize, ToSchema)]
+pub(super) struct SignalsOut {
+    /// Best BM25 for a question of this length and a corpus of this size; absent when no word was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gain: Option<f32>,
+    /// Standard deviation of the best cosines; absent when there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spread: Option<f32>,
+    /// Whether a word of the question looks like a number or code.
+    has_identifier: bool,
+}
+
+/// What decided the order of the hits.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExplainOut {
+    /// The share of the vectors, from 0 (words alone) to 1 (vectors alone).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<f32>,
+    /// `asked` (by `mode`), `only_path` (one path alone found something), `mixed` (by the signals),
+    /// `weak_words` or `weak_vectors` (that path showed too little to count).
+    #[schema(value_type = String)]
+    reason: quire_index::Reason,
+    signals: SignalsOut,
+}
+
+impl ExplainOut {
+    fn of(explained: Explained) -> Self {
+        Self {
+            weight: explained.weight,
+            reason: explained.reason,
+            signals: SignalsOut {
+                gain: explained.signals.gain,
+                spread: explained.signals.spread,
+                has_identifier: explained.signals.has_identifier,
+            },
         }
     }
 }
@@ -140,6 +198,9 @@ pub(super) struct SearchOut {
     hits: Vec<HitOut>,
     /// Whether a part of the sources could not be read just now, so that better passages may be missing.
     degraded: bool,
+    /// Only when it was asked for, and absent when a quoted phrase decided the order, or nothing was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<ExplainOut>,
 }
 
 /// Find passages.
@@ -162,10 +223,56 @@ pub(super) async fn search(
         .search(&caller.asking(), &wanted.query, filter, limit, mode)
         .await
         .map_err(refused)?;
-    let degraded = found.is_degraded;
-    let hits = (1..)
-        .zip(found.hits)
-        .map(|(rank, hit)| HitOut::of(rank, hit))
-        .collect();
-    Ok((rate_headers(found.rate), Json(SearchOut { hits, degraded })).into_response())
+    let mut out = SearchOut {
+        hits: (1..)
+            .zip(found.hits)
+            .map(|(rank, hit)| HitOut::of(rank, hit))
+            .collect(),
+        degraded: found.is_degraded,
+        explain: None,
+    };
+    if wanted.explain {
+        let language = app.asker.language(caller.placement()).await?;
+        for hit in &mut out.hits {
+            let ranges = highlight(&hit.text, &wanted.query, language);
+            hit.highlights = Some(spans(&hit.text, &ranges));
+        }
+        out.explain = found.explained.map(ExplainOut::of);
+    }
+    Ok((rate_headers(found.rate), Json(out)).into_response())
+}
+
+/// Ranges of bytes, in order and apart, as ranges of characters.
+fn spans(text: &str, ranges: &[Range<usize>]) -> Vec<SpanOut> {
+    let (mut byte, mut chars) = (0, 0);
+    let mut chars_until = |end: usize| {
+        chars += text.get(byte..end).map_or(0, |part| part.chars().count());
+        byte = end;
+        u32::try_from(chars).unwrap_or(u32::MAX)
+    };
+    let span = |range: &Range<usize>| SpanOut {
+        char_start: chars_until(range.start),
+        char_end: chars_until(range.end),
+    };
+    ranges.iter().map(span).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_count_characters() {
+        let text = "Grüße, größte Straße";
+        let word = |word: &str| {
+            let start = text.find(word).unwrap_or_default();
+            start..start + word.len()
+        };
+        let spans = spans(text, &[word("Grüße"), word("Straße")]);
+        let pairs: Vec<(u32, u32)> = spans
+            .iter()
+            .map(|span| (span.char_start, span.char_end))
+            .collect();
+        assert_eq!(pairs, [(0, 5), (14, 20)]);
+    }
 }

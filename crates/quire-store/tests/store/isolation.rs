@@ -1,5 +1,6 @@
 //! Two tenants with the same data: neither can see, count, change or guess anything of the other.
 
+use quire_store::segments::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, corpus, idempotency, keys, notebooks, passages, segments, sources,
@@ -17,8 +18,10 @@ struct Ids {
     notebook: NotebookId,
     source: SourceId,
     queued: SourceId,
+    /// A source whose passages are in the segment.
+    folded: SourceId,
     segment: SegmentId,
-    /// One that is building, and one that was switched from `segment`'s predecessor.
+    /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
 }
@@ -38,6 +41,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         notebook,
         source,
         queued,
+        folded,
         segment,
         building,
         switched,
@@ -75,14 +79,13 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         passages::tail(Some(&[source]), None, 100),
         segments::located(Some(&[source])),
         segments::install(&new_segment, &[(source, 1)], None),
-        segments::install(&new_segment, &[(source, 1)], Some(&[segment])),
+        segments::install(&new_segment, &[(folded, 1)], Some(&[segment])),
         segments::give_up(segment),
         segments::kept(&[segment]),
         segments::note_build(building, 1, &[]),
         segments::end_build(building, BuildState::Failed, None),
         segments::switch(building, None, &[]),
         segments::restore(switched, &[(source, 1, segment)]),
-        segments::unnamed(std::slice::from_ref(&object)),
     ]
 }
 
@@ -112,7 +115,6 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         .source()
         .id;
     tx.commit().await.unwrap();
-    let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
     let mut tx = test.tx(&a.tenant).await;
     // What was folded is somebody's as well.
     let folded = add(&mut tx, a.notebook, "folded.txt", "f")
@@ -129,19 +131,41 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     };
     let moved = segments::install(&mut tx, &new, &[(folded, 1)], None).await;
     assert_eq!(moved.unwrap(), 1);
+    let [building, switched] = [Uuid::from_u128(2), Uuid::from_u128(1)];
+    for id in [switched, building] {
+        let build = segments::NewBuild {
+            id,
+            old: Vec::new(),
+            dimension: None,
+            rotation_seed: 0,
+            language: None,
+            rows_total: 0,
+        };
+        segments::begin_build(&mut tx, &build).await.unwrap();
+        if id == switched {
+            segments::switch(&mut tx, id, None, &[]).await.unwrap();
+        }
+    }
     tx.commit().await.unwrap();
 
+    let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
     let foreign = Ids {
         notebook: a.notebook,
         source: a.source,
         queued,
+        folded,
         segment: new.id,
+        building,
+        switched,
     };
     let absent = Ids {
         notebook: NotebookId::generate(),
         source: SourceId::generate(),
         queued: SourceId::generate(),
+        folded: SourceId::generate(),
         segment: SegmentId::generate(),
+        building: Uuid::from_u128(3),
+        switched: Uuid::from_u128(4),
     };
     let own = answers(&test, &a.tenant, foreign).await;
     let absent = answers(&test, &b.tenant, absent).await;
@@ -214,7 +238,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 15] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -222,6 +246,9 @@ const TABLES: [&str; 12] = [
     "shard.corpora",
     "shard.corpus_changes",
     "shard.idempotency_keys",
+    "shard.segments",
+    "shard.index_builds",
+    "shard.orphans",
     "queue.tenants",
     "queue.ready",
     "queue.deferred",
@@ -264,6 +291,10 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
         idempotency::claim(&mut tx, "k", b"1").await.unwrap();
         let id = tx.tenant_id();
         for statement in [
+            "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer) values ($1, $1, 1, 1, 1, '')",
+            "insert into shard.index_builds (tenant_id, id, state, old_segments, rotation_seed, rows_total)
+             values ($1, $1, 'building', '{}', 1, 1)",
+            "insert into shard.orphans (tenant_id, object_key, found_at) values ($1, 'k', now())",
             "insert into queue.ready (tenant_id, id, shard, kind, payload, priority) values ($1, $1, 1, 'x', '{}', 2)",
             "insert into queue.deferred (tenant_id, id, run_at, shard, kind, payload, priority)
              values ($1, $1, now(), 1, 'x', '{}', 2)",

@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod database;
 mod http;
+mod index;
 mod isolation;
 mod openapi;
 mod spending;

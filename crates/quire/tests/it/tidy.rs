@@ -85,9 +85,12 @@ fn outside_worlds_have_one_door() {
         ),
         ("axum", &["quire-server", "quire-testkit"]),
         ("clap", &["quire", "quire-bench"]),
-        ("object_store", &["quire-store", "quire-testkit"]),
+        (
+            "object_store",
+            &["quire-store", "quire-testkit", "quire-bench"],
+        ),
         ("tantivy", &["quire-index"]),
-        ("candle-core", &["quire-models"]),
+        ("candle-core", &["quire-models", "quire-bench"]),
     ]);
     for package in metadata()["packages"].as_array().unwrap() {
         let name = package["name"].as_str().unwrap();
