@@ -7,6 +7,7 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 
 use bytes::Bytes;
@@ -58,6 +59,9 @@ pub struct BlockTotals {
 /// The blocks in memory.
 pub(crate) struct Blocks {
     kept: Cache<BlockKey, Bytes>,
+    /// For vectors of whole segments.
+    reserve: usize,
+    reserved: AtomicUsize,
     sketch: Sketch,
     hits: AtomicUsize,
     misses: AtomicUsize,
@@ -68,10 +72,11 @@ pub(crate) struct Blocks {
 const KEPT_FROM: u8 = 3;
 
 impl Blocks {
-    /// A cache of at most so many bytes.
+    /// A cache of at most so many bytes, half of them for vectors of whole segments.
     pub(crate) fn new(budget_bytes: usize) -> Self {
+        let reserve = budget_bytes / 2;
         let kept = Cache::builder()
-            .max_capacity(budget_bytes as u64)
+            .max_capacity((budget_bytes - reserve) as u64)
             .weigher(|_: &BlockKey, block: &Bytes| {
                 u32::try_from(block.len() + size_of::<BlockKey>() + OVERHEAD_BYTES)
                     .unwrap_or(u32::MAX)
@@ -79,6 +84,8 @@ impl Blocks {
             .build();
         Self {
             kept,
+            reserve,
+            reserved: AtomicUsize::new(0),
             sketch: Sketch::default(),
             hits: AtomicUsize::new(0),
             misses: AtomicUsize::new(0),
@@ -115,13 +122,40 @@ impl Blocks {
         }
     }
 
+    /// Room for the vectors of a whole segment, until it is dropped; none when there is not so much left.
+    pub(crate) fn reserve(blocks: &Arc<Self>, bytes: usize) -> Option<Reserved> {
+        let fits = |used: usize| Some(used + bytes).filter(|used| *used <= blocks.reserve);
+        let (set, get) = (Ordering::Relaxed, Ordering::Relaxed);
+        let taken = blocks.reserved.fetch_update(set, get, fits);
+        taken.is_ok().then(|| Reserved {
+            blocks: blocks.clone(),
+            bytes,
+        })
+    }
+
     pub(crate) fn totals(&self) -> BlockTotals {
         BlockTotals {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
             read_bytes: self.read_bytes.load(Ordering::Relaxed),
-            kept_bytes: usize::try_from(self.kept.weighted_size()).unwrap_or(usize::MAX),
+            kept_bytes: usize::try_from(self.kept.weighted_size())
+                .unwrap_or(usize::MAX)
+                .saturating_add(self.reserved.load(Ordering::Relaxed)),
         }
+    }
+}
+
+/// Memory that was set aside.
+pub(crate) struct Reserved {
+    blocks: Arc<Blocks>,
+    bytes: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.blocks
+            .reserved
+            .fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -206,6 +240,12 @@ mod tests {
         let totals = blocks.totals();
         assert!((1..=100_000).contains(&totals.kept_bytes), "{totals:?}");
         let kept = (0..50).filter(|index| blocks.get(&key(*index)).is_some());
-        assert!((5..=9).contains(&kept.count()));
+        assert!((2..=4).contains(&kept.count()));
+        // The other half is for whole segments, and comes back.
+        let blocks = Arc::new(blocks);
+        let half = Blocks::reserve(&blocks, 50_000);
+        assert!(half.is_some() && Blocks::reserve(&blocks, 1).is_none());
+        drop(half);
+        assert!(Blocks::reserve(&blocks, 50_000).is_some());
     }
 }

@@ -101,7 +101,7 @@ pub fn fuse(
         })
         .collect();
     let fused: Vec<f32> = match (mode, explained.weight) {
-        (Mode::Lexical, _) => scores.iter().map(|score| words(score)).collect(),
+        (Mode::Lexical, _) => scores.iter().map(words).collect(),
         (Mode::Dense, _) => scores.iter().map(|score| score.dense).collect(),
         (Mode::Hybrid, Some(weight)) => convex(&scores, weight),
         (Mode::Hybrid, None) => reciprocal(&rows, [lexical, dense]),

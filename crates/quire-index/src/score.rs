@@ -11,9 +11,8 @@ use crate::text::{LexicalQuery, Statistics};
 use crate::view::{Mask, View};
 use crate::{Error, Query, Scores, blocking};
 
-/// Candidates of each path that are scored exactly: at least so many, and so many for each passage that
-/// is wanted. Over MiniLM vectors of real text 100 keep .983 of the best ten, and 200 keep .996.
-const CANDIDATES: usize = 200;
+/// Candidates of each path: at least so many, and so many for each passage that is wanted.
+const CANDIDATES: usize = 100;
 const CANDIDATES_EACH: usize = 10;
 /// Candidates whose texts are searched for a quoted phrase.
 const PHRASE_CANDIDATES: usize = 1_000;
@@ -91,14 +90,14 @@ pub(crate) async fn rank(
     } else {
         words
     };
-    let limit = candidates(view, query.limit);
+    let limit = query.limit.saturating_mul(CANDIDATES_EACH).max(CANDIDATES);
     let parts = {
         let (view, query) = (view.clone(), query.clone());
         blocking(move || score(&view, &query, &words, &masks, limit)).await?
     };
 
     let mut lexical = best(&parts, |part| &part.lexical, limit);
-    let mut dense = best(&parts, |part| &part.dense, limit);
+    let mut dense = best(&parts, |part| &part.dense, estimates(view, limit));
     let mut wanted: Vec<Vec<u32>> = vec![Vec::new(); parts.len()];
     for (address, _) in lexical.iter().chain(&dense) {
         if let Some(rows) = wanted.get_mut(address.part) {
@@ -142,6 +141,7 @@ pub(crate) async fn rank(
         *score = cosines.get(address).copied().unwrap_or(*score);
     }
     dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
+    dense.truncate(limit);
     let (rows, explained) = fuse(view, query, &lexical, &dense, &cosines);
     Ok(Ranking {
         rows,
@@ -149,15 +149,17 @@ pub(crate) async fn rank(
     })
 }
 
-/// How many candidates make sure that the best `limit` rows by estimate hold the best by exact score. Grows
-/// slowly with the corpus: see docs/benchmarks.md.
-fn candidates(view: &View, limit: usize) -> usize {
-    let least = match view.live_rows() {
-        0..200_000 => CANDIDATES,
-        200_000..2_000_000 => 2 * CANDIDATES,
-        _ => 4 * CANDIDATES,
+/// How many candidates by estimate make sure that the best by exact score are among them. Over MiniLM vectors
+/// of real text 100 of 12,000 hold .983 of the best ten and 200 hold .996; more rows need more: see
+/// docs/benchmarks.md.
+fn estimates(view: &View, candidates: usize) -> usize {
+    let times = match view.live_rows() {
+        0..5_000 => 2,
+        5_000..50_000 => 3,
+        50_000..200_000 => 6,
+        _ => 10,
     };
-    limit.saturating_mul(CANDIDATES_EACH).max(least)
+    candidates.saturating_mul(times)
 }
 
 /// Both paths over every part.
@@ -181,7 +183,7 @@ fn score(
         let dense = match query.mode {
             Mode::Lexical => Vec::new(),
             _ => segment
-                .scan(&rotated, mask, limit)?
+                .scan(&rotated, mask, estimates(view, limit))?
                 .into_iter()
                 .map(|candidate| (candidate.row, candidate.estimate))
                 .collect(),

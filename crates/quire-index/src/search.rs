@@ -55,10 +55,10 @@ pub struct Search {
 }
 
 impl Search {
-    /// A search over what the store holds. Three quarters of the memory are for views, the rest for
-    /// blocks.
+    /// A search over what the store holds. Half of the memory is for views, the rest for blocks and
+    /// vectors.
     pub fn new(store: Store, config: SearchConfig) -> Self {
-        let blocks_bytes = config.memory_bytes / 4;
+        let blocks_bytes = config.memory_bytes / 2;
         Self {
             store,
             config,
@@ -93,6 +93,9 @@ impl Search {
         view: &Arc<View>,
         query: &Query,
     ) -> Result<Found, Error> {
+        for segment in &view.segments {
+            segment.asked(self.store.objects(), &self.blocks);
+        }
         let io = self.io(placement);
         let mut broken = Vec::new();
         // What can't be read must not take the place of what can: until nothing more breaks, which is once
@@ -368,6 +371,8 @@ impl Snapshot {
 fn can_advance(view: &View, manifest: &Manifest) -> bool {
     view.missing.is_empty()
         && view.manifest.generation == manifest.generation
+        // Only an erased corpus begins again.
+        && view.manifest.version <= manifest.version
         && !view.needs_rebuild()
 }
 

@@ -8,6 +8,7 @@
 mod clusters;
 mod format;
 mod merge;
+mod resident;
 mod sources;
 mod texts;
 mod write;
@@ -24,6 +25,7 @@ use quire_vectors::{Candidate, Codes, Level, Rotation, ScanQuery};
 
 use clusters::Clusters;
 pub(crate) use format::{Footer, Section};
+use resident::Resident;
 use texts::TextBlock;
 
 use crate::Error;
@@ -79,6 +81,7 @@ pub(crate) struct Segment {
     lexical: LexicalSegment,
     clusters: Option<Clusters>,
     rotation: Rotation,
+    resident: Resident,
 }
 
 impl Segment {
@@ -154,6 +157,7 @@ impl Segment {
             dimension,
             lexical,
             clusters,
+            resident: Resident::default(),
         })
     }
 
@@ -249,9 +253,18 @@ impl Segment {
     /// The vectors of rows as the segment keeps them, in the same order.
     pub(crate) async fn vectors(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Bytes>, Error> {
         let places: Vec<(u32, usize)> = rows.iter().map(|row| self.vector_place(*row)).collect();
+        let row_bytes = quire_vectors::row_bytes(self.dimension);
+        if let Some(vectors) = self.resident.vectors() {
+            let row = |(block, place): &(u32, usize)| {
+                let start = (*block as usize * BLOCK_ROWS + place) * row_bytes;
+                let range = start..start + row_bytes;
+                (range.end <= vectors.len()).then(|| vectors.slice(range))
+            };
+            let found: Option<Vec<Bytes>> = places.iter().map(row).collect();
+            return found.ok_or_else(|| self.damaged("vectors"));
+        }
         let wanted = places.iter().map(|(block, _)| *block).collect();
         let blocks = self.blocks(io, BlockKind::Vectors, wanted).await?;
-        let row_bytes = quire_vectors::row_bytes(self.dimension);
         places
             .iter()
             .map(|(block, place)| {
@@ -273,7 +286,8 @@ impl Segment {
         rows: &[u32],
     ) -> Result<Vec<f32>, Error> {
         let vectors = self.vectors(io, rows).await?;
-        let cosine = |row: &Bytes| Ok(quire_vectors::dot(rotated, row, Level::detect())?);
+        let level = Level::detect();
+        let cosine = |row: &Bytes| Ok(quire_vectors::dot(rotated, row, level)?);
         vectors.iter().map(cosine).collect()
     }
 

@@ -1082,3 +1082,14 @@ async fn an_erasure_that_is_broken_off_is_finished_by_the_next() {
     assert!(erased.is_complete());
     assert!(!corpus.dir().exists());
 }
+
+#[tokio::test]
+async fn another_process_forgets_an_erased_tenant_that_was_never_folded() {
+    let mut corpus = Corpus::new().await;
+    corpus.add("one", 10).await;
+    let elsewhere = searching(corpus.test.store.clone(), 4);
+    assert_eq!(bodies(&elsewhere, &corpus.tenant).await.len(), 10);
+    let placement = corpus.tenant.placement();
+    assert!(corpus.search.erase(placement).await.unwrap().is_complete());
+    assert_eq!(bodies(&elsewhere, &corpus.tenant).await.len(), 0);
+}

@@ -621,7 +621,8 @@ pub(crate) enum IndexCommand {
         /// The tenant's short name.
         tenant: String,
     },
-    /// Set what words are reduced with: of questions and the tail at once, of segments by a rebuild.
+    /// Set what words are reduced with: of questions and the tail at once, of segments by a rebuild. Where there are
+    /// segments, `rebuild --language` does both in one step.
     Language {
         /// The tenant's short name.
         tenant: String,

@@ -23,6 +23,9 @@ const SLACK: Duration = Duration::from_mins(1);
 pub struct SweepObjects {}
 
 impl SweepObjects {
+    /// Whatever is younger may belong to an upload or a fold that is still under way.
+    pub const LEAST_AGE: Duration = Duration::from_hours(1);
+
     /// Makes sure that what is retired now is removed after the grace. One task waits at most; none where
     /// nothing is retired.
     ///
@@ -30,6 +33,7 @@ impl SweepObjects {
     /// Those of the database.
     pub async fn plan(tx: &mut TenantTx, grace: Duration) -> Result<(), Error> {
         let retired = segments::all_retired(tx).await?;
+        let grace = grace.max(Self::LEAST_AGE);
         let Some(oldest) = retired.first() else {
             return Ok(());
         };
@@ -65,7 +69,7 @@ impl Task for SweepObjects {
         let Some(placement) = placement(&config.store, attempt).await.map_err(failure)? else {
             return Ok(());
         };
-        let grace = config.object_grace;
+        let grace = config.object_grace.max(Self::LEAST_AGE);
         let swept = config
             .search
             .sweep(placement, Utc::now(), grace, false)

@@ -16,3 +16,4 @@ mod passages;
 mod quotas;
 mod sandbox;
 mod support;
+mod sweep;

@@ -1,8 +1,7 @@
 //! `quire index`: upkeep of one tenant's search, when an operator wants it rather than a task.
 
+mod check;
 mod show;
-
-use std::time::Duration;
 
 use chrono::Utc;
 
@@ -19,9 +18,6 @@ use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
 use crate::progress::Progress;
-
-/// Whatever is younger may belong to an upload or a fold that is still under way.
-const LEAST_AGE: Duration = Duration::from_hours(1);
 
 pub(super) async fn run(
     command: &IndexCommand,
@@ -43,13 +39,13 @@ pub(super) async fn run(
         IndexCommand::Verify { tenant, samples } => {
             let tenant = named(node, tenant).await?;
             let verified = search.verify(tenant.placement(), *samples as usize).await?;
-            show::verified(output, &tenant.slug, &verified)
+            check::verified(output, &tenant.slug, &verified)
         }
         IndexCommand::Mend { tenant } => {
             let tenant = in_use(node, tenant).await?;
             let mended = quire_ingest::mend(&node.store, &search, tenant.placement()).await?;
             plan_sweep(node, &tenant).await?;
-            show::mended(output, &tenant.slug, &mended)
+            check::mended(output, &tenant.slug, &mended)
         }
         IndexCommand::Rebuild {
             tenant,
@@ -83,8 +79,9 @@ pub(super) async fn run(
             dry_run,
             older_than,
         } => {
-            let age = older_than.unwrap_or_else(|| node.config.limits.object_grace());
-            if !dry_run && age < LEAST_AGE {
+            let grace = node.config.limits.object_grace();
+            let age = older_than.unwrap_or(grace.max(SweepObjects::LEAST_AGE));
+            if !dry_run && age < SweepObjects::LEAST_AGE {
                 return Err(Failure::invalid(
                     "what is younger than an hour may belong to an upload or fold under way: sweep with \
                      --older-than 1h or more, or look with --dry-run",
@@ -94,7 +91,7 @@ pub(super) async fn run(
             let swept = search
                 .sweep(tenant.placement(), Utc::now(), age, *dry_run)
                 .await?;
-            show::swept(output, &swept, *dry_run)
+            check::swept(output, &swept, *dry_run)
         }
         IndexCommand::Erase { tenant, .. } => {
             let tenant = named(node, tenant).await?;
@@ -182,5 +179,5 @@ async fn erase(
         lifecycle::set_state(&mut tx, tenant.id, TenantState::Closed).await?;
         tx.commit().await?;
     }
-    show::erased(output, &tenant.slug, &erased)
+    check::erased(output, &tenant.slug, &erased)
 }

@@ -26,11 +26,11 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
     };
     let asking = node.asking(&tenant).await?;
     let limit = usize::from(args.limit);
-    let hits = services
+    let found = services
         .asker
         .search(&asking, &args.query, filter, limit, mode)
-        .await?
-        .hits;
+        .await?;
+    let hits = found.hits;
     if output.is_json() {
         let hits: Vec<_> = hits
             .iter()
@@ -43,7 +43,7 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
                 })
             })
             .collect();
-        return output.json(&json!({ "hits": hits }));
+        return output.json(&json!({ "hits": hits, "degraded": found.is_degraded }));
     }
     for (rank, hit) in (1..).zip(&hits) {
         let page = hit
@@ -62,6 +62,12 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
     }
     if hits.is_empty() {
         output.note("nothing was found");
+    }
+    if found.is_degraded {
+        output.note(format!(
+            "a part of the sources can't be read right now: `quire index verify {}` says why",
+            tenant.slug
+        ));
     }
     Ok(())
 }

@@ -83,11 +83,12 @@ async fn a_damaged_segment_is_noticed_and_mended() {
     let mut quire = Quire::up();
     let (caller, notebook, sources) = filled(&quire, "acme").await;
     let stats = done(&quire, &["stats", "acme"]);
-    assert_eq!(stats["tail"]["passages"], 3);
-    assert_eq!(done(&quire, &["fold", "acme"])["folded_passages"], 3);
+    // What every tenant begins with is there too.
+    let passages = stats["tail"]["passages"].clone();
+    assert_eq!(done(&quire, &["fold", "acme"])["folded_passages"], passages);
     let stats = done(&quire, &["stats", "acme"]);
     assert_eq!(stats["tail"]["passages"], 0);
-    assert_eq!(stats["segments"][0]["alive"], 3);
+    assert_eq!(stats["segments"][0]["alive"], passages);
 
     // What was folded is found, explained and cited as before.
     let found = search(&caller, "Who inspects CR-4410?").await;
@@ -147,9 +148,11 @@ async fn a_damaged_segment_is_noticed_and_mended() {
 
     let mended = done(&quire, &["mend", "acme"]);
     assert_eq!(mended["segments"].as_array().unwrap().len(), 1);
-    assert_eq!(mended["sources"].as_array().unwrap().len(), 3);
-    for source in &sources {
-        assert_eq!(caller.finished(source).await["state"], "searchable");
+    let again = mended["sources"].as_array().unwrap();
+    assert!(sources.iter().all(|source| again.contains(&json!(source))));
+    for source in again {
+        let source = caller.finished(source.as_str().unwrap()).await;
+        assert_eq!(source["state"], "searchable");
     }
     let found = search(&caller, "Who inspects CR-4410?").await;
     assert_eq!(
@@ -179,21 +182,23 @@ async fn an_index_is_rebuilt_put_back_and_erased() {
     let quire = Quire::up();
     let (caller, _, sources) = filled(&quire, "acme").await;
     let (other, _, others) = filled(&quire, "other").await;
-    for slug in ["acme", "other"] {
-        done(&quire, &["fold", slug]);
-    }
+    done(&quire, &["fold", "other"]);
+    let passages = done(&quire, &["fold", "acme"])["folded_passages"].clone();
     assert_eq!(index(&quire, &["rollback", "acme"]).1, Some(3));
     assert_eq!(index(&quire, &["language", "acme", "klingon"]).1, Some(2));
     done(&quire, &["language", "acme", "german"]);
     let built = done(&quire, &["rebuild", "acme", "--seed", "7"]);
     assert_eq!(
         (&built["moved_passages"], &built["recall"]),
-        (&json!(3), &json!(1.0))
+        (&passages, &json!(1.0))
     );
     let first = |found: Value| found["hits"][0]["source"].clone();
     assert_eq!(first(search(&caller, "gravel lot").await), sources[1]);
     assert_eq!(done(&quire, &["stats", "acme"])["language"], "german");
-    assert_eq!(done(&quire, &["rollback", "acme"])["moved_passages"], 3);
+    assert_eq!(
+        done(&quire, &["rollback", "acme"])["moved_passages"],
+        passages
+    );
     assert_eq!(first(search(&caller, "gravel lot").await), sources[1]);
 
     let erase = ["erase", "acme", "--yes"];
@@ -208,13 +213,10 @@ async fn an_index_is_rebuilt_put_back_and_erased() {
         let table = tables.iter().find(|table| table["table"] == name);
         table.unwrap()["erased"].clone()
     };
-    assert_eq!(
-        (of("shard.sources"), of("shard.segments")),
-        (json!(3), json!(2))
-    );
-    // Three originals and two segments; the neighbour's stay.
-    assert_eq!(erased["objects_erased"], 5);
-    assert_eq!(files(&quire.data().join("objects")).len(), 4);
+    assert_eq!(of("shard.segments"), 2);
+    let left = files(&quire.data().join("objects")).len();
+    // The neighbour has the same files, and one segment less, and keeps them.
+    assert_eq!(erased["objects_erased"], left + 1);
     assert_eq!(done(&quire, &erase)["objects_erased"], 0);
     let shown = quire.command(&["tenant", "show", "acme", "--json"]);
     let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
