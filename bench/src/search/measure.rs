@@ -66,8 +66,6 @@ pub(super) fn pinned<T: Send>(
 pub(super) struct Memory {
     /// Pages in memory.
     pub(super) rss: f64,
-    /// Those of them that are no file's: what only this process can give back.
-    pub(super) anonymous: f64,
 }
 
 impl Memory {
@@ -83,7 +81,6 @@ impl Memory {
         };
         Ok(Self {
             rss: field("VmRSS:")?,
-            anonymous: field("RssAnon:")?,
         })
     }
 }

@@ -1,7 +1,6 @@
 //! From a question to ranked rows of a view: both paths over the same rows, exact scores for every
 //! candidate, one list.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::fusion::{self, Explained, Question};
@@ -36,6 +35,17 @@ struct PartScores {
     dense: Vec<(u32, f32)>,
     /// The exact cosine of every row, in the tail.
     cosines: Vec<f32>,
+}
+
+/// Exact scores of candidates, in order of their addresses.
+#[derive(Default)]
+struct Cosines(Vec<(Address, f32)>);
+
+impl Cosines {
+    fn get(&self, address: Address) -> Option<f32> {
+        let at = self.0.binary_search_by_key(&address, |(at, _)| *at).ok()?;
+        self.0.get(at).map(|(_, cosine)| *cosine)
+    }
 }
 
 /// The best rows for a question.
@@ -104,7 +114,7 @@ pub(crate) async fn rank(
             rows.push(address.row);
         }
     }
-    let mut cosines: HashMap<Address, f32> = HashMap::new();
+    let mut cosines = Cosines::default();
     for (part, (mut rows, scores)) in wanted.into_iter().zip(&parts).enumerate() {
         rows.sort_unstable();
         rows.dedup();
@@ -133,13 +143,14 @@ pub(crate) async fn rank(
                 .collect(),
         };
         let addresses = rows.into_iter().map(|row| Address { part, row });
-        cosines.extend(addresses.zip(exact));
+        cosines.0.extend(addresses.zip(exact));
     }
-    lexical.retain(|(address, _)| cosines.contains_key(address));
-    dense.retain(|(address, _)| cosines.contains_key(address));
-    for (address, score) in &mut dense {
-        *score = cosines.get(address).copied().unwrap_or(*score);
-    }
+    lexical.retain(|(address, _)| cosines.get(*address).is_some());
+    dense.retain_mut(|(address, score)| {
+        let exact = cosines.get(*address);
+        *score = exact.unwrap_or(*score);
+        exact.is_some()
+    });
     dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
     dense.truncate(limit);
     let (rows, explained) = fuse(view, query, &lexical, &dense, &cosines);
@@ -263,7 +274,7 @@ fn fuse(
     query: &Query,
     lexical: &[(Address, f32)],
     dense: &[(Address, f32)],
-    cosines: &HashMap<Address, f32>,
+    cosines: &Cosines,
 ) -> (Vec<(Address, Scores)>, Explained) {
     let mut addresses: Vec<Address> = lexical.iter().chain(dense).map(|(at, _)| *at).collect();
     addresses.sort_unstable();
@@ -276,10 +287,7 @@ fn fuse(
     };
     let cosine = |row: usize| {
         let address = addresses.get(row);
-        address
-            .and_then(|at| cosines.get(at))
-            .copied()
-            .unwrap_or(0.0)
+        address.and_then(|at| cosines.get(*at)).unwrap_or(0.0)
     };
     let rows = usize::try_from(view.live_rows()).unwrap_or(usize::MAX);
     let fused = fusion::fuse(

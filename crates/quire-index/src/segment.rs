@@ -54,7 +54,7 @@ pub(crate) fn key(placement: Placement, id: SegmentId) -> ObjectKey {
 #[derive(Debug, thiserror::Error)]
 pub enum SegmentError {
     /// Bytes that a checksum does not fit.
-    #[error("its {what} is damaged: read its sources again with 'quire index mend'")]
+    #[error("damaged {what}")]
     Damaged {
         /// The part of the file.
         what: &'static str,
@@ -255,13 +255,8 @@ impl Segment {
         let places: Vec<(u32, usize)> = rows.iter().map(|row| self.vector_place(*row)).collect();
         let row_bytes = quire_vectors::row_bytes(self.dimension);
         if let Some(vectors) = self.resident.vectors() {
-            let row = |(block, place): &(u32, usize)| {
-                let start = (*block as usize * BLOCK_ROWS + place) * row_bytes;
-                let range = start..start + row_bytes;
-                (range.end <= vectors.len()).then(|| vectors.slice(range))
-            };
-            let found: Option<Vec<Bytes>> = places.iter().map(row).collect();
-            return found.ok_or_else(|| self.damaged("vectors"));
+            let row = |place| Ok(vectors.slice_ref(self.resident_row(vectors, place)?));
+            return places.into_iter().map(row).collect();
         }
         let wanted = places.iter().map(|(block, _)| *block).collect();
         let blocks = self.blocks(io, BlockKind::Vectors, wanted).await?;
@@ -278,6 +273,18 @@ impl Segment {
             .collect()
     }
 
+    /// The vector at a place, where all of them are in memory.
+    fn resident_row<'a>(
+        &self,
+        vectors: &'a [u8],
+        (block, place): (u32, usize),
+    ) -> Result<&'a [u8], Error> {
+        let row_bytes = quire_vectors::row_bytes(self.dimension);
+        let start = (block as usize * BLOCK_ROWS + place) * row_bytes;
+        let row = vectors.get(start..start + row_bytes);
+        row.ok_or_else(|| self.damaged("vectors"))
+    }
+
     /// The cosines of rows to a rotated question, in the same order.
     pub(crate) async fn cosines(
         &self,
@@ -285,10 +292,14 @@ impl Segment {
         rotated: &[f32],
         rows: &[u32],
     ) -> Result<Vec<f32>, Error> {
-        let vectors = self.vectors(io, rows).await?;
         let level = Level::detect();
-        let cosine = |row: &Bytes| Ok(quire_vectors::dot(rotated, row, level)?);
-        vectors.iter().map(cosine).collect()
+        let cosine = |row: &[u8]| Ok(quire_vectors::dot(rotated, row, level)?);
+        if let Some(vectors) = self.resident.vectors() {
+            let row = |row: &u32| self.resident_row(vectors, self.vector_place(*row));
+            return rows.iter().map(|at| cosine(row(at)?)).collect();
+        }
+        let vectors = self.vectors(io, rows).await?;
+        vectors.iter().map(|row| cosine(row)).collect()
     }
 
     /// A vector as it was before it was rotated.

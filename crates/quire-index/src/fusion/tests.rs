@@ -1,3 +1,5 @@
+//! What the fused list may never do, whatever the lists show.
+
 use super::*;
 
 const CODE: Question = Question {

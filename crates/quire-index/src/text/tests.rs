@@ -1,3 +1,5 @@
+//! Words, identifiers, phrases and highlights, over segments and tails alike.
+
 #![expect(clippy::unwrap_used, reason = "a test that fails should stop")]
 
 mod scores;

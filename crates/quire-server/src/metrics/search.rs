@@ -76,7 +76,7 @@ impl SearchMetrics {
             search.merged.clone(),
         );
         registry.register_with_unit(
-            "search_written",
+            "search_stored",
             "Size of the segments that these wrote",
             Unit::Bytes,
             search.written_bytes.clone(),
