@@ -39,6 +39,8 @@ pub(crate) struct View {
     pub(crate) tail: Tail,
     /// In order of their ids.
     sources: Vec<Arc<Seen>>,
+    /// Passages of all of them.
+    live_rows: u64,
     /// The rows that are alive in each segment and, last, in the tail; none when all are.
     alive: Vec<Option<Mask>>,
     /// Segments that could not be opened: their passages can't be found now.
@@ -68,6 +70,7 @@ impl View {
             segments: contents.segments,
             tail: Tail::empty(contents.language),
             sources: Vec::new(),
+            live_rows: 0,
             alive: Vec::new(),
             missing: contents.missing,
         };
@@ -122,6 +125,7 @@ impl View {
             segments: self.segments.clone(),
             tail: self.tail.clone(),
             sources: self.sources.iter().filter(stays).cloned().collect(),
+            live_rows: 0,
             alive: Vec::new(),
             missing: self.missing.clone(),
         };
@@ -164,6 +168,7 @@ impl View {
     fn sort(&mut self) {
         self.sources
             .sort_unstable_by_key(|seen| seen.located.source);
+        self.live_rows = self.sources.iter().map(|seen| u64::from(seen.rows)).sum();
         let masks = self.masks(&Filter::default());
         let rows = self.part_rows();
         self.alive = masks
@@ -232,7 +237,7 @@ impl View {
 
     /// Passages that can be found.
     pub(crate) fn live_rows(&self) -> u64 {
-        self.sources.iter().map(|seen| u64::from(seen.rows)).sum()
+        self.live_rows
     }
 
     /// Roughly what the view holds in memory.
