@@ -145,7 +145,8 @@ fn report<'a>(
     );
     for (number, finding) in (1..).zip(findings) {
         let figure = dice.between(3, 48).to_string();
-        let sentence = fill(*dice.pick(&finding.written), &[("n", &figure)]);
+        let written = *dice.pick::<&str>(&finding.written);
+        let sentence = fill(written, &[("n", &figure)]);
         text += &format!(
             "{} {sentence} {} {} {number}.\n\n",
             dice.pick(&[
@@ -196,7 +197,8 @@ fn ask(
         let report = dice.pick(reports);
         let finding = *dice.pick(&report.findings);
         let with_year = dice.percent(35);
-        let asked = fill(*dice.pick(&findings[finding].asked), &[("p", report.place)]);
+        let asked = *dice.pick::<&str>(&findings[finding].asked);
+        let asked = fill(asked, &[("p", report.place)]);
         let when = if with_year {
             format!(" in {}", report.year)
         } else {
