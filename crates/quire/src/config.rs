@@ -48,7 +48,7 @@ pub(crate) struct Objects {
     pub(crate) bucket: Option<String>,
     /// Its region.
     pub(crate) region: String,
-    /// The address of a server that is not AWS, such as https://minio.internal:9000.
+    /// The address of a server that is not AWS, such as `https://minio.internal:9000`.
     pub(crate) endpoint: Option<String>,
     /// Whether the bucket is in the path of an address, not in its host. Unset: with an endpoint only.
     pub(crate) path_style: Option<bool>,
