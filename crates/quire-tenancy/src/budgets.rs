@@ -3,8 +3,8 @@
 //! Nothing is spent that was not held before. A hold is taken from all budgets of a request in one
 //! statement, or from none, and the rows are locked in one order, so that holds never wait in a circle. What
 //! was really used is charged always, even beyond the limit: `spent ≤ limit + Σ (actual − held)⁺`. A process
-//! that serves a tenant often holds enough for several requests and spends it in memory ([`purse`]); since
-//! that *is* a hold in the database ([`rows`]), two processes can't spend the last cent twice. A hold whose
+//! that serves a tenant often holds enough for several requests and spends it in memory (`purse`); since
+//! that *is* a hold in the database (`rows`), two processes can't spend the last cent twice. A hold whose
 //! process died is swept: what the usage events of it say is charged, the rest is free again, and the note of
 //! it stays for a day in case the process was only asleep.
 //!
