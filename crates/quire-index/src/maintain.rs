@@ -14,7 +14,7 @@ mod sweep;
 
 pub use check::{Mended, Problem, SegmentCheck, Verified};
 pub use erase::Erased;
-pub use quire_store::segments::TenantTable;
+pub use quire_store::erasure::TenantTable;
 pub use rebuild::{BuildProgress, Rebuild, RebuildError, Rebuilt};
 pub use rollback::RolledBack;
 pub use stats::{SegmentStats, Stats};

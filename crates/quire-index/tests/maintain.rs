@@ -13,8 +13,9 @@ use quire_index::{
     BuildProgress, Filter, FoldPolicy, Fusion, Mode, Problem, Query, Rebuild, RebuildError,
     Rebuilt, Search, SearchConfig, Stats, Swept,
 };
+use quire_store::builds::{self, BuildState, NewBuild};
 use quire_store::passages::{self, NewPassage, Published};
-use quire_store::segments::{self, BuildState, NewBuild};
+use quire_store::segments;
 use quire_store::tenants::Tenant;
 use quire_store::{ObjectKey, Placement, Store, notebooks, sources};
 use quire_testkit::postgres::{TestStore, eventually};
@@ -399,7 +400,7 @@ async fn a_source_that_is_not_in_its_segment_is_found_missing() {
     corpus.fold().await;
     // Rows that lie: nothing but a defect would write them.
     let mut tx = corpus.test.tx(&corpus.tenant).await;
-    let moved = segments::restore(&mut tx, rebuilt.build, &[(stray, 1, old[0])]).await;
+    let moved = builds::restore(&mut tx, rebuilt.build, &[(stray, 1, old[0])]).await;
     assert_eq!(moved.unwrap(), Some(20));
     tx.commit().await.unwrap();
     let verified = corpus.search.verify(placement, 5).await.unwrap();
@@ -566,9 +567,9 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
         rows_total: 20,
     };
     let mut tx = corpus.test.tx(&corpus.tenant).await;
-    segments::begin_build(&mut tx, &build).await.unwrap();
+    builds::begin_build(&mut tx, &build).await.unwrap();
     assert!(
-        segments::note_build(&mut tx, build.id, 7, &[made])
+        builds::note_build(&mut tx, build.id, 7, &[made])
             .await
             .unwrap()
     );
@@ -588,9 +589,7 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
     );
     let mut tx = corpus.test.tx(&corpus.tenant).await;
     assert_eq!(
-        segments::switch(&mut tx, build.id, None, &[])
-            .await
-            .unwrap(),
+        builds::switch(&mut tx, build.id, None, &[]).await.unwrap(),
         None
     );
     drop(tx);
@@ -991,7 +990,7 @@ async fn a_rebuild_that_dies_is_in_nobodys_way() {
     let rebuilt = corpus.rebuild(other_rotation()).await.unwrap();
     assert_eq!((rebuilt.moved, corpus.bodies().await.len()), (50, 50));
     let mut tx = corpus.test.tx(&corpus.tenant).await;
-    let builds = segments::builds(&mut tx, 10).await.unwrap();
+    let builds = builds::builds(&mut tx, 10).await.unwrap();
     drop(tx);
     let states: Vec<BuildState> = builds.iter().map(|build| build.state).collect();
     assert_eq!(states, [BuildState::Switched, BuildState::Failed]);

@@ -6,8 +6,10 @@
 //! connection. Rows have one module per resource; the functions in it take the transaction first, so
 //! a caller decides what commits together. Knows no HTTP, no model and no search.
 
+pub mod builds;
 mod connect;
 pub mod corpus;
+pub mod erasure;
 mod error;
 pub mod idempotency;
 pub mod keys;

@@ -1,7 +1,7 @@
 //! Removing everything of a tenant: its rows in the shard, its objects, what is in memory.
 
 use quire_store::Placement;
-use quire_store::segments::{self, TenantTable};
+use quire_store::erasure::{self, TenantTable};
 
 use crate::{Error, Search};
 
@@ -38,7 +38,7 @@ impl Search {
     /// Those of the stores. What is gone is gone; call again.
     pub async fn erase(&self, placement: Placement) -> Result<Erased, Error> {
         let mut tx = self.store.tenant(placement).await?;
-        let tables = segments::tenant_tables(&mut tx).await?;
+        let tables = erasure::tenant_tables(&mut tx).await?;
         tx.commit().await?;
         let mut erased = Erased::default();
         // Rows first, so that none ever names an object that is gone.
@@ -46,7 +46,7 @@ impl Search {
             let mut rows = 0;
             loop {
                 let mut tx = self.store.tenant(placement).await?;
-                let some = segments::erase_rows(&mut tx, table, ERASED_ROWS).await?;
+                let some = erasure::erase_rows(&mut tx, table, ERASED_ROWS).await?;
                 tx.commit().await?;
                 if some == 0 {
                     break;
@@ -62,7 +62,7 @@ impl Search {
 
         let mut tx = self.store.tenant(placement).await?;
         for table in tables {
-            let rows = segments::count_rows(&mut tx, &table).await?;
+            let rows = erasure::count_rows(&mut tx, &table).await?;
             erased.rows_left.push((table, rows));
         }
         tx.commit().await?;

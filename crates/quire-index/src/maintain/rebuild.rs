@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use quire_store::Placement;
-use quire_store::segments::{self, BuildState, Located, NewBuild, NewSegment};
+use quire_store::builds::{self, BuildState, NewBuild};
+use quire_store::segments::{self, Located, NewSegment};
 use quire_types::{ErrorKind, Kind, Language, SegmentId, SourceId};
 
 use super::recall;
@@ -186,7 +187,7 @@ impl Search {
             rows_total: i64::try_from(rows_total).unwrap_or(i64::MAX),
         };
         let mut tx = self.store.tenant(placement).await?;
-        segments::begin_build(&mut tx, &new).await?;
+        builds::begin_build(&mut tx, &new).await?;
         tx.commit().await?;
         let mut building = Building {
             placement,
@@ -308,7 +309,7 @@ impl Search {
     async fn note(&self, building: &Building) -> Result<(), RebuildError> {
         let rows = i64::try_from(building.rows_done).unwrap_or(i64::MAX);
         let mut tx = self.store.tenant(building.placement).await?;
-        let is_building = segments::note_build(&mut tx, building.id, rows, &building.ids).await?;
+        let is_building = builds::note_build(&mut tx, building.id, rows, &building.ids).await?;
         tx.commit().await?;
         is_building.then_some(()).ok_or(RebuildError::Superseded)
     }
@@ -321,7 +322,7 @@ impl Search {
     ) -> Result<Rebuilt, RebuildError> {
         // After an error nobody knows whether it was switched, so then objects are left to the sweep.
         let mut tx = self.store.tenant(building.placement).await?;
-        let moved = segments::switch(&mut tx, building.id, recall, &building.stored).await?;
+        let moved = builds::switch(&mut tx, building.id, recall, &building.stored).await?;
         tx.commit().await?;
         let Some(moved) = moved else {
             self.discard(&building, &RebuildError::Superseded).await;
@@ -356,7 +357,7 @@ impl Search {
                 _ => (BuildState::Failed, None),
             };
             let mut tx = self.store.tenant(building.placement).await?;
-            segments::end_build(&mut tx, building.id, state, recall).await?;
+            builds::end_build(&mut tx, building.id, state, recall).await?;
             tx.commit().await?;
             for id in &building.ids {
                 let key = key(building.placement, *id);

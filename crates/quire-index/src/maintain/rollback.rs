@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use quire_store::Placement;
+use quire_store::builds;
 use quire_store::segments::{self, Located};
 use quire_types::{ErrorKind, Kind, SegmentId, SourceId};
 
@@ -34,7 +35,7 @@ impl Search {
     /// [`RebuildError::NoBuild`] and [`RebuildError::Gone`]; those of the stores. Nothing has changed then.
     pub async fn rollback(&self, placement: Placement) -> Result<RolledBack, RebuildError> {
         let mut tx = self.store.tenant_snapshot(placement).await?;
-        let build = segments::newest_switched(&mut tx).await?;
+        let build = builds::newest_switched(&mut tx).await?;
         let build = build.ok_or(RebuildError::NoBuild)?;
         let kept = segments::kept(&mut tx, &build.old).await?;
         let located = segments::located(&mut tx, None).await?;
@@ -68,7 +69,7 @@ impl Search {
             versions.extend(same.map(|rows| (rows.source, rows.version, segment.id())));
         }
         let mut tx = self.store.tenant(placement).await?;
-        let moved = segments::restore(&mut tx, build.id, &versions).await?;
+        let moved = builds::restore(&mut tx, build.id, &versions).await?;
         let moved = moved.ok_or(RebuildError::Gone { segment: None })?;
         tx.commit().await?;
         Ok(RolledBack {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use quire_store::Placement;
-use quire_store::segments::{self, Build, Manifest, Retired, TailSize};
+use quire_store::builds::{self, Build};
+use quire_store::segments::{self, Manifest, Retired, TailSize};
 use quire_types::{Language, SegmentId, Timestamp};
 
 use crate::segment::{Footer, Section};
@@ -70,7 +71,7 @@ impl Search {
         let live = segments::live(&mut tx).await?;
         let alive = segments::alive(&mut tx).await?;
         let retired = segments::all_retired(&mut tx).await?;
-        let build = segments::builds(&mut tx, 1).await?.pop();
+        let build = builds::builds(&mut tx, 1).await?.pop();
         tx.commit().await?;
         let alive: HashMap<SegmentId, i64> = alive.into_iter().collect();
         let segments: Vec<SegmentStats> = live

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use quire_store::segments::{self, Retired};
 use quire_store::{ObjectEntry, ObjectKey, Placement};
+use quire_store::{builds, erasure};
 use quire_types::{SegmentId, Timestamp};
 
 use crate::segment::key;
@@ -55,10 +56,10 @@ impl Search {
         let mut tx = self.store.tenant(placement).await?;
         if !is_dry {
             // A build that is as good as dead must not name what is removed below.
-            segments::expire_builds(&mut tx, before).await?;
+            builds::expire_builds(&mut tx, before).await?;
         }
         let mut named = segments::known(&mut tx).await?;
-        named.extend(segments::in_the_making(&mut tx, before).await?);
+        named.extend(builds::in_the_making(&mut tx, before).await?);
         let named: HashSet<ObjectKey> = named.iter().map(|id| key(placement, *id)).collect();
         let (originals, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
@@ -67,15 +68,15 @@ impl Search {
             .partition(|(area, _)| *area == Area::Originals);
         let originals: Vec<ObjectEntry> = originals.into_iter().map(|(_, entry)| entry).collect();
         let keys: Vec<ObjectKey> = originals.iter().map(|entry| entry.key.clone()).collect();
-        let unnamed: Vec<ObjectKey> = segments::unnamed(&mut tx, &keys).await?;
+        let unnamed: Vec<ObjectKey> = erasure::unnamed(&mut tx, &keys).await?;
         let first_found: HashMap<ObjectKey, Timestamp> =
-            segments::orphans(&mut tx).await?.into_iter().collect();
+            erasure::orphans(&mut tx).await?.into_iter().collect();
         let retired: Vec<Retired> = if is_dry {
             let mut retired = segments::all_retired(&mut tx).await?;
             retired.retain(|segment| segment.retired_at < before);
             retired
         } else {
-            segments::note_orphans(&mut tx, &unnamed, now).await?;
+            erasure::note_orphans(&mut tx, &unnamed, now).await?;
             segments::condemn(&mut tx, before).await?
         };
         tx.commit().await?;

@@ -1,9 +1,10 @@
 //! Two tenants with the same data: neither can see, count, change or guess anything of the other.
 
-use quire_store::segments::BuildState;
+use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, corpus, idempotency, keys, notebooks, passages, segments, sources,
+    Error, PageRequest, TenantTx, builds, corpus, idempotency, keys, notebooks, passages, segments,
+    sources,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{KeyId, KeyRole, MediaType, NotebookId, SegmentId, SourceId, SourceState};
@@ -82,10 +83,10 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         segments::install(&new_segment, &[(folded, 1)], Some(&[segment])),
         segments::give_up(segment),
         segments::kept(&[segment]),
-        segments::note_build(building, 1, &[]),
-        segments::end_build(building, BuildState::Failed, None),
-        segments::switch(building, None, &[]),
-        segments::restore(switched, &[(source, 1, segment)]),
+        builds::note_build(building, 1, &[]),
+        builds::end_build(building, BuildState::Failed, None),
+        builds::switch(building, None, &[]),
+        builds::restore(switched, &[(source, 1, segment)]),
     ]
 }
 
@@ -133,7 +134,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     assert_eq!(moved.unwrap(), 1);
     let [building, switched] = [Uuid::from_u128(2), Uuid::from_u128(1)];
     for id in [switched, building] {
-        let build = segments::NewBuild {
+        let build = builds::NewBuild {
             id,
             old: Vec::new(),
             dimension: None,
@@ -141,9 +142,9 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
             language: None,
             rows_total: 0,
         };
-        segments::begin_build(&mut tx, &build).await.unwrap();
+        builds::begin_build(&mut tx, &build).await.unwrap();
         if id == switched {
-            segments::switch(&mut tx, id, None, &[]).await.unwrap();
+            builds::switch(&mut tx, id, None, &[]).await.unwrap();
         }
     }
     tx.commit().await.unwrap();
