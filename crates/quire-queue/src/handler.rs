@@ -1,5 +1,6 @@
 //! Calling a task: its payload, its deadline, its panics, and what follows from its failure.
 
+use std::borrow::Borrow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,7 +48,10 @@ pub(crate) struct Handler<C> {
 }
 
 impl<C: Clone + Send + Sync + 'static> Handler<C> {
-    pub(crate) fn of<T: Task<Context = C>>() -> Self {
+    pub(crate) fn of<T: Task>() -> Self
+    where
+        C: Borrow<T::Context>,
+    {
         let call: Call<C> = Arc::new(|context, payload, attempt, step| {
             async move {
                 let task: T = match (serde_json::from_str(&payload), &step) {
@@ -60,8 +64,10 @@ impl<C: Clone + Send + Sync + 'static> Handler<C> {
                     (Err(_), Step::GaveUp(_)) => return Ok(()),
                 };
                 match step {
-                    Step::Run => task.run(&context, &attempt).await,
-                    Step::GaveUp(failure) => task.gave_up(&context, &attempt, &failure).await,
+                    Step::Run => task.run(context.borrow(), &attempt).await,
+                    Step::GaveUp(failure) => {
+                        task.gave_up(context.borrow(), &attempt, &failure).await
+                    }
                 }
             }
             .boxed()

@@ -1,5 +1,6 @@
 //! The worker: what it is told, what kinds of tasks it knows, and that it begins anew when it breaks.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -83,9 +84,12 @@ impl<C: Clone + Send + Sync + 'static> Worker<C> {
         }
     }
 
-    /// Adds a kind of task.
+    /// Adds a kind of task, which works with a part of the worker's context.
     #[must_use]
-    pub fn with<T: Task<Context = C>>(mut self) -> Self {
+    pub fn with<T: Task>(mut self) -> Self
+    where
+        C: Borrow<T::Context>,
+    {
         self.handlers.insert(T::KIND, Handler::of::<T>());
         self
     }
