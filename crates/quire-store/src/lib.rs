@@ -20,6 +20,7 @@ mod page;
 pub mod partitions;
 pub mod passages;
 mod roles;
+pub mod sealed;
 pub mod segments;
 pub mod sources;
 pub mod tenants;
