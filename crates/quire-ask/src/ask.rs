@@ -5,17 +5,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
-use quire_models::{Chat, Embedder};
+use quire_models::Embedder;
+use quire_models::registry::{Price, Tokens};
 use quire_store::{Placement, Store, corpus, segments};
-use quire_tenancy::catalogue::{Price, Tokens};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
-    Admitted, Attempt, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
+    Account, Admitted, Attempt, Call, Caller, Class, Control, Providers, RateState, Reason,
+    Refusal, Route, Stage, Wanted,
 };
-use quire_types::{Language, NotebookId, RequestId};
+use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
 use tracing::warn;
 
-use crate::answer::{Answer, Event, Usage};
+use crate::answer::{Answer, Event};
 use crate::cache::{Answers, Key};
 use crate::compose::{self, Composed};
 use crate::question_type::question_type;
@@ -31,8 +32,8 @@ const DEGRADED: &str = "a part of the sources can't be read right now: there may
 /// How long a question holds its seat when a model writes, and when sentences are quoted.
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
-/// What a server says beyond this is a mistake, and must not break the sums of others.
-const MOST_TOKENS: u64 = 100_000_000;
+/// The chain of models that write answers.
+const ANSWER: &str = "answer";
 /// The least bytes of text in a token, so that what is reserved is enough.
 const BYTES_PER_TOKEN: usize = 3;
 
@@ -49,8 +50,10 @@ pub struct AskerConfig {
     pub searching: Stage,
     /// Turns the question into a vector.
     pub embedder: Embedder,
-    /// Writes answers, where a model is configured.
-    pub chat: Option<Chat>,
+    /// Write answers, where a chain is configured.
+    pub providers: Providers,
+    /// Tokens of an answer, at most.
+    pub answer_tokens: u64,
     /// The longest question, in characters.
     pub question_chars: usize,
     /// Passages an answer is made from.
@@ -254,19 +257,41 @@ impl Asker {
             estimate: QUOTING,
             ..Call::new(asking.request.uuid(), Class::Interactive)
         };
-        if let Some(chat) = &self.config.chat {
-            let bytes = compose::MOST_BYTES + question.text.len();
-            let most = Tokens {
-                input: bytes.div_ceil(BYTES_PER_TOKEN) as u64,
-                output: u64::from(chat.max_tokens()),
-                ..Tokens::default()
-            };
-            let price = self.config.control.price(chat.model()).await?;
-            call.tokens = most.input + most.output;
-            call.cost = price.cost(most);
+        let bytes = compose::MOST_BYTES + question.text.len();
+        if let Some(route) = self.route(&asking.caller.account, bytes).await? {
+            call.tokens = bytes.div_ceil(BYTES_PER_TOKEN) as u64 + self.config.answer_tokens;
+            call.cost = route.most();
             call.estimate = COMPOSING;
         }
         Ok(call)
+    }
+
+    /// The models that may write an answer from so many bytes; none when there are none, for which a question
+    /// is not refused: its answer is quoted.
+    async fn route(
+        &self,
+        account: &Account,
+        input_bytes: usize,
+    ) -> Result<Option<quire_models::Route>, Error> {
+        if !self.config.providers.models().has_chain(ANSWER) {
+            return Ok(None);
+        }
+        let wanted = Wanted {
+            chain: ANSWER.to_owned(),
+            input_tokens: input_bytes.div_ceil(BYTES_PER_TOKEN) as u64,
+            output_tokens: self.config.answer_tokens,
+            ..Wanted::default()
+        };
+        match self.config.providers.route(account, wanted).await {
+            Ok(route) => Ok(Some(route)),
+            // Money fails closed: what can't be looked up is refused.
+            Err(error @ quire_tenancy::Error::Slow(_)) => Err(error.into()),
+            Err(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
+            Err(error) => {
+                warn!(%error, "no model can be asked; answering by quotation");
+                Ok(None)
+            }
+        }
     }
 
     /// Read before anything is searched: what is answered after it can only be newer.
@@ -278,8 +303,10 @@ impl Asker {
     }
 
     fn key(&self, placement: Placement, version: Option<i64>, question: &Question) -> Key {
-        let way = self.config.chat.as_ref().map_or("", |chat| chat.model());
-        Key::new(placement, version, &question.filter, &question.text, way)
+        let chains = self.config.providers.models().chains();
+        let way = chains.get(ANSWER).map(|models| models.join(" "));
+        let way = way.unwrap_or_default();
+        Key::new(placement, version, &question.filter, &question.text, &way)
     }
 
     /// The question without white space around it, if it can be asked.
@@ -363,8 +390,8 @@ impl Asked {
             emit(Event::source(rank, hit));
         }
 
-        let mut answer = match self.model(admitted, &hits) {
-            Ok(chat) => match self.compose(admitted, chat, &hits, emit).await? {
+        let mut answer = match self.may_compose(admitted, &hits) {
+            Ok(()) => match self.compose(admitted, &hits, emit).await? {
                 Some(answer) => answer,
                 None => self.quote(&vector, &hits, Some(LIMITED), emit).await?,
             },
@@ -384,10 +411,12 @@ impl Asked {
         Ok(answer)
     }
 
-    /// The model that is to write the answer, or what to tell the reader about there being none.
-    fn model(&self, admitted: &Admitted, hits: &[Hit]) -> Result<&Chat, Option<&'static str>> {
-        let chat = self.asker.config.chat.as_ref().filter(|_| !hits.is_empty());
-        let chat = chat.ok_or(None)?;
+    /// Whether a model is to write the answer, or what to tell the reader about there being none.
+    fn may_compose(&self, admitted: &Admitted, hits: &[Hit]) -> Result<(), Option<&'static str>> {
+        let models = self.asker.config.providers.models();
+        if hits.is_empty() || !models.has_chain(ANSWER) {
+            return Err(None);
+        }
         match admitted.route {
             Route::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
             Route::Cheaper(_) => return Err(Some(LIMITED)),
@@ -395,56 +424,61 @@ impl Asked {
         }
         let kind = question_type(&self.question.text, &self.question.filter);
         if admitted.allows(kind) {
-            Ok(chat)
+            Ok(())
         } else {
             Err(Some(NOT_IN_PLAN))
         }
     }
 
-    /// An answer by the model; none when it failed before the first word.
+    /// An answer by a model: by the first of its chain that says a word. None when all failed before that.
     async fn compose(
         &self,
         admitted: &Admitted,
-        chat: &Chat,
         hits: &[Hit],
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Option<Answer>, Error> {
-        let price = self.asker.config.control.price(chat.model()).await?;
-        let input =
-            compose::input_bytes(&self.question.text, hits).div_ceil(BYTES_PER_TOKEN) as u64;
-        let input = Tokens {
-            input,
-            ..Tokens::default()
+        let text = &self.question.text;
+        let input_bytes = compose::input_bytes(text, hits);
+        let Some(mut route) = self.asker.route(admitted.account(), input_bytes).await? else {
+            return Ok(None);
         };
-        let most = Tokens {
-            output: u64::from(chat.max_tokens()),
-            ..input
-        };
-        let costs = (price.cost(most), price.cost(input));
-        let mut attempt = admitted
-            .attempt(Work::Chat, 1, chat.host(), chat.model(), costs)
-            .await?;
-        let composed = compose::answer(&self.question.text, hits, chat, &mut attempt, emit).await;
-        match composed {
-            Composed::Answer(answer) => {
-                close(attempt, &answer.usage, &price);
-                Ok(Some(answer))
-            }
-            Composed::CutOff(error) => Err(error.into()),
-            Composed::Failed(error) => {
-                warn!(%error, "the chat model failed; answering by quotation");
-                // Whoever began and broke off is paid for what it was given at least.
-                if error.is_unbilled() {
-                    attempt.refused();
+        let mut failed = None;
+        for number in 1.. {
+            let hop = match route.next(failed.as_ref()) {
+                Ok(hop) => hop,
+                Err(error) => {
+                    warn!(%error, "no model is left to ask; answering by quotation");
+                    return Ok(None);
                 }
-                Ok(None)
-            }
-            Composed::Silent(usage) => {
-                warn!("the chat model said nothing; answering by quotation");
-                close(attempt, &usage, &price);
-                Ok(None)
+            };
+            let mut attempt = admitted
+                .attempt(Work::Chat, number, hop.provider(), hop.model(), hop.costs())
+                .await?;
+            match compose::answer(text, hits, &hop, &mut attempt, emit).await {
+                Composed::Answer(answer, used) => {
+                    close(attempt, used, hop.price());
+                    return Ok(Some(answer));
+                }
+                Composed::CutOff(error) => return Err(error.into()),
+                Composed::Failed(error) => {
+                    warn!(%error, model = hop.model(), pool = hop.pool(), "a model failed; asking the next one");
+                    // Whoever began and broke off is paid for what it was given at least.
+                    if error.is_unbilled() {
+                        attempt.refused();
+                    }
+                    failed = Some(error);
+                }
+                Composed::Silent(used) => {
+                    warn!(
+                        model = hop.model(),
+                        "a model said nothing; answering by quotation"
+                    );
+                    close(attempt, used, hop.price());
+                    return Ok(None);
+                }
             }
         }
+        Ok(None)
     }
 
     async fn quote(
@@ -462,15 +496,9 @@ impl Asked {
     }
 }
 
-/// Ends an attempt with what the server says it used. One that does not say is charged what was reserved.
-fn close(attempt: Attempt, usage: &Usage, price: &Price) {
-    let used = Tokens {
-        input: usage.input_tokens.min(MOST_TOKENS),
-        cached: usage.cached_tokens.min(MOST_TOKENS),
-        output: usage.output_tokens.min(MOST_TOKENS),
-        ..Tokens::default()
-    };
-    if used != Tokens::default() {
+/// Ends an attempt with what the provider says it used. One that does not say is charged what was reserved.
+fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) {
+    if let Some(used) = used {
         attempt.close(quantities(used), price.cost(used));
     }
 }
@@ -506,7 +534,8 @@ fn quantities(tokens: Tokens) -> Quantities {
     Quantities {
         input_tokens: count(tokens.input),
         cached_tokens: count(tokens.cached),
-        output_tokens: count(tokens.output),
+        output_tokens: count(tokens.received()),
+        reasoning_tokens: count(tokens.reasoning),
         ..Quantities::default()
     }
 }

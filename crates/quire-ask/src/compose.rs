@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use futures::StreamExt;
 
 use quire_index::{Hit, terms};
-use quire_models::{Chat, ChatEvent, FinishReason};
+use quire_models::registry::Tokens;
+use quire_models::{ChatEvent, FinishReason, Hop};
 use quire_tenancy::Attempt;
 use quire_types::{ChatMessage, ChatRole};
 
@@ -29,12 +30,12 @@ const REFUSAL: &str = "NOT IN SOURCES";
 
 /// How composing ended.
 pub(crate) enum Composed {
-    /// The whole answer left.
-    Answer(Answer),
+    /// The whole answer left, and this was used, if the provider said so.
+    Answer(Answer, Option<Tokens>),
     /// Nothing left yet, so another way may be tried.
     Failed(quire_models::Error),
     /// The model ended without a word, having used this.
-    Silent(Usage),
+    Silent(Option<Tokens>),
     /// A part of it left; the rest will not come.
     CutOff(quire_models::Error),
 }
@@ -43,17 +44,18 @@ pub(crate) enum Composed {
 pub(crate) async fn answer(
     question: &str,
     hits: &[Hit],
-    chat: &Chat,
+    hop: &Hop,
     attempt: &mut Attempt,
     emit: &mut (dyn FnMut(Event) + Send),
 ) -> Composed {
     let given = within_budget(hits);
-    let mut events = match chat.stream(&messages(question, given)).await {
-        Ok(events) => std::pin::pin!(events),
+    let mut events = match hop.stream(&messages(question, given), None).await {
+        Ok(events) => events,
         Err(error) => return Composed::Failed(error),
     };
-    let mut writer = Writer::new(given, chat.model());
+    let mut writer = Writer::new(given, hop.model());
     let mut rest = String::new();
+    let mut used = None;
     while let Some(event) = events.next().await {
         match event {
             Ok(ChatEvent::Delta(text)) => {
@@ -74,14 +76,11 @@ pub(crate) async fn answer(
                     writer.write(&sentence, emit);
                 }
             }
-            Ok(ChatEvent::Usage {
-                input_tokens,
-                output_tokens,
-                cached_tokens,
-            }) => {
+            Ok(ChatEvent::Usage(tokens)) => {
                 let usage = &mut writer.answer.usage;
                 (usage.input_tokens, usage.output_tokens, usage.cached_tokens) =
-                    (input_tokens, output_tokens, cached_tokens);
+                    (tokens.input, tokens.received(), tokens.cached);
+                used = Some(tokens);
             }
             Ok(ChatEvent::Done { finish_reason }) => {
                 if finish_reason == FinishReason::Length {
@@ -96,16 +95,17 @@ pub(crate) async fn answer(
     if writer.is_empty() && rest.trim().starts_with(REFUSAL) {
         let unanswered = crate::extractive::unanswered(writer.answer.usage);
         emit(Event::Delta(unanswered.text.clone()));
-        return Composed::Answer(Answer {
+        let unanswered = Answer {
             model: writer.answer.model,
             ..unanswered
-        });
+        };
+        return Composed::Answer(unanswered, used);
     }
     writer.write(&rest, emit);
     if writer.answer.text.trim().is_empty() {
-        return Composed::Silent(writer.answer.usage);
+        return Composed::Silent(used);
     }
-    Composed::Answer(writer.answer)
+    Composed::Answer(writer.answer, used)
 }
 
 /// How much text a model is given for these.

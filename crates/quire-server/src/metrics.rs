@@ -13,14 +13,17 @@ use prometheus_client::registry::{Registry, Unit};
 
 use quire_index::Search;
 use quire_ingest::tasks::FoldTotals;
+use quire_models::Models;
 use quire_queue::{Stats, Tally};
 use quire_tenancy::Control;
 
 mod admission;
+mod models;
 mod search;
 mod tasks;
 
 use admission::Admission;
+use models::ModelMetrics;
 use search::SearchMetrics;
 use tasks::Tasks;
 
@@ -53,6 +56,7 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram>,
     answers: Family<AnswerLabels, Counter>,
     admission: Admission,
+    models: ModelMetrics,
     tasks: Tasks,
     search: SearchMetrics,
 }
@@ -83,6 +87,7 @@ impl Default for Metrics {
         );
         registry.register("answers", "Questions answered", answers.clone());
         let admission = Admission::register(&mut registry);
+        let models = ModelMetrics::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
         let search = SearchMetrics::register(&mut registry);
         registry.register("build_info", "The running version", build);
@@ -92,6 +97,7 @@ impl Default for Metrics {
             durations,
             answers,
             admission,
+            models,
             tasks,
             search,
         }
@@ -138,6 +144,10 @@ impl Metrics {
 
     pub(crate) fn control(&self, control: &Control) {
         self.admission.update(control);
+    }
+
+    pub(crate) fn models(&self, models: &Models) {
+        self.models.update(models);
     }
 
     pub(crate) fn search(&self, search: &Search, folds: FoldTotals, degraded: u64) {

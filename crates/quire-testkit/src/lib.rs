@@ -5,9 +5,9 @@
     reason = "support for tests: what can't be set up ends the test"
 )]
 
-pub mod openai;
 mod port;
 pub mod postgres;
+pub mod provider;
 pub mod redis;
 pub mod remote;
 pub mod s3;

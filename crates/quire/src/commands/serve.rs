@@ -96,6 +96,8 @@ pub(super) async fn http(
         ingest: services.ingest.clone(),
         asker: services.asker.clone(),
         search: services.search.clone(),
+        providers: services.providers.clone(),
+        keyring: node.keyring()?,
         metrics: services.metrics.clone(),
         pressure: Arc::default(),
         limits: Limits {

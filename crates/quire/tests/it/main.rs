@@ -15,6 +15,7 @@ mod database;
 mod http;
 mod index;
 mod isolation;
+mod models;
 mod openapi;
 mod spending;
 mod support;
