@@ -7,6 +7,7 @@ mod control;
 mod failure;
 mod first_run;
 mod lab;
+mod models;
 mod queue;
 mod report;
 mod retrieval;
@@ -42,6 +43,8 @@ enum Suite {
     Search(search::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
+    /// The model layer: what it adds to a call, faults of providers, balance of pools.
+    Models(models::Options),
     /// A process of the control suite; started by the suite itself.
     #[command(hide = true)]
     ControlWorker(control::WorkerArgs),
@@ -142,6 +145,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
         Suite::Search(options) => Box::pin(search::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
+        Suite::Models(options) => Box::pin(models::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }
