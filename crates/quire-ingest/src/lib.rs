@@ -5,7 +5,8 @@
 //! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
 //! transaction, in which a new version takes the place of the old one. No step holds a database
 //! connection while another process or a model works. Later [`tasks::FoldTail`] moves what was published into
-//! segments, and [`tasks::SweepObjects`] removes what nothing needs any more. What a tenant may keep is checked where something is
+//! segments, and [`tasks::SweepObjects`] removes what nothing needs any more;
+//! [`tasks::TierNotebooks`] archives notebooks that nobody asks (`tiers`). What a tenant may keep is checked where something is
 //! added (`quotas`); a new tenant begins with a notebook of templates (`onboarding`). Knows nothing about
 //! questions.
 
@@ -19,6 +20,7 @@ mod quotas;
 pub mod sandbox;
 mod service;
 pub mod tasks;
+pub mod tiers;
 
 pub use error::{Error, StreamError};
 pub use mend::mend;

@@ -14,8 +14,8 @@ pub use id::{
 };
 pub use money::{BadMoney, NanoUsd};
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, Language, MediaType, Place, SourceState, TenantState,
-    UnknownName,
+    ChatMessage, ChatRole, KeyRole, Language, MediaType, NotebookStatus, Place, SourceState,
+    TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

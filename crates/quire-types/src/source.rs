@@ -87,6 +87,30 @@ names!(
 );
 
 names!(
+    /// What a notebook costs while nobody asks it.
+    Tier {
+        /// In use: kept in memory while there is room.
+        Hot = "hot",
+        /// Used lately: what was read is kept on local disk.
+        Warm = "warm",
+        /// Read from the object store when it is asked.
+        Cold = "cold",
+        /// Not in the index; comes back when it is asked.
+        Archived = "archived",
+    }
+);
+
+names!(
+    /// The state of what a notebook is about, such as a construction job, as its owner tells it.
+    NotebookStatus {
+        /// Under way, or about to begin.
+        Active = "active",
+        /// Over.
+        Completed = "completed",
+    }
+);
+
+names!(
     /// What a tenant's API key may do.
     KeyRole {
         /// Everything inside the tenant.

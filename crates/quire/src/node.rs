@@ -16,13 +16,13 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::{Chat, ChatConfig, Embedder, Secret};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
-use quire_store::tenants::Tenant;
+use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
 use quire_types::{ErrorKind, RequestId, TenantId};
@@ -37,6 +37,8 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a task waits to read its file: nobody sits before it, and coming back costs it an attempt.
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How often this machine asks whose copies it may keep.
+const COPIES_CHECKED: Duration = Duration::from_hours(1);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -201,7 +203,8 @@ impl Node {
         .with::<ReadSource>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
-        .with::<SweepObjects>();
+        .with::<SweepObjects>()
+        .with::<TierNotebooks>();
         tokio::spawn(worker.run(stop))
     }
 
@@ -220,6 +223,22 @@ impl Node {
     /// Keeps the control plane going until told to stop.
     pub(crate) fn keep_control(&self, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(self.control.clone().run(stop))
+    }
+
+    /// Drops copies on this machine of tenants that are gone, whoever erased them, until told to stop.
+    pub(crate) fn keep_copies(&self, stop: CancellationToken) -> JoinHandle<()> {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = drop_copies(&store).await {
+                    warn!(%error, "can't ask which tenants are gone; copies of their segments stay until the next time");
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(COPIES_CHECKED) => {}
+                }
+            }
+        })
     }
 
     /// Calls the workers of other processes when this one, which has none, adds tasks.
@@ -247,6 +266,20 @@ impl Node {
         }
         Ok(())
     }
+}
+
+async fn drop_copies(store: &Store) -> Result<(), quire_store::Error> {
+    let owners = store.objects().copied();
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.system().await?;
+    let gone = tenants::gone(&mut tx, &owners).await?;
+    tx.commit().await?;
+    for owner in gone {
+        store.objects().forget_copies(owner);
+    }
+    Ok(())
 }
 
 /// Connects, with plans to put tenants on.
@@ -299,6 +332,7 @@ fn prepare(data: &Path) -> Result<(), Failure> {
     };
     create(data, mode)?;
     create(&data.join("objects"), 0o700)?;
+    create(&data.join("copies"), 0o700)?;
     create(&data.join("secrets"), 0o700)
 }
 
