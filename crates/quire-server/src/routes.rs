@@ -7,6 +7,7 @@ mod keys;
 mod limits;
 mod notebooks;
 mod plans;
+mod records;
 mod search;
 mod sources;
 mod tasks;
@@ -106,6 +107,14 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
         .routes(routes!(sources::retry))
+        .routes(routes!(records::list, records::tell))
+        .routes(routes!(records::tell_many))
+        .routes(routes!(records::summary))
+        .routes(routes!(records::retry))
+        .routes(routes!(records::get))
+        .routes(routes!(records::types, records::set_type))
+        .routes(routes!(records::try_type))
+        .routes(routes!(records::unset_type))
         .routes(routes!(search::search))
         .routes(routes!(ask::ask))
         .routes(routes!(ask::ask_notebook))
@@ -128,6 +137,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "keys", description = "A tenant's own keys"),
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),
+        (name = "records", description = "What other products tell about their jobs, invoices, clients"),
         (name = "questions", description = "Search and answers"),
         (name = "tasks", description = "The queue; with the operator's key"),
         (name = "service", description = "Health and metrics; without a key"),

@@ -19,10 +19,12 @@ mod objects;
 mod page;
 pub mod partitions;
 pub mod passages;
+pub mod records;
 mod roles;
 pub mod segments;
 pub mod sources;
 pub mod tenants;
+pub mod texts;
 mod tx;
 
 pub use connect::{Database, IsolationGap, Store, StoreConfig};

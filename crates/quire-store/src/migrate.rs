@@ -43,6 +43,10 @@ const SHARD: MigrationSet = MigrationSet {
             "index_builds",
             include_str!("../migrations/shard/0003_index_builds.sql"),
         ),
+        (
+            "records",
+            include_str!("../migrations/shard/0030_records.sql"),
+        ),
     ],
 };
 

@@ -129,6 +129,10 @@ impl PassageId {
 }
 
 id!(
+    /// A record of a product that quire is told about: an invoice, a daily log.
+    RecordId, "rec_", "a record"
+);
+id!(
     /// An immutable file of search, part of one tenant's corpus.
     SegmentId, "seg_", "a segment"
 );

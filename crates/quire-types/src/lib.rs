@@ -9,13 +9,13 @@ mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SegmentId, SourceId, TaskId,
-    TenantId,
+    BadId, KeyId, NotebookId, PassageId, RecordId, RequestId, ScheduleId, SegmentId, SourceId,
+    TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, Language, MediaType, Place, SourceState, TenantState,
-    UnknownName,
+    ChatMessage, ChatRole, KeyRole, Lane, Language, MediaType, Place, RecordState, SourceState,
+    TenantState, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -87,6 +87,32 @@ names!(
 );
 
 names!(
+    /// How urgent a change of a record is.
+    Lane {
+        /// Somebody waits for it.
+        Realtime = "realtime",
+        /// The usual.
+        Standard = "standard",
+        /// A backfill: thousands at once, for which nobody waits.
+        Batch = "batch",
+    }
+);
+
+names!(
+    /// How far a record has come.
+    RecordState {
+        /// Kept; search shows what it was before.
+        Queued = "queued",
+        /// Search shows it as it is.
+        Searchable = "searchable",
+        /// Kept, but not shown; the reason says what a person can do.
+        Failed = "failed",
+        /// Deleted where it came from; only its version is kept, so that nothing older brings it back.
+        Deleted = "deleted",
+    }
+);
+
+names!(
     /// What a tenant's API key may do.
     KeyRole {
         /// Everything inside the tenant.

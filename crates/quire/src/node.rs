@@ -1,5 +1,6 @@
 //! One running quire: data directory, PostgreSQL, store, and the services on top of them.
 
+use std::borrow::Borrow;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,6 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{Asker, AskerConfig, Asking};
+use quire_connect::records::SyncRecords;
+use quire_connect::{Connect, ConnectConfig};
 use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
@@ -59,8 +62,28 @@ pub(crate) struct Services {
     pub(crate) asker: Asker,
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
+    pub(crate) connect: Connect,
     bell: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What tasks work with, each with its part.
+#[derive(Clone)]
+struct Workshop {
+    ingest: Ingest,
+    connect: Connect,
+}
+
+impl Borrow<Ingest> for Workshop {
+    fn borrow(&self) -> &Ingest {
+        &self.ingest
+    }
+}
+
+impl Borrow<Connect> for Workshop {
+    fn borrow(&self) -> &Connect {
+        &self.connect
+    }
 }
 
 impl Node {
@@ -157,6 +180,11 @@ impl Node {
             file_bytes: limits.file_bytes,
             object_grace: limits.object_grace(),
         });
+        let connect = Connect::new(ConnectConfig {
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            bell: bell.clone(),
+        });
         let asker = Asker::new(AskerConfig {
             store: self.store.clone(),
             control: self.control.clone(),
@@ -172,6 +200,7 @@ impl Node {
             asker,
             search,
             ingest,
+            connect,
             bell,
             metrics: Arc::new(Metrics::default()),
         })
@@ -194,14 +223,18 @@ impl Node {
         };
         let worker = Worker::new(
             self.store.clone(),
-            services.ingest.clone(),
+            Workshop {
+                ingest: services.ingest.clone(),
+                connect: services.connect.clone(),
+            },
             services.bell.clone(),
             options,
         )
         .with::<ReadSource>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
-        .with::<SweepObjects>();
+        .with::<SweepObjects>()
+        .with::<SyncRecords>();
         tokio::spawn(worker.run(stop))
     }
 

@@ -11,6 +11,7 @@ struct Things {
     notebook: String,
     source: String,
     key: String,
+    record: String,
     tenant: String,
 }
 
@@ -31,11 +32,19 @@ impl Things {
             )
             .await
             .created();
+        let event = json!({
+            "type": "invoice", "id": "7", "action": "add", "version": 1,
+            "entity": { "type": "job", "id": "1", "name": "secret job" },
+            "fields": { "note": "canary-7f3a" },
+        });
+        caller.post("/v1/records", &event).await.is(202);
+        let records = caller.get("/v1/records").await.ok();
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
         Self {
             notebook,
             source: text(&source),
             key: text(&key),
+            record: text(&records["items"][0]),
             tenant: caller.tenant.clone(),
         }
     }
@@ -47,6 +56,7 @@ impl Things {
             notebook: id("nb_"),
             source: id("src_"),
             key: id("key_"),
+            record: id("rec_"),
             tenant: id("ten_"),
         }
     }
@@ -55,6 +65,8 @@ impl Things {
         path.replace("{notebook}", &self.notebook)
             .replace("{source}", &self.source)
             .replace("{key}", &self.key)
+            .replace("{record}", &self.record)
+            .replace("{type}", "permit")
             .replace("{tenant}", &self.tenant)
             .replace("{name}", "requests_per_minute")
             .replace("{feature}", "insights")

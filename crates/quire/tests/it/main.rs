@@ -16,6 +16,7 @@ mod http;
 mod index;
 mod isolation;
 mod openapi;
+mod records;
 mod spending;
 mod support;
 mod tasks;
