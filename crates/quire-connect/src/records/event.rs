@@ -290,6 +290,8 @@ fn canonical(value: &Value, text: &mut String) {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
 
     fn one(text: &str) -> Result<Event, String> {
@@ -306,7 +308,7 @@ mod tests {
             r#"{"type": "Purchase Orders", "id": 7, "action": "add", "version": 1,
                 "entity": {"type": "job", "id": "4711", "name": " Riverside\nClinic "}, "fields": {"a": "b\u0000c"}}"#,
         );
-        let good = good.unwrap_or_else(|reason| panic!("{reason}"));
+        let good = good.unwrap();
         assert_eq!(
             (good.key.kind.as_str(), good.key.id.as_str()),
             ("purchase_order", "7")
@@ -385,7 +387,7 @@ mod tests {
             format!("{line}\nnonsense\n\n{line}\n").as_bytes(),
             Lane::Batch,
         )
-        .unwrap_or_else(|error| panic!("{error}"));
+        .unwrap();
         assert_eq!(events.len(), 2);
         assert_eq!(refused.len(), 1);
         assert_eq!(refused[0].index, 1);

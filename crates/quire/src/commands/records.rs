@@ -251,7 +251,7 @@ async fn print_template(
         .or(shipped.map(|(_, template)| template.to_owned()))
     {
         Some(template) => {
-            output.line(template.trim_end().to_owned());
+            output.line(template.trim_end());
             Ok(())
         }
         None => Err(Failure::invalid(format!(

@@ -74,10 +74,7 @@ async fn a_record_is_found_follows_its_changes_and_goes() {
             "Who sent the invoice for the second delivery of roof trusses?",
         )
         .await;
-    assert!(
-        answer["answer"].as_str().unwrap().contains("Lakeland"),
-        "{answer}"
-    );
+    assert!(answer.to_string().contains("Lakeland"), "{answer}");
     // What search shows can be read back.
     let source = record["source"].as_str().unwrap();
     let content = caller.get(&format!("/v1/sources/{source}/content")).await;
