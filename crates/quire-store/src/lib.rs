@@ -21,6 +21,7 @@ pub mod partitions;
 pub mod passages;
 pub mod records;
 mod roles;
+pub mod sealed;
 pub mod segments;
 pub mod sources;
 pub mod tenants;

@@ -5,6 +5,7 @@
 mod error;
 mod id;
 mod money;
+mod secret;
 mod source;
 
 pub use error::{ErrorKind, Kind};
@@ -13,6 +14,7 @@ pub use id::{
     TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
+pub use secret::Secret;
 pub use source::{
     ChatMessage, ChatRole, KeyRole, Lane, Language, MediaType, Place, RecordState, SourceState,
     TenantState, UnknownName,

@@ -9,9 +9,9 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use quire_models::Secret;
 use quire_store::{S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
+use quire_types::Secret;
 
 use crate::cli::Cli;
 use crate::failure::Failure;

@@ -21,14 +21,14 @@ use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
 use quire_ingest::{Ingest, IngestConfig};
-use quire_models::{Chat, ChatConfig, Embedder, Secret};
+use quire_models::{Chat, ChatConfig, Embedder};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
 use quire_store::tenants::Tenant;
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
-use quire_types::{ErrorKind, RequestId, TenantId};
+use quire_types::{ErrorKind, RequestId, Secret, TenantId};
 use tracing::warn;
 
 use crate::cli::Cli;
