@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use quire_ingest::Ingest;
 use quire_queue::Attempt;
+use quire_store::sealed::Keyring;
 use quire_store::{Placement, Store, tenants};
 use quire_types::{ErrorKind, Kind};
 use tokio::sync::Notify;
+
+use crate::egress::Egress;
 
 /// What connectors are built from.
 pub struct ConnectConfig {
@@ -14,6 +17,10 @@ pub struct ConnectConfig {
     pub store: Store,
     /// Makes texts searchable.
     pub ingest: Ingest,
+    /// Seals what must not be read in the database.
+    pub keyring: Keyring,
+    /// Sends requests to addresses that users give.
+    pub egress: Egress,
     /// Rung after something was enqueued.
     pub bell: Arc<Notify>,
 }

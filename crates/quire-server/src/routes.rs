@@ -2,6 +2,7 @@
 //! document and so in the isolation matrix.
 
 mod ask;
+mod endpoints;
 mod health;
 mod keys;
 mod limits;
@@ -107,6 +108,16 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
         .routes(routes!(sources::retry))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(
+            endpoints::get,
+            endpoints::change,
+            endpoints::delete
+        ))
+        .routes(routes!(endpoints::rotate))
+        .routes(routes!(endpoints::test))
+        .routes(routes!(endpoints::replay))
+        .routes(routes!(endpoints::deliveries))
         .routes(routes!(records::list, records::tell))
         .routes(routes!(records::tell_many))
         .routes(routes!(records::summary))
@@ -138,6 +149,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),
         (name = "records", description = "What other products tell about their jobs, invoices, clients"),
+        (name = "endpoints", description = "Addresses that are told what happens, by signed webhooks"),
         (name = "questions", description = "Search and answers"),
         (name = "tasks", description = "The queue; with the operator's key"),
         (name = "service", description = "Health and metrics; without a key"),

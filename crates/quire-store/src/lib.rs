@@ -16,6 +16,7 @@ pub mod keys;
 mod migrate;
 pub mod notebooks;
 mod objects;
+pub mod outbox;
 mod page;
 pub mod partitions;
 pub mod passages;

@@ -47,6 +47,10 @@ const SHARD: MigrationSet = MigrationSet {
             "records",
             include_str!("../migrations/shard/0030_records.sql"),
         ),
+        (
+            "outbox",
+            include_str!("../migrations/shard/0031_outbox.sql"),
+        ),
     ],
 };
 

@@ -8,6 +8,7 @@
 pub mod openai;
 mod port;
 pub mod postgres;
+pub mod receiver;
 pub mod redis;
 pub mod remote;
 pub mod s3;

@@ -133,6 +133,14 @@ id!(
     RecordId, "rec_", "a record"
 );
 id!(
+    /// An address of a tenant that is told what happens.
+    EndpointId, "whk_", "an endpoint"
+);
+id!(
+    /// Something that happened, as it is told.
+    MessageId, "msg_", "a message"
+);
+id!(
     /// An immutable file of search, part of one tenant's corpus.
     SegmentId, "seg_", "a segment"
 );

@@ -113,6 +113,18 @@ names!(
 );
 
 names!(
+    /// Whether an endpoint is sent to.
+    EndpointState {
+        /// Everything is sent.
+        Active = "active",
+        /// What happens is kept for it.
+        Paused = "paused",
+        /// It failed for too long, or said that it is gone.
+        Disabled = "disabled",
+    }
+);
+
+names!(
     /// What a tenant's API key may do.
     KeyRole {
         /// Everything inside the tenant.

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{Asker, AskerConfig, Asking};
+use quire_connect::egress::Egress;
+use quire_connect::outbound::DeliverEvents;
 use quire_connect::records::SyncRecords;
 use quire_connect::{Connect, ConnectConfig};
 use quire_index::{Search, SearchConfig};
@@ -25,6 +27,7 @@ use quire_models::{Chat, ChatConfig, Embedder};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
+use quire_store::sealed::Keyring;
 use quire_store::tenants::Tenant;
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
@@ -183,6 +186,8 @@ impl Node {
         let connect = Connect::new(ConnectConfig {
             store: self.store.clone(),
             ingest: ingest.clone(),
+            keyring: Keyring::of_data_dir(&self.data)?,
+            egress: Egress::new(self.config.connect.networks()?)?,
             bell: bell.clone(),
         });
         let asker = Asker::new(AskerConfig {
@@ -234,7 +239,8 @@ impl Node {
         .with::<PurgeObjects>()
         .with::<FoldTail>()
         .with::<SweepObjects>()
-        .with::<SyncRecords>();
+        .with::<SyncRecords>()
+        .with::<DeliverEvents>();
         tokio::spawn(worker.run(stop))
     }
 

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use tracing::warn;
 
 use quire_ingest::Text;
-use quire_queue::{Attempt, Failure, Priority, Retry, Task};
+use quire_queue::{Attempt, Failure, Priority, Retry, Task, announce};
+use quire_store::outbox::NewEvent;
 use quire_store::records::{self as rows, EntityKey, Record, Settled};
 use quire_store::{Placement, TenantTx, notebooks};
 use quire_types::{ErrorKind, Kind, Lane, NotebookId, RecordId, RecordState, SourceId};
@@ -162,14 +164,13 @@ impl SyncRecords {
         );
         settled.retain(|one| is_queued(&now, one.id));
         rows::settle(&mut tx, &settled).await?;
+        announce(&mut tx, &[synced(&settled)]).await?;
         if has_more {
             plan(&mut tx, self.lane, Duration::ZERO).await?;
         }
         attempt.complete(&mut tx).await?;
         tx.commit().await?;
-        if has_more {
-            config.bell.notify_one();
-        }
+        config.bell.notify_one();
         Ok(())
     }
 
@@ -185,6 +186,20 @@ impl SyncRecords {
         rows::fail(&mut tx, records, reason).await?;
         plan(&mut tx, self.lane, Duration::ZERO).await?;
         Ok(tx.commit().await?)
+    }
+}
+
+/// How many changes can be found, for whoever waits for them.
+fn synced(settled: &[Settled]) -> NewEvent {
+    let count = |state| settled.iter().filter(|one| one.state == state).count();
+    NewEvent {
+        kind: "records.synced",
+        data: json!({
+            "searchable": count(RecordState::Searchable),
+            "deleted": count(RecordState::Deleted),
+            "failed": count(RecordState::Failed),
+        }),
+        origin: None,
     }
 }
 

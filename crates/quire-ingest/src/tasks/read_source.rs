@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use quire_queue::{Attempt, Failure, Task};
+use quire_queue::{Attempt, Failure, Task, announce};
 use quire_store::Placement;
 use quire_store::passages::{self, NewPassage, Published};
 use quire_store::sources::{self, Content, Source, Totals};
@@ -15,6 +15,7 @@ use quire_types::{ErrorKind, Kind, SourceId, SourceState};
 use super::{FoldTail, failure, placement};
 use crate::extract::Document;
 use crate::passages::{PassageDraft, passages as cut};
+use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
 
@@ -141,6 +142,16 @@ impl ReadSource {
         Ok(moved)
     }
 
+    async fn fail(&self, ingest: &Ingest, placement: Placement, reason: &str) -> Result<(), Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        let state = SourceState::Failed;
+        if sources::set_state(&mut tx, self.source, self.version, state, Some(reason)).await? {
+            let source = sources::get(&mut tx, self.source).await?;
+            announce(&mut tx, &[told("source.failed", &source)]).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     async fn publish(
         &self,
         ingest: &Ingest,
@@ -157,6 +168,8 @@ impl ReadSource {
         if let Published::Searchable { .. } = published {
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
+            let source = sources::get(&mut tx, self.source).await?;
+            announce(&mut tx, &[told("source.published", &source)]).await?;
             usage::record_in(&mut tx, &[event]).await?;
             FoldTail::plan(&mut tx, ingest).await?;
         }
@@ -265,14 +278,8 @@ impl Task for ReadSource {
         else {
             return Ok(());
         };
-        self.move_to(
-            ingest,
-            placement,
-            SourceState::Failed,
-            Some(&failed.message),
-        )
-        .await
-        .map_err(failure)?;
-        Ok(())
+        self.fail(ingest, placement, &failed.message)
+            .await
+            .map_err(failure)
     }
 }

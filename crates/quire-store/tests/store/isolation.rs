@@ -3,12 +3,13 @@
 use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, builds, corpus, idempotency, keys, notebooks, passages, records,
-    segments, sources, texts,
+    Error, PageRequest, TenantTx, builds, corpus, idempotency, keys, notebooks, outbox, passages,
+    records, segments, sources, texts,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
-    KeyId, KeyRole, Lane, MediaType, NotebookId, RecordId, SegmentId, SourceId, SourceState,
+    EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId, RecordId, SegmentId, SourceId,
+    SourceState,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -25,6 +26,7 @@ struct Ids {
     folded: SourceId,
     segment: SegmentId,
     record: RecordId,
+    endpoint: EndpointId,
     /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
@@ -48,6 +50,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         folded,
         segment,
         record,
+        endpoint,
         building,
         switched,
     } = ids;
@@ -93,6 +96,9 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         texts::passages_of(&[source]),
         records::get(record),
         records::lock(&[record]),
+        outbox::endpoint(endpoint),
+        outbox::rotate_secret(endpoint, b"stolen"),
+        outbox::delete_endpoint(endpoint),
         segments::located(Some(&[source])),
         segments::install(&new_segment, &[(source, 1)], None),
         segments::install(&new_segment, &[(folded, 1)], Some(&[segment])),
@@ -112,12 +118,13 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
     let page = PageRequest::first();
     let version = corpus::version(tx).await.unwrap();
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{version} {:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{version} {:?}",
         notebooks::list(tx, page).await,
         sources::list(tx, of.notebook, page).await,
         passages::tail(tx, Some(&[of.source]), None, 100).await,
         segments::located(tx, None).await,
         records::list(tx, &records::Selection::default(), page).await,
+        outbox::endpoints(tx, page).await,
         corpus::changes(tx, 0, version).await,
     )
 }
@@ -180,6 +187,16 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     records::hear(&mut tx, &[event]).await.unwrap();
     let queued_records = records::queued(&mut tx, Lane::Standard, 1).await.unwrap();
     let record = queued_records[0].id;
+    let wish = outbox::Wish {
+        url: "https://a.invalid/",
+        description: "",
+        types: &[],
+        origin: None,
+    };
+    let endpoint = EndpointId::generate();
+    outbox::create_endpoint(&mut tx, endpoint, &wish, b"sealed")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 
     let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
@@ -190,6 +207,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         folded,
         segment: new.id,
         record,
+        endpoint,
         building,
         switched,
     };
@@ -200,6 +218,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         folded: SourceId::generate(),
         segment: SegmentId::generate(),
         record: RecordId::generate(),
+        endpoint: EndpointId::generate(),
         building: Uuid::from_u128(3),
         switched: Uuid::from_u128(4),
     };
@@ -274,7 +293,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 19] = [
+const TABLES: [&str; 22] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -289,6 +308,9 @@ const TABLES: [&str; 19] = [
     "shard.records",
     "shard.record_values",
     "shard.record_types",
+    "shard.endpoints",
+    "shard.outbox",
+    "shard.deliveries",
     "queue.tenants",
     "queue.ready",
     "queue.deferred",
@@ -341,6 +363,9 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
              values ($1, 'invoice', '1', $1, 1, false, '', '{}', 1, 'queued')",
             "insert into shard.record_values (tenant_id, record_id, name) values ($1, $1, 'amount')",
             "insert into shard.record_types (tenant_id, name, template, sample) values ($1, 'x', 'x', '{}')",
+            "insert into shard.endpoints (tenant_id, id, url, secret, state) values ($1, $1, 'x', '', 'active')",
+            "insert into shard.outbox (tenant_id, id, type, data) values ($1, $1, 'x', '{}')",
+            "insert into shard.deliveries (tenant_id, endpoint_id, event_id) values ($1, $1, $1)",
             "insert into queue.ready (tenant_id, id, shard, kind, payload, priority) values ($1, $1, 1, 'x', '{}', 2)",
             "insert into queue.deferred (tenant_id, id, run_at, shard, kind, payload, priority)
              values ($1, $1, now(), 1, 'x', '{}', 2)",

@@ -10,6 +10,7 @@ use crate::support::{Caller, Quire, Reply};
 struct Things {
     notebook: String,
     source: String,
+    endpoint: String,
     key: String,
     record: String,
     tenant: String,
@@ -39,10 +40,13 @@ impl Things {
         });
         caller.post("/v1/records", &event).await.is(202);
         let records = caller.get("/v1/records").await.ok();
+        let endpoint = json!({ "url": "https://hooks.invalid/", "description": "canary-7f3a" });
+        let endpoint = caller.post("/v1/endpoints", &endpoint).await.created();
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
         Self {
             notebook,
             source: text(&source),
+            endpoint: text(&endpoint),
             key: text(&key),
             record: text(&records["items"][0]),
             tenant: caller.tenant.clone(),
@@ -55,6 +59,7 @@ impl Things {
         Self {
             notebook: id("nb_"),
             source: id("src_"),
+            endpoint: id("whk_"),
             key: id("key_"),
             record: id("rec_"),
             tenant: id("ten_"),
@@ -65,6 +70,7 @@ impl Things {
         path.replace("{notebook}", &self.notebook)
             .replace("{source}", &self.source)
             .replace("{key}", &self.key)
+            .replace("{endpoint}", &self.endpoint)
             .replace("{record}", &self.record)
             .replace("{type}", "permit")
             .replace("{tenant}", &self.tenant)

@@ -12,6 +12,7 @@ mod chat;
 mod cli;
 mod crash;
 mod database;
+mod endpoints;
 mod http;
 mod index;
 mod isolation;
