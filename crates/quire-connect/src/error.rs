@@ -30,6 +30,9 @@ pub enum Error {
     /// Somebody else's server sent too much.
     #[error("the other side sent more than {0} bytes")]
     RemoteTooLarge(usize),
+    /// It can't go on until somebody does something.
+    #[error("{0}")]
+    Stopped(String),
     /// Making it searchable failed.
     #[error(transparent)]
     Ingest(#[from] quire_ingest::Error),
@@ -52,6 +55,7 @@ impl Kind for Error {
                 400..=499 => ErrorKind::Invalid,
                 _ => ErrorKind::Unavailable,
             },
+            Self::Stopped(_) => ErrorKind::Conflict,
             Self::Remote(_) => ErrorKind::Unavailable,
             Self::RemoteTimeout => ErrorKind::Timeout,
             Self::RemoteTooLarge(_) => ErrorKind::TooLarge,

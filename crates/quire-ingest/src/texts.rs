@@ -104,6 +104,14 @@ impl Ingest {
     }
 }
 
+impl Ingest {
+    /// Takes sources that were made of texts out of search, in the caller's transaction.
+    pub async fn remove_texts(&self, tx: &mut TenantTx, sources: &[SourceId]) -> Result<(), Error> {
+        texts::publish(tx, &[], sources).await?;
+        FoldTail::plan(tx, self).await
+    }
+}
+
 /// When the task was made: the same in every attempt, so that its usage stays on one day.
 pub(crate) fn made_at(attempt: &Attempt) -> Timestamp {
     attempt

@@ -2,6 +2,7 @@
 //! document and so in the isolation matrix.
 
 mod ask;
+mod connectors;
 mod endpoints;
 mod health;
 mod keys;
@@ -14,6 +15,7 @@ mod sources;
 mod tasks;
 mod tenants;
 mod usage;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -108,6 +110,15 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
         .routes(routes!(sources::retry))
+        .routes(routes!(webhooks::receive))
+        .routes(routes!(connectors::list, connectors::create))
+        .routes(routes!(
+            connectors::get,
+            connectors::change,
+            connectors::delete
+        ))
+        .routes(routes!(connectors::test))
+        .routes(routes!(connectors::sync))
         .routes(routes!(endpoints::list, endpoints::create))
         .routes(routes!(
             endpoints::get,
@@ -149,6 +160,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),
         (name = "records", description = "What other products tell about their jobs, invoices, clients"),
+        (name = "connections", description = "Accounts elsewhere that content flows in from"),
         (name = "endpoints", description = "Addresses that are told what happens, by signed webhooks"),
         (name = "questions", description = "Search and answers"),
         (name = "tasks", description = "The queue; with the operator's key"),

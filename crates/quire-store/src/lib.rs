@@ -8,6 +8,7 @@
 
 pub mod builds;
 mod connect;
+pub mod connections;
 pub mod corpus;
 pub mod erasure;
 mod error;

@@ -51,6 +51,10 @@ const SHARD: MigrationSet = MigrationSet {
             "outbox",
             include_str!("../migrations/shard/0031_outbox.sql"),
         ),
+        (
+            "connections",
+            include_str!("../migrations/shard/0032_connections.sql"),
+        ),
     ],
 };
 

@@ -133,6 +133,10 @@ id!(
     RecordId, "rec_", "a record"
 );
 id!(
+    /// An account elsewhere that content flows in from.
+    ConnectionId, "con_", "a connection"
+);
+id!(
     /// An address of a tenant that is told what happens.
     EndpointId, "whk_", "an endpoint"
 );

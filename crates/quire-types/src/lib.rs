@@ -10,14 +10,14 @@ mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, EndpointId, KeyId, MessageId, NotebookId, PassageId, RecordId, RequestId, ScheduleId,
-    SegmentId, SourceId, TaskId, TenantId,
+    BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, RecordId, RequestId,
+    ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
 pub use secret::Secret;
 pub use source::{
-    ChatMessage, ChatRole, EndpointState, KeyRole, Lane, Language, MediaType, Place, RecordState,
-    SourceState, TenantState, UnknownName,
+    ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
+    Place, RecordState, SourceState, TenantState, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

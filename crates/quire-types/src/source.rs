@@ -113,6 +113,18 @@ names!(
 );
 
 names!(
+    /// Whether a connection is read.
+    ConnectionState {
+        /// It is.
+        Active = "active",
+        /// Not until somebody resumes it.
+        Paused = "paused",
+        /// Not until somebody does what its reason says.
+        Failed = "failed",
+    }
+);
+
+names!(
     /// Whether an endpoint is sent to.
     EndpointState {
         /// Everything is sent.

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{Asker, AskerConfig, Asking};
+use quire_connect::connections::SyncConnection;
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
 use quire_connect::records::SyncRecords;
@@ -240,7 +241,8 @@ impl Node {
         .with::<FoldTail>()
         .with::<SweepObjects>()
         .with::<SyncRecords>()
-        .with::<DeliverEvents>();
+        .with::<DeliverEvents>()
+        .with::<SyncConnection>();
         tokio::spawn(worker.run(stop))
     }
 

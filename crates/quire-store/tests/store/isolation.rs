@@ -3,13 +3,13 @@
 use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, builds, corpus, idempotency, keys, notebooks, outbox, passages,
-    records, segments, sources, texts,
+    Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
+    outbox, passages, records, segments, sources, texts,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
-    EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId, RecordId, SegmentId, SourceId,
-    SourceState,
+    ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
+    RecordId, SegmentId, SourceId, SourceState,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -27,6 +27,7 @@ struct Ids {
     segment: SegmentId,
     record: RecordId,
     endpoint: EndpointId,
+    connection: ConnectionId,
     /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
@@ -51,6 +52,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         segment,
         record,
         endpoint,
+        connection,
         building,
         switched,
     } = ids;
@@ -96,6 +98,11 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         texts::passages_of(&[source]),
         records::get(record),
         records::lock(&[record]),
+        connections::get(connection),
+        connections::set_state(connection, ConnectionState::Paused, None),
+        connections::set_secret(connection, b"stolen"),
+        connections::hear(connection, "m"),
+        connections::delete(connection),
         outbox::endpoint(endpoint),
         outbox::rotate_secret(endpoint, b"stolen"),
         outbox::delete_endpoint(endpoint),
@@ -124,7 +131,10 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
         passages::tail(tx, Some(&[of.source]), None, 100).await,
         segments::located(tx, None).await,
         records::list(tx, &records::Selection::default(), page).await,
-        outbox::endpoints(tx, page).await,
+        (
+            outbox::endpoints(tx, page).await,
+            connections::list(tx, page).await,
+        ),
         corpus::changes(tx, 0, version).await,
     )
 }
@@ -187,6 +197,16 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     records::hear(&mut tx, &[event]).await.unwrap();
     let queued_records = records::queued(&mut tx, Lane::Standard, 1).await.unwrap();
     let record = queued_records[0].id;
+    let connection = ConnectionId::generate();
+    let new_connection = connections::NewConnection {
+        id: connection,
+        kind: "webhook",
+        name: "CMS",
+        notebook: None,
+        settings: &serde_json::json!({}),
+        secret: b"sealed",
+    };
+    connections::create(&mut tx, &new_connection).await.unwrap();
     let wish = outbox::Wish {
         url: "https://a.invalid/",
         description: "",
@@ -208,6 +228,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         segment: new.id,
         record,
         endpoint,
+        connection,
         building,
         switched,
     };
@@ -219,6 +240,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         segment: SegmentId::generate(),
         record: RecordId::generate(),
         endpoint: EndpointId::generate(),
+        connection: ConnectionId::generate(),
         building: Uuid::from_u128(3),
         switched: Uuid::from_u128(4),
     };
@@ -293,7 +315,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 22] = [
+const TABLES: [&str; 25] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -308,6 +330,9 @@ const TABLES: [&str; 22] = [
     "shard.records",
     "shard.record_values",
     "shard.record_types",
+    "shard.connections",
+    "shard.connection_items",
+    "shard.heard_messages",
     "shard.endpoints",
     "shard.outbox",
     "shard.deliveries",
@@ -363,6 +388,11 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
              values ($1, 'invoice', '1', $1, 1, false, '', '{}', 1, 'queued')",
             "insert into shard.record_values (tenant_id, record_id, name) values ($1, $1, 'amount')",
             "insert into shard.record_types (tenant_id, name, template, sample) values ($1, 'x', 'x', '{}')",
+            "insert into shard.connections (tenant_id, id, kind, name, settings, secret, state)
+             values ($1, $1, 'x', 'x', '{}', '', 'active')",
+            "insert into shard.connection_items (tenant_id, connection_id, external_id, version, round)
+             values ($1, $1, 'x', 'x', 1)",
+            "insert into shard.heard_messages (tenant_id, connection_id, message_id) values ($1, $1, 'x')",
             "insert into shard.endpoints (tenant_id, id, url, secret, state) values ($1, $1, 'x', '', 'active')",
             "insert into shard.outbox (tenant_id, id, type, data) values ($1, $1, 'x', '{}')",
             "insert into shard.deliveries (tenant_id, endpoint_id, event_id) values ($1, $1, $1)",

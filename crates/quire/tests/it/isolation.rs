@@ -10,6 +10,7 @@ use crate::support::{Caller, Quire, Reply};
 struct Things {
     notebook: String,
     source: String,
+    connection: String,
     endpoint: String,
     key: String,
     record: String,
@@ -42,10 +43,13 @@ impl Things {
         let records = caller.get("/v1/records").await.ok();
         let endpoint = json!({ "url": "https://hooks.invalid/", "description": "canary-7f3a" });
         let endpoint = caller.post("/v1/endpoints", &endpoint).await.created();
+        let connection = json!({ "kind": "webhook", "name": "canary-7f3a" });
+        let connection = caller.post("/v1/connections", &connection).await.created();
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
         Self {
             notebook,
             source: text(&source),
+            connection: text(&connection),
             endpoint: text(&endpoint),
             key: text(&key),
             record: text(&records["items"][0]),
@@ -59,6 +63,7 @@ impl Things {
         Self {
             notebook: id("nb_"),
             source: id("src_"),
+            connection: id("con_"),
             endpoint: id("whk_"),
             key: id("key_"),
             record: id("rec_"),
@@ -70,6 +75,7 @@ impl Things {
         path.replace("{notebook}", &self.notebook)
             .replace("{source}", &self.source)
             .replace("{key}", &self.key)
+            .replace("{connection}", &self.connection)
             .replace("{endpoint}", &self.endpoint)
             .replace("{record}", &self.record)
             .replace("{type}", "permit")

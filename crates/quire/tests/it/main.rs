@@ -10,6 +10,7 @@ mod ask;
 mod bad_input;
 mod chat;
 mod cli;
+mod connectors;
 mod crash;
 mod database;
 mod endpoints;
