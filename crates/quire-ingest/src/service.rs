@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde_json::json;
 use tokio::sync::{Notify, OnceCell};
 
 use quire_index::Search;
 use quire_models::Embedder;
-use quire_queue::Wishes;
+use quire_queue::{Wishes, announce};
 use quire_store::notebooks::Notebook;
+use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_tenancy::{Account, Control, Stage};
@@ -171,7 +173,9 @@ impl Ingest {
     /// Removes a source; it can't be found from the moment this returns.
     pub async fn delete_source(&self, placement: Placement, id: SourceId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
+        let source = sources::get(&mut tx, id).await?;
         let objects = sources::delete(&mut tx, id).await?;
+        announce(&mut tx, &[told("source.deleted", &source)]).await?;
         self.purge(&mut tx, &objects).await?;
         FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
@@ -181,6 +185,12 @@ impl Ingest {
     pub async fn delete_notebook(&self, placement: Placement, id: NotebookId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let objects = notebooks::delete(&mut tx, id).await?;
+        let event = NewEvent {
+            kind: "notebook.deleted",
+            data: json!({ "notebook": id }),
+            origin: None,
+        };
+        announce(&mut tx, &[event]).await?;
         self.purge(&mut tx, &objects).await?;
         FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
@@ -203,6 +213,18 @@ impl Ingest {
             quire_queue::enqueue_with(tx, &task, wishes).await?;
         }
         Ok(())
+    }
+}
+
+/// What happened to a source, for whoever wants to hear of it.
+pub(crate) fn told(kind: &'static str, source: &Source) -> NewEvent {
+    NewEvent {
+        kind,
+        data: json!({
+            "source": source.id, "notebook": source.notebook, "name": source.name,
+            "version": source.latest_version, "passages": source.passages, "reason": source.reason,
+        }),
+        origin: None,
     }
 }
 

@@ -7,14 +7,12 @@ mod answer;
 mod sse;
 mod wire;
 
-use std::fmt;
 use std::time::Duration;
 
 use futures::stream::BoxStream;
-use quire_types::ChatMessage;
+use quire_types::{ChatMessage, Secret};
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Response, Url};
-use serde::Deserialize;
 use tokio::time::{Instant, timeout_at};
 
 use crate::Error;
@@ -40,29 +38,6 @@ pub struct ChatConfig {
     pub between_tokens_timeout: Duration,
     /// Longest answer, in tokens of the model.
     pub max_tokens: u32,
-}
-
-/// A text that must not reach a log.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes `text` out of sight.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for the one place that sends it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 /// A piece of an answer, in the order of arrival.

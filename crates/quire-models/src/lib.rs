@@ -10,7 +10,7 @@ mod embed;
 mod error;
 mod find;
 
-pub use chat::{Chat, ChatConfig, ChatEvent, ChatStream, FinishReason, Secret};
+pub use chat::{Chat, ChatConfig, ChatEvent, ChatStream, FinishReason};
 pub use embed::Embedder;
 pub use error::Error;
 pub use find::{check_model, find_model};

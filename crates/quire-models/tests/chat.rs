@@ -8,9 +8,9 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
-use quire_models::{Chat, ChatConfig, ChatEvent, Error, FinishReason, Secret};
+use quire_models::{Chat, ChatConfig, ChatEvent, Error, FinishReason};
 use quire_testkit::openai::{CACHED_TOKENS, ChatDouble, PROMPT_TOKENS, Script};
-use quire_types::{ChatMessage, ChatRole, ErrorKind, Kind};
+use quire_types::{ChatMessage, ChatRole, ErrorKind, Kind, Secret};
 use serde_json::json;
 
 const KEY: &str = "sk-test-123";

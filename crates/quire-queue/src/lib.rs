@@ -10,6 +10,7 @@
 //! bear running twice, unless it ends in the transaction of its own effect ([`Attempt::complete`]). Knows
 //! nothing about what tasks do.
 
+mod announce;
 mod backoff;
 mod enqueue;
 mod error;
@@ -28,6 +29,7 @@ mod worker;
 
 use quire_store::MigrationSet;
 
+pub use announce::{DELIVER_EVENTS, announce};
 pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
 pub use operate::{

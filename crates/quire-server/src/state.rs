@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quire_ask::Asker;
+use quire_connect::Connect;
 use quire_index::Search;
 use quire_ingest::Ingest;
 use quire_store::Store;
@@ -20,6 +21,8 @@ pub struct App {
     pub control: Control,
     /// Adds and removes sources.
     pub ingest: Ingest,
+    /// Takes in what other products tell.
+    pub connect: Connect,
     /// Answers questions.
     pub asker: Asker,
     /// The views it searches in, for metrics.

@@ -42,6 +42,12 @@ pub enum Error {
     /// The disk below the object store is full.
     #[error("the disk is full: free some space below the data directory, then try again")]
     DiskFull,
+    /// A sealed secret can't be opened.
+    #[error("{0}")]
+    Sealed(&'static str),
+    /// The file of keys that seal secrets can't be used.
+    #[error("the keys that seal secrets: {0}")]
+    Keyring(String),
     /// The process that ran the call is going away.
     #[error("the call was interrupted")]
     Interrupted,
@@ -85,6 +91,7 @@ impl Kind for Error {
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge(_) => ErrorKind::TooLarge,
             Self::DiskFull | Self::Interrupted => ErrorKind::Unavailable,
+            Self::Sealed(_) | Self::Keyring(_) => ErrorKind::Unavailable,
             Self::UnsafeRole(_) | Self::Migrate(_) | Self::Truncated { .. } => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),
             Self::Objects(_) => ErrorKind::Unavailable,

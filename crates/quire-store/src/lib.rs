@@ -8,6 +8,7 @@
 
 pub mod builds;
 mod connect;
+pub mod connections;
 pub mod corpus;
 pub mod erasure;
 mod error;
@@ -16,13 +17,17 @@ pub mod keys;
 mod migrate;
 pub mod notebooks;
 mod objects;
+pub mod outbox;
 mod page;
 pub mod partitions;
 pub mod passages;
+pub mod records;
 mod roles;
+pub mod sealed;
 pub mod segments;
 pub mod sources;
 pub mod tenants;
+pub mod texts;
 pub mod tiers;
 mod tx;
 

@@ -44,6 +44,18 @@ const SHARD: MigrationSet = MigrationSet {
             include_str!("../migrations/shard/0003_index_builds.sql"),
         ),
         ("tiers", include_str!("../migrations/shard/0004_tiers.sql")),
+        (
+            "records",
+            include_str!("../migrations/shard/0030_records.sql"),
+        ),
+        (
+            "outbox",
+            include_str!("../migrations/shard/0031_outbox.sql"),
+        ),
+        (
+            "connections",
+            include_str!("../migrations/shard/0032_connections.sql"),
+        ),
     ],
 };
 

@@ -84,11 +84,11 @@ pub async fn publish(
 }
 
 /// The dimension that all vectors have; none when there are none.
-fn dimension(passages: &[NewPassage]) -> Result<Option<i32>, Error> {
-    let Some(first) = passages.first() else {
-        return Ok(None);
-    };
-    for (at, passage) in passages.iter().enumerate() {
+pub(crate) fn dimension<'a>(
+    passages: impl IntoIterator<Item = &'a NewPassage>,
+) -> Result<Option<i32>, Error> {
+    let mut agreed = None;
+    for (at, passage) in passages.into_iter().enumerate() {
         let vector = &passage.embedding;
         let square: f32 = vector.iter().map(|value| value * value).sum();
         if !square.is_normal() {
@@ -96,15 +96,15 @@ fn dimension(passages: &[NewPassage]) -> Result<Option<i32>, Error> {
                 "the vector of passage {at} has no direction: it is zero, or not a number"
             )));
         }
-        if vector.len() != first.embedding.len() {
+        let first = *agreed.get_or_insert(vector.len());
+        if vector.len() != first {
             return Err(Error::Invalid(format!(
-                "the vector of passage {at} has {} dimensions, that of the first {}",
+                "the vector of passage {at} has {} dimensions, that of the first {first}",
                 vector.len(),
-                first.embedding.len()
             )));
         }
     }
-    Ok(i32::try_from(first.embedding.len()).ok())
+    Ok(agreed.and_then(|dimension| i32::try_from(dimension).ok()))
 }
 
 /// What publishing led to.
@@ -119,7 +119,7 @@ pub enum Published {
     Obsolete,
 }
 
-async fn insert(
+pub(crate) async fn insert(
     tx: &mut TenantTx,
     notebook: Uuid,
     source: SourceId,

@@ -295,10 +295,19 @@ pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     Ok(totals)
 }
 
-/// Where the bytes of a version are.
-pub async fn object(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<ObjectKey, Error> {
-    let key: Option<String> = sqlx::query_scalar(
-        "select object_key from shard.source_versions
+/// Where the content of a version is.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// The bytes that were added.
+    Object(ObjectKey),
+    /// A small text that quire made, out of a record for instance.
+    Text(String),
+}
+
+/// The content of a version.
+pub async fn content(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Content, Error> {
+    let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(
+        "select object_key, body from shard.source_versions
          where tenant_id = $1 and source_id = $2 and version = $3",
     )
     .bind(tx.tenant_id())
@@ -306,7 +315,11 @@ pub async fn object(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Obj
     .bind(version)
     .fetch_optional(tx.connection())
     .await?;
-    ObjectKey::stored(tx.placement(), &key.ok_or(NOT_FOUND)?)
+    match row {
+        Some((Some(key), _)) => Ok(Content::Object(ObjectKey::stored(tx.placement(), &key)?)),
+        Some((None, Some(text))) => Ok(Content::Text(text)),
+        _ => Err(NOT_FOUND),
+    }
 }
 
 /// Moves the latest version on. Does nothing, and says so, when `version` is no longer the latest or
@@ -362,7 +375,7 @@ pub async fn forget_older(
     id: SourceId,
     version: i32,
 ) -> Result<Vec<ObjectKey>, Error> {
-    let keys: Vec<String> = sqlx::query_scalar(
+    let keys: Vec<Option<String>> = sqlx::query_scalar(
         "delete from shard.source_versions
          where tenant_id = $1 and source_id = $2 and version < $3 returning object_key",
     )
@@ -372,6 +385,7 @@ pub async fn forget_older(
     .fetch_all(tx.connection())
     .await?;
     keys.iter()
+        .flatten()
         .map(|key| ObjectKey::stored(tx.placement(), key))
         .collect()
 }
@@ -400,7 +414,8 @@ pub(crate) async fn object_keys(
     let keys: Vec<String> = sqlx::query_scalar(
         "select v.object_key from shard.source_versions v
          join shard.sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
-         where v.tenant_id = $1 and s.notebook_id = $2 and ($3::uuid is null or s.id = $3)",
+         where v.tenant_id = $1 and s.notebook_id = $2 and ($3::uuid is null or s.id = $3)
+           and v.object_key is not null",
     )
     .bind(tx.tenant_id())
     .bind(notebook.uuid())

@@ -5,17 +5,19 @@
 mod error;
 mod id;
 mod money;
+mod secret;
 mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SegmentId, SourceId, TaskId,
-    TenantId,
+    BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, RecordId, RequestId,
+    ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
+pub use secret::Secret;
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, Language, MediaType, NotebookStatus, Place, SourceState,
-    TenantState, Tier, UnknownName,
+    ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
+    NotebookStatus, Place, RecordState, SourceState, TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -101,12 +101,62 @@ names!(
 );
 
 names!(
+    /// How urgent a change of a record is.
+    Lane {
+        /// Somebody waits for it.
+        Realtime = "realtime",
+        /// The usual.
+        Standard = "standard",
+        /// A backfill: thousands at once, for which nobody waits.
+        Batch = "batch",
+    }
+);
+
+names!(
     /// The state of what a notebook is about, such as a construction job, as its owner tells it.
     NotebookStatus {
         /// Under way, or about to begin.
         Active = "active",
         /// Over.
         Completed = "completed",
+    }
+);
+
+names!(
+    /// How far a record has come.
+    RecordState {
+        /// Kept; search shows what it was before.
+        Queued = "queued",
+        /// Search shows it as it is.
+        Searchable = "searchable",
+        /// Kept, but not shown; the reason says what a person can do.
+        Failed = "failed",
+        /// Deleted where it came from; only its version is kept, so that nothing older brings it back.
+        Deleted = "deleted",
+    }
+);
+
+names!(
+    /// Whether a connection is read.
+    ConnectionState {
+        /// It is.
+        Active = "active",
+        /// Not until somebody resumes it.
+        Paused = "paused",
+        /// Not until somebody does what its reason says.
+        Failed = "failed",
+    }
+);
+
+names!(
+    /// Whether an endpoint is sent to.
+    EndpointState {
+        /// Everything is sent.
+        Active = "active",
+        /// What happens is kept for it.
+        Paused = "paused",
+        /// It failed for too long, or said that it is gone.
+        Disabled = "disabled",
     }
 );
 

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use quire_types::{Lane, RecordState};
 
 use quire_types::{NotebookStatus, Tier, UnknownName};
 
@@ -68,6 +69,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  quire usage                                    the customers that cost most this month\n  quire usage --tenant acme --month 2026-11\n  quire usage --tenant acme --events csv > november.csv\n  quire usage reconcile --provider openai invoice.csv"
     )]
     Usage(UsageArgs),
+    /// Records of other products: push events, list, summary, retry, templates.
+    #[command(subcommand)]
+    Records(RecordsCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
     #[command(subcommand)]
     Notebook(NotebookCommand),
@@ -340,6 +344,57 @@ pub(crate) struct TenantArg {
     /// The tenant's short name [default: the only tenant].
     #[arg(long, env = "QUIRE_TENANT", value_name = "SLUG")]
     pub(crate) tenant: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum RecordsCommand {
+    /// Take in events from a file or standard input: a JSON array, or one JSON object a line.
+    Push {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// The file [default: standard input].
+        file: Option<PathBuf>,
+        /// For events that name none: realtime, standard or batch.
+        #[arg(long, default_value = "batch")]
+        lane: Lane,
+    },
+    /// List records.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Only of this type.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// Only in this state: queued, searchable, failed or deleted.
+        #[arg(long)]
+        state: Option<RecordState>,
+    },
+    /// How many there are, and how far behind search is.
+    Summary {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Try failed records again.
+    Retry {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Set the template of a type, tried on a sample first.
+    Template {
+        #[command(flatten)]
+        tenant: TenantArg,
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// The template; without it the one in use is printed.
+        #[arg(requires = "sample")]
+        file: Option<PathBuf>,
+        /// A JSON file with the fields of such a record.
+        #[arg(long)]
+        sample: Option<PathBuf>,
+        /// Remove the tenant's own template.
+        #[arg(long, conflicts_with = "file")]
+        remove: bool,
+    },
 }
 
 #[derive(Subcommand)]

@@ -9,6 +9,7 @@ mod key;
 mod limits;
 mod notebook;
 mod plan;
+mod records;
 mod region;
 mod search;
 mod serve;
@@ -79,6 +80,7 @@ async fn dispatch(
             Command::Feature(command) => feature::run(command, node, output).await,
             Command::Region(command) => region::run(command, node, output).await,
             Command::Usage(args) => usage::run(args, node, output).await,
+            Command::Records(command) => records::run(command, node, output).await,
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,

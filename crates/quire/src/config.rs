@@ -9,9 +9,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use quire_models::Secret;
+use quire_connect::egress::Network;
 use quire_store::{CopiesConfig, S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
+use quire_types::Secret;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
@@ -28,6 +29,7 @@ pub(crate) struct Config {
     pub(crate) chat: Chat,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
+    pub(crate) connect: Connect,
 }
 
 /// Where everything is kept.
@@ -308,6 +310,25 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn object_grace(&self) -> Duration {
         Duration::from_secs(self.object_grace_hours * 3_600)
+    }
+}
+
+/// What flows in and out by itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Connect {
+    /// Networks that addresses given by tenants may lead to although they are not public, such as 10.1.0.0/16.
+    pub(crate) allow_networks: Vec<String>,
+}
+
+impl Connect {
+    pub(crate) fn networks(&self) -> Result<Vec<Network>, Failure> {
+        let networks: Result<Vec<Network>, _> = self
+            .allow_networks
+            .iter()
+            .map(|text| text.parse())
+            .collect();
+        Ok(networks?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One running quire: data directory, PostgreSQL, store, and the services on top of them.
 
+use std::borrow::Borrow;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -12,20 +13,26 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{Asker, AskerConfig, Asking};
+use quire_connect::connections::SyncConnection;
+use quire_connect::egress::Egress;
+use quire_connect::outbound::DeliverEvents;
+use quire_connect::records::SyncRecords;
+use quire_connect::{Connect, ConnectConfig};
 use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Ingest, IngestConfig};
-use quire_models::{Chat, ChatConfig, Embedder, Secret};
+use quire_models::{Chat, ChatConfig, Embedder};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
+use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
-use quire_types::{ErrorKind, RequestId, TenantId};
+use quire_types::{ErrorKind, RequestId, Secret, TenantId};
 use tracing::warn;
 
 use crate::cli::Cli;
@@ -61,8 +68,28 @@ pub(crate) struct Services {
     pub(crate) asker: Asker,
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
+    pub(crate) connect: Connect,
     bell: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What tasks work with, each with its part.
+#[derive(Clone)]
+struct Workshop {
+    ingest: Ingest,
+    connect: Connect,
+}
+
+impl Borrow<Ingest> for Workshop {
+    fn borrow(&self) -> &Ingest {
+        &self.ingest
+    }
+}
+
+impl Borrow<Connect> for Workshop {
+    fn borrow(&self) -> &Connect {
+        &self.connect
+    }
 }
 
 impl Node {
@@ -159,6 +186,13 @@ impl Node {
             file_bytes: limits.file_bytes,
             object_grace: limits.object_grace(),
         });
+        let connect = Connect::new(ConnectConfig {
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            keyring: Keyring::of_data_dir(&self.data)?,
+            egress: Egress::new(self.config.connect.networks()?)?,
+            bell: bell.clone(),
+        });
         let asker = Asker::new(AskerConfig {
             store: self.store.clone(),
             control: self.control.clone(),
@@ -174,6 +208,7 @@ impl Node {
             asker,
             search,
             ingest,
+            connect,
             bell,
             metrics: Arc::new(Metrics::default()),
         })
@@ -196,7 +231,10 @@ impl Node {
         };
         let worker = Worker::new(
             self.store.clone(),
-            services.ingest.clone(),
+            Workshop {
+                ingest: services.ingest.clone(),
+                connect: services.connect.clone(),
+            },
             services.bell.clone(),
             options,
         )
@@ -204,7 +242,10 @@ impl Node {
         .with::<PurgeObjects>()
         .with::<FoldTail>()
         .with::<SweepObjects>()
-        .with::<TierNotebooks>();
+        .with::<TierNotebooks>()
+        .with::<SyncRecords>()
+        .with::<DeliverEvents>()
+        .with::<SyncConnection>();
         tokio::spawn(worker.run(stop))
     }
 

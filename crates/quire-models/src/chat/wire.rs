@@ -1,12 +1,12 @@
 //! The JSON of chat completions: what is sent, and the parts of what comes that are used. Unknown fields
 //! are skipped because every server adds its own. Refuses to know the order in which things arrive.
 
-use quire_types::ChatMessage;
+use quire_types::{ChatMessage, Secret};
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{ChatConfig, ChatEvent, FinishReason, Secret};
+use super::{ChatConfig, ChatEvent, FinishReason};
 use crate::Error;
 
 /// Longest part of a server's message that is kept.

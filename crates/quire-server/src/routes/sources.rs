@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use quire_ingest::StreamError;
 use quire_store::passages;
-use quire_store::sources::{self as rows, Added, Source};
+use quire_store::sources::{self as rows, Added, Content, Source};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
 use crate::body::{ListOut, Paged, time};
@@ -388,16 +388,21 @@ pub(super) async fn content(
     State(app): State<App>,
 ) -> ApiResult<impl IntoResponse> {
     let mut tx = app.store.tenant(caller.placement()).await?;
-    let object = rows::object(&mut tx, source.id, source.latest_version).await?;
+    let content = rows::content(&mut tx, source.id, source.latest_version).await?;
     tx.commit().await?;
-    let bytes = app.store.objects().stream(&object).await?;
+    let body = match content {
+        Content::Object(object) => {
+            StreamBody::from_stream(app.store.objects().stream(&object).await?)
+        }
+        Content::Text(text) => StreamBody::from(text),
+    };
     // Never shown in place: the bytes are somebody's file and may be a page with a script.
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_DISPOSITION, disposition(&source.name)),
         (header::CONTENT_LENGTH, source.size_bytes.to_string()),
     ];
-    Ok((headers, StreamBody::from_stream(bytes)))
+    Ok((headers, body))
 }
 
 /// RFC 6266: the last part of the name, percent-encoded, so that no name can break out of the header.

@@ -96,6 +96,7 @@ pub(super) async fn http(
         store: node.store.clone(),
         control: node.control.clone(),
         ingest: services.ingest.clone(),
+        connect: services.connect.clone(),
         asker: services.asker.clone(),
         search: services.search.clone(),
         metrics: services.metrics.clone(),

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::root;
 
 /// From the bottom to the top; a crate may import only from layers below its own.
-const LAYERS: [&[&str]; 8] = [
+const LAYERS: [&[&str]; 9] = [
     &["quire-types", "sample-company"],
     &[
         "quire-vectors",
@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 8] = [
     &["quire-queue", "quire-index"],
     &["quire-tenancy"],
     &["quire-ingest", "quire-ask"],
+    &["quire-connect"],
     &["quire-server"],
     &["quire"],
     &["quire-testkit", "quire-bench"],
