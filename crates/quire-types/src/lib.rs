@@ -5,6 +5,7 @@
 mod error;
 mod id;
 mod money;
+mod place;
 mod source;
 
 pub use error::{ErrorKind, Kind};
@@ -13,9 +14,9 @@ pub use id::{
     TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
+pub use place::{Cells, NoCells, Place, Spot, TimeSpan};
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, Language, MediaType, Place, SourceState, TenantState,
-    UnknownName,
+    ChatMessage, ChatRole, KeyRole, Language, MediaType, SourceState, TenantState, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -1,5 +1,6 @@
 //! The result of every reader: one text and the blocks it is made of.
 
+use quire_types::Spot;
 use serde::{Deserialize, Serialize};
 
 /// The text of a file with its structure.
@@ -29,6 +30,9 @@ pub struct Block {
     /// Page, counted from 1, where the file has pages.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub page: Option<u32>,
+    /// The place in an original that has no pages.
+    #[serde(flatten)]
+    pub spot: Spot,
     /// Headings above the block, outermost first; a heading does not name itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub heading_path: Vec<String>,

@@ -14,7 +14,8 @@ pub enum ExtractError {
     Empty,
     /// A type that no reader exists for.
     #[error(
-        "{found} is not supported yet; supported: PDF, Word (.docx), HTML, Markdown and plain text"
+        "{found} is not supported yet; supported: PDF, Word, PowerPoint and Excel (.docx, .pptx, .xlsx), CSV, \
+         HTML, Markdown, e-mail (.eml), transcripts (.vtt, .srt) and plain text"
     )]
     Unsupported {
         /// What the file looks like, with its article.
@@ -23,8 +24,8 @@ pub enum ExtractError {
     /// A PDF that asks for a password.
     #[error("the PDF is password-protected: upload a copy without a password")]
     PasswordProtected,
-    /// An OLE2 container: old Word, or a modern Office file behind a password.
-    #[error("{found}: save it as .docx without a password and upload that")]
+    /// An OLE2 container: an old Office file, or a modern one behind a password.
+    #[error("{found}: save it as .docx, .xlsx or .pptx without a password and upload that")]
     OldOffice {
         /// What the container looks like.
         found: String,

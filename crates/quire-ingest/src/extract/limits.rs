@@ -10,10 +10,12 @@ pub struct Limits {
     pub max_input_bytes: u64,
     /// Characters of extracted text.
     pub max_text_chars: u64,
-    /// Pages of a PDF.
+    /// Pages of a PDF, slides of a presentation.
     pub max_pages: u32,
     /// Entries of a zip container.
     pub max_zip_entries: u64,
+    /// Attachments of one e-mail.
+    pub max_parts: u64,
     /// Bytes unpacked from a zip container, over all entries.
     pub max_unpacked_bytes: u64,
     /// Unpacked bytes (or characters of text) per stored byte; ignored for the first 100 KiB
@@ -30,6 +32,7 @@ impl Default for Limits {
             max_text_chars: 20_000_000,
             max_pages: 10_000,
             max_zip_entries: 2_000,
+            max_parts: 500,
             max_unpacked_bytes: 200_000_000,
             max_ratio: 100,
             max_blocks: 500_000,

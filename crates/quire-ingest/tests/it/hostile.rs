@@ -91,14 +91,14 @@ fn each_bad_file_has_its_own_refusal() {
         (
             "x.docx",
             zip(&[("xl/workbook.xml", b"<x/>")]),
-            "unsupported",
-            "a spreadsheet",
+            "no-text",
+            "",
         ),
         (
             "x.docx",
             zip(&[("ppt/presentation.xml", b"<x/>")]),
-            "unsupported",
-            "a presentation",
+            "no-text",
+            "",
         ),
         (
             "x.docx",
@@ -160,7 +160,7 @@ fn each_bad_file_has_its_own_refusal() {
             "half.docx",
             zip(&[(DOCX_MAIN, b"<w:document><w:p><w:r><w:t>cut")]),
             "damaged",
-            "Word",
+            "Office",
         ),
         ("wide.md", wide.into_bytes(), "", ""),
         (

@@ -9,6 +9,7 @@
 )]
 
 mod extraction;
+mod formats;
 mod hostile;
 mod lab;
 mod onboarding;

@@ -94,6 +94,128 @@ pub(crate) fn docx(body: &str) -> Vec<u8> {
     ])
 }
 
+/// The relations of an Office part: ids, kinds and targets.
+fn relations(all: &[(String, &str, String)]) -> String {
+    let each = all.iter().map(|(id, kind, target)| {
+        format!(
+            r#"<Relationship Id="{id}" Type="http://x/relationships/{kind}" Target="{target}"/>"#
+        )
+    });
+    format!(
+        "<Relationships>{}</Relationships>",
+        each.collect::<String>()
+    )
+}
+
+/// A presentation with the given slides and, for each, its notes if they are not empty.
+pub(crate) fn pptx(slides: &[(&str, &str)]) -> Vec<u8> {
+    let mut parts: Vec<(String, String)> = Vec::new();
+    let (mut ids, mut targets) = (String::new(), Vec::new());
+    // Stored in another order than shown.
+    for (at, (slide, notes)) in slides.iter().enumerate().rev() {
+        let name = format!("slides/slide{at}.xml");
+        ids = format!(r#"<p:sldId id="{}" r:id="rId{at}"/>{ids}"#, 256 + at);
+        targets.push((format!("rId{at}"), "slide", name.clone()));
+        parts.push((
+            format!("ppt/{name}"),
+            format!("<p:sld><p:cSld><p:spTree>{slide}</p:spTree></p:cSld></p:sld>"),
+        ));
+        if !notes.is_empty() {
+            let target = format!("../notesSlides/notes{at}.xml");
+            parts.push((
+                format!("ppt/slides/_rels/slide{at}.xml.rels"),
+                relations(&[("rId1".into(), "notesSlide", target)]),
+            ));
+            parts.push((format!("ppt/notesSlides/notes{at}.xml"), format!(
+                r#"<p:notes><p:sp><p:ph type="body"/><a:p><a:r><a:t>{notes}</a:t></a:r></a:p></p:sp></p:notes>"#)));
+        }
+    }
+    parts.push((
+        "ppt/presentation.xml".into(),
+        format!("<p:presentation><p:sldIdLst>{ids}</p:sldIdLst></p:presentation>"),
+    ));
+    parts.push((
+        "ppt/_rels/presentation.xml.rels".into(),
+        relations(&targets),
+    ));
+    zip_texts(&parts)
+}
+
+/// A box of a slide; `kind` is that of its placeholder.
+pub(crate) fn shape(kind: &str, paragraphs: &[&str]) -> String {
+    let paragraphs: String = paragraphs
+        .iter()
+        .map(|text| format!("<a:p><a:r><a:t>{text}</a:t></a:r></a:p>"))
+        .collect();
+    format!(
+        r#"<p:sp><p:nvSpPr><p:nvPr><p:ph type="{kind}"/></p:nvPr></p:nvSpPr><p:txBody>{paragraphs}</p:txBody></p:sp>"#
+    )
+}
+
+/// A workbook with the given sheets: names and what stands in `<worksheet>`. Style 1 is dollars, style 2 a
+/// date, style 3 a percentage; text 0 of the shared ones is `shared`.
+pub(crate) fn xlsx(sheets: &[(&str, &str)]) -> Vec<u8> {
+    let (mut entries, mut targets, mut parts) = (String::new(), Vec::new(), Vec::new());
+    for (at, (name, content)) in sheets.iter().enumerate() {
+        entries += &format!(
+            r#"<sheet name="{name}" sheetId="{}" r:id="rId{at}"/>"#,
+            at + 1
+        );
+        targets.push((
+            format!("rId{at}"),
+            "worksheet",
+            format!("worksheets/sheet{at}.xml"),
+        ));
+        parts.push((
+            format!("xl/worksheets/sheet{at}.xml"),
+            format!("<worksheet>{content}</worksheet>"),
+        ));
+    }
+    targets.push(("rIdS".into(), "styles", "styles.xml".into()));
+    targets.push((
+        "rIdT".into(),
+        "sharedStrings",
+        "/xl/sharedStrings.xml".into(),
+    ));
+    parts.push((
+        "xl/workbook.xml".into(),
+        format!("<workbook><sheets>{entries}</sheets></workbook>"),
+    ));
+    parts.push(("xl/_rels/workbook.xml.rels".into(), relations(&targets)));
+    parts.push((
+        "xl/sharedStrings.xml".into(),
+        "<sst><si><r><t>sha</t></r><r><t>red</t></r><rPh><t>x</t></rPh></si></sst>".into(),
+    ));
+    parts.push(("xl/styles.xml".into(), r#"<styleSheet><numFmts><numFmt numFmtId="164" formatCode="&quot;$&quot;#,##0.00"/></numFmts>
+        <cellXfs><xf numFmtId="0"/><xf numFmtId="164"/><xf numFmtId="14"/><xf numFmtId="10"/></cellXfs></styleSheet>"#.into()));
+    zip_texts(&parts)
+}
+
+/// A row of a sheet: each cell as text, or as `style:number`.
+pub(crate) fn row(number: u32, cells: &[&str]) -> String {
+    let cells: String = (0..)
+        .zip(cells)
+        .map(|(at, cell)| {
+            let place = format!("{}{number}", char::from(b'A' + at));
+            match cell.split_once(':') {
+                Some((style, value)) if style.parse::<u8>().is_ok() => {
+                    format!(r#"<c r="{place}" s="{style}"><v>{value}</v></c>"#)
+                }
+                _ => format!(r#"<c r="{place}" t="inlineStr"><is><t>{cell}</t></is></c>"#),
+            }
+        })
+        .collect();
+    format!(r#"<row r="{number}">{cells}</row>"#)
+}
+
+fn zip_texts(parts: &[(String, String)]) -> Vec<u8> {
+    let parts: Vec<(&str, &[u8])> = parts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_bytes()))
+        .collect();
+    zip(&parts)
+}
+
 /// One paragraph of a Word document.
 pub(crate) fn paragraph(style: &str, text: &str) -> String {
     format!(r#"<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr><w:r><w:t>{text}</w:t></w:r></w:p>"#)

@@ -29,7 +29,7 @@ pub(super) struct SourceOut {
     notebook: String,
     #[schema(example = "contract.pdf")]
     name: String,
-    /// `text`, `markdown`, `html`, `pdf` or `docx`; absent until the content was read.
+    /// `pdf`, `docx`, `xlsx`, `email`, …: what the content is, whatever its name; absent until the content was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
     /// `queued`, `extracting`, `embedding`, `searchable` or `failed`; that of the latest version.
@@ -333,6 +333,25 @@ pub(super) struct PlaceOut {
     /// Page, from 1, where the source has pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<u32>,
+    /// The attachment of an e-mail; one inside the other with ` › ` between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
+    /// Slide, from 1, in a presentation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slide: Option<u32>,
+    /// The name of the sheet, in a workbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sheet: Option<String>,
+    /// Cells of the sheet or table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "A2:F9")]
+    cells: Option<String>,
+    /// Where it begins in a recording, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_ms: Option<u64>,
+    /// Where it ends in a recording, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_ms: Option<u64>,
     /// Headings above it, outermost first.
     heading_path: Vec<String>,
     /// First character of the extracted text, from 0.
@@ -345,6 +364,12 @@ impl PlaceOut {
     pub(super) fn of(place: Place) -> Self {
         Self {
             page: place.page,
+            part: place.spot.part,
+            slide: place.spot.slide,
+            sheet: place.spot.sheet,
+            cells: place.spot.cells.map(|cells| cells.to_string()),
+            start_ms: place.spot.time.map(|time| time.start_ms),
+            end_ms: place.spot.time.map(|time| time.end_ms),
             heading_path: place.heading_path,
             char_start: place.char_start,
             char_end: place.char_end,
