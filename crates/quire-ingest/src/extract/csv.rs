@@ -16,8 +16,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     let mut builder = Builder::new(limits, bytes.len());
     let mut sheet = Sheet::new(&mut builder, None);
     let separator = separator(&text).unwrap_or(b',');
-    let mut number = 0;
-    for record in rows(&text, separator) {
+    for (number, record) in (0..).zip(rows(&text, separator)) {
         let record = record.map_err(|error| ExtractError::damaged("CSV", error))?;
         let cells = (0..).zip(record.iter()).map(|(column, text)| Cell {
             column,
@@ -25,7 +24,6 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
             text: text.to_owned(),
         });
         sheet.row(number, cells.collect())?;
-        number += 1;
     }
     sheet.finish()?;
     builder.finish()
