@@ -8,7 +8,8 @@ mod magic;
 use quire_types::MediaType;
 
 use crate::extract::{
-    ExtractError, decode, looks_like_csv, looks_like_transcript, looks_like_utf16,
+    ExtractError, PictureKind, decode, look_at_recording, looks_like_csv, looks_like_transcript,
+    looks_like_utf16,
 };
 
 /// A text sample large enough for a doctype behind comments and an XML declaration.
@@ -31,6 +32,12 @@ pub fn detect(name: &str, bytes: &[u8]) -> Result<MediaType, ExtractError> {
     if bytes.starts_with(OLE2_MARK) {
         return Err(old_office(bytes));
     }
+    if PictureKind::of(bytes).is_some() {
+        return Ok(MediaType::Image);
+    }
+    if let Some((_, media)) = look_at_recording(bytes) {
+        return Ok(media);
+    }
     if let Some(found) = magic::known(bytes) {
         return Err(unsupported(found));
     }
@@ -38,6 +45,22 @@ pub fn detect(name: &str, bytes: &[u8]) -> Result<MediaType, ExtractError> {
         return Err(unsupported("a binary file"));
     }
     Ok(text_kind(name, bytes))
+}
+
+/// What the first bytes alone suggest, for deciding how long a file may take. Right about every file that
+/// takes long; says nothing about the others.
+pub(crate) fn glance(name: &str, bytes: &[u8]) -> Option<MediaType> {
+    let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
+    if find(head, PDF_MARK).is_some() {
+        return Some(MediaType::Pdf);
+    }
+    if PictureKind::of(bytes).is_some() {
+        return Some(MediaType::Image);
+    }
+    if let Some((_, media)) = look_at_recording(bytes) {
+        return Some(media);
+    }
+    (is_text(head) && text_kind(name, head) == MediaType::Email).then_some(MediaType::Email)
 }
 
 /// The mark stands at the start, or behind junk from a mail program: then objects must follow, because

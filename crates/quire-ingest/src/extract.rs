@@ -1,37 +1,47 @@
 //! From the bytes of one file to its text with structure: headings, paragraphs, list items, table rows.
 //!
-//! Pure apart from the PDF reader, which starts poppler. Knows no tenant, no database and no model,
+//! Pure apart from what starts installed programs: poppler, tesseract, ffmpeg and a recogniser of speech. Knows no tenant, no database and no model,
 //! and trusts nothing about the bytes: every reader stops at [`Limits`] with a typed error.
 
 mod archive;
+mod audio;
 mod builder;
 mod csv;
 mod document;
 mod docx;
+mod drawing;
 mod email;
 mod error;
 mod html;
+mod image;
 mod limits;
 mod markdown;
+mod ocr;
 mod package;
 mod pdf;
 mod pptx;
+mod recording;
 mod sheet;
 mod speech;
 mod table;
 mod text;
+mod tool;
 mod transcript;
+mod video;
 mod xlsx;
 mod xml;
 
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
+pub use drawing::{Wanted, draw};
 pub use error::ExtractError;
 pub use limits::Limits;
 
 pub(crate) use builder::PATH_ENTRY_CHARS;
 pub(crate) use csv::looks_like_csv;
+pub(crate) use image::Kind as PictureKind;
+pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::looks_like_transcript;
 
@@ -89,5 +99,8 @@ fn extract_at(
         MediaType::Csv => csv::read(bytes, limits),
         MediaType::Email => email::read(bytes, limits, depth),
         MediaType::Transcript => transcript::read(bytes, limits),
+        MediaType::Image => image::read(bytes, limits),
+        MediaType::Audio => audio::read(bytes, limits),
+        MediaType::Video => video::read(bytes, limits),
     }
 }

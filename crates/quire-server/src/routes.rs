@@ -105,6 +105,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::get, sources::delete))
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
+        .routes(routes!(sources::picture))
         .routes(routes!(sources::retry))
         .routes(routes!(search::search))
         .routes(routes!(ask::ask))

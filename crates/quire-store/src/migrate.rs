@@ -54,6 +54,11 @@ const SHARD: MigrationSet = MigrationSet {
             "spots",
             include_str!("../migrations/shard/0020_spots.sql"),
         ),
+        (
+            21,
+            "looks",
+            include_str!("../migrations/shard/0021_looks.sql"),
+        ),
     ],
 };
 

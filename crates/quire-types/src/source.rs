@@ -77,6 +77,12 @@ names!(
         Email = "email",
         /// What was said and when (WebVTT, SubRip).
         Transcript = "transcript",
+        /// A picture (PNG, JPEG, GIF, WebP, TIFF, BMP).
+        Image = "image",
+        /// A recording of sound.
+        Audio = "audio",
+        /// A recording with moving pictures.
+        Video = "video",
     }
 );
 

@@ -37,6 +37,8 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a task waits to read its file: nobody sits before it, and coming back costs it an attempt.
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
+/// A recording waits for those before it.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -151,6 +153,8 @@ impl Node {
                 (1, 2, self.config.admission.extractions.max(2)),
                 EXTRACT_PATIENCE,
             ),
+            // One recogniser keeps one processor busy for as long as a recording lasts.
+            recognising: Stage::new("listen", (1, 1, 2), LISTEN_PATIENCE),
             control: self.control.clone(),
             passages: PassageOptions::default(),
             bell: bell.clone(),

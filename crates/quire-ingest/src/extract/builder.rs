@@ -50,6 +50,14 @@ impl<'a> Builder<'a> {
         self.document.pages = Some(pages);
     }
 
+    pub(super) fn duration(&mut self, ms: u64) {
+        self.document.duration_ms = Some(ms);
+    }
+
+    pub(super) fn picture_hash(&mut self, hash: u64) {
+        self.document.picture_hash = Some(hash);
+    }
+
     /// Where the blocks that follow stand in the original.
     pub(super) fn at(&mut self, spot: Spot) {
         self.spot = spot;

@@ -16,6 +16,12 @@ pub struct Document {
     /// How many pages the file has, where it has pages.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pages: Option<u32>,
+    /// How long a recording is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_ms: Option<u64>,
+    /// A hash of a picture's look, from which that of a copy differs in few bits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub picture_hash: Option<u64>,
 }
 
 /// One part of a text.

@@ -15,7 +15,8 @@ pub enum ExtractError {
     /// A type that no reader exists for.
     #[error(
         "{found} is not supported yet; supported: PDF, Word, PowerPoint and Excel (.docx, .pptx, .xlsx), CSV, \
-         HTML, Markdown, e-mail (.eml), transcripts (.vtt, .srt) and plain text"
+         HTML, Markdown, e-mail (.eml), transcripts (.vtt, .srt), plain text, pictures (PNG, JPEG, GIF, WebP, \
+         TIFF, BMP), recordings and films"
     )]
     Unsupported {
         /// What the file looks like, with its article.
@@ -42,9 +43,13 @@ pub enum ExtractError {
     },
     /// A PDF of pictures.
     #[error(
-        "the PDF has no text: it looks scanned; OCR is not available yet, upload a version with text"
+        "the PDF has no text, and none was found in the pictures of its pages: upload a better scan or a version \
+         with text"
     )]
     Scanned,
+    /// A file, page or moment that nothing can be shown of.
+    #[error("there is no such picture: pages of PDFs, pictures and moments of films can be shown")]
+    NoPicture,
     /// A readable file without a single word.
     #[error("the file has no text in it: upload a file with text")]
     NoText,
@@ -109,6 +114,7 @@ impl ExtractError {
             Self::OldOffice { .. } => "old-office",
             Self::Damaged { .. } => "damaged",
             Self::Scanned => "scanned",
+            Self::NoPicture => "no-picture",
             Self::NoText => "no-text",
             Self::TooLarge { .. } => "too-large",
             Self::Unsafe { .. } => "unsafe",
@@ -157,6 +163,7 @@ impl Kind for ExtractError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TimedOut { .. } => ErrorKind::Timeout,
+            Self::NoPicture => ErrorKind::NotFound,
             Self::ToolMissing { .. } | Self::Unavailable { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         }

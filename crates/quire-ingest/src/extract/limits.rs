@@ -21,6 +21,12 @@ pub struct Limits {
     /// Unpacked bytes (or characters of text) per stored byte; ignored for the first 100 KiB
     /// unpacked and the first million characters.
     pub max_ratio: u64,
+    /// Pixels of a picture, width times height.
+    pub max_pixels: u64,
+    /// Pages of one PDF that are read from their pictures.
+    pub max_scanned_pages: u32,
+    /// Seconds of a recording.
+    pub max_seconds: u64,
     /// Blocks of structure.
     pub max_blocks: u64,
 }
@@ -35,6 +41,9 @@ impl Default for Limits {
             max_parts: 500,
             max_unpacked_bytes: 200_000_000,
             max_ratio: 100,
+            max_pixels: 100_000_000,
+            max_scanned_pages: 300,
+            max_seconds: 3 * 3_600,
             max_blocks: 500_000,
         }
     }

@@ -14,6 +14,9 @@ const HARD_CHARS: usize = 700;
 /// Silence after which somebody begins anew.
 const PAUSE_MS: u64 = 4_000;
 
+/// Stands for the speaker of what is written rather than said.
+pub(super) const ON_SCREEN: &str = "On screen";
+
 /// A stretch of speech.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Utterance {
@@ -56,6 +59,7 @@ fn continues(turn: &Utterance, next: &Utterance) -> bool {
     let chars = turn.text.len();
     let ends_sentence = turn.text.ends_with(['.', '?', '!', '…']);
     turn.speaker == next.speaker
+        && turn.speaker.as_deref() != Some(ON_SCREEN)
         && next.time.start_ms <= turn.time.end_ms.saturating_add(PAUSE_MS)
         && chars + next.text.len() <= HARD_CHARS
         && !(chars >= SOFT_CHARS && ends_sentence)

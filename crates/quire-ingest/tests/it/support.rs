@@ -243,3 +243,63 @@ pub(crate) fn utf16(text: &str, little: bool) -> Vec<u8> {
         })
         .collect()
 }
+
+/// A picture of grey steps, stored without compression.
+pub(crate) fn png(width: u32, height: u32) -> Vec<u8> {
+    let mut rows = Vec::new();
+    for y in 0..height {
+        rows.push(0);
+        rows.extend((0..width).map(|x| ((x * 7 + y * 13) % 256) as u8));
+    }
+    let mut file = b"\x89PNG\r\n\x1A\n".to_vec();
+    let mut chunk = |name: &[u8; 4], content: &[u8]| {
+        file.extend(u32::try_from(content.len()).unwrap().to_be_bytes());
+        let checked = [name.as_slice(), content].concat();
+        file.extend(&checked);
+        file.extend(crc32(&checked).to_be_bytes());
+    };
+    let sides = [width.to_be_bytes(), height.to_be_bytes()].concat();
+    chunk(b"IHDR", &[&sides, [8, 0, 0, 0, 0].as_slice()].concat());
+    let length = u16::try_from(rows.len()).unwrap();
+    let (mut low, mut high) = (1_u32, 0_u32);
+    for byte in &rows {
+        low = (low + u32::from(*byte)) % 65_521;
+        high = (high + low) % 65_521;
+    }
+    let stored = [
+        b"\x78\x01\x01".as_slice(),
+        &length.to_le_bytes(),
+        &(!length).to_le_bytes(),
+        &rows,
+        &(high << 16 | low).to_be_bytes(),
+    ];
+    chunk(b"IDAT", &stored.concat());
+    chunk(b"IEND", b"");
+    file
+}
+
+fn crc32(bytes: &[u8]) -> u32 {
+    let step = |crc: u32, byte: &u8| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0xEDB8_8320 } else { 0 }
+        })
+    };
+    !bytes.iter().fold(u32::MAX, step)
+}
+
+/// A tone of so many samples.
+pub(crate) fn wav(rate: u32, samples: u32) -> Vec<u8> {
+    let data = samples * 2;
+    let mut file = b"RIFF".to_vec();
+    file.extend((36 + data).to_le_bytes());
+    file.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+    file.extend(rate.to_le_bytes());
+    file.extend((rate * 2).to_le_bytes());
+    file.extend(b"\x02\0\x10\0data");
+    file.extend(data.to_le_bytes());
+    for at in 0..samples {
+        let wave = (f64::from(at) * 440.0 * std::f64::consts::TAU / f64::from(rate)).sin();
+        file.extend(((wave * 8_000.0) as i16).to_le_bytes());
+    }
+    file
+}

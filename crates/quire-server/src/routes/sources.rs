@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_ingest::StreamError;
+use quire_ingest::extract::Wanted;
 use quire_store::passages;
 use quire_store::sources::{self as rows, Added, Source};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
-use crate::body::{ListOut, Paged, time};
+use crate::body::{ListOut, Paged, Params, time};
 use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
 use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiError, ApiResult, Problem};
@@ -48,6 +49,12 @@ pub(super) struct SourceOut {
     passages: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pages: Option<i32>,
+    /// How long a recording is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    /// The first picture of yours that this one is a copy of, whatever its size or compression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similar_to: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -71,6 +78,8 @@ impl SourceOut {
             size_bytes: source.size_bytes,
             passages: source.passages,
             pages: source.pages,
+            duration_ms: source.duration_ms,
+            similar_to: source.similar_to.map(|id| id.to_string()),
             created_at: time(source.created_at),
             updated_at: time(source.updated_at),
         }
@@ -423,6 +432,37 @@ pub(super) async fn content(
         (header::CONTENT_LENGTH, source.size_bytes.to_string()),
     ];
     Ok((headers, StreamBody::from_stream(bytes)))
+}
+
+/// Which picture of a source.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PictureQuery {
+    #[serde(default)]
+    page: u32,
+    #[serde(default)]
+    at_ms: u64,
+}
+
+/// Show a citation in place: a page of a PDF, a picture, or a moment of a film, as PNG.
+#[utoipa::path(get, path = "/v1/sources/{source}/picture", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query)),
+    responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem)))]
+pub(super) async fn picture(
+    ReadSource { caller, source }: ReadSource,
+    State(app): State<App>,
+    Params(query): Params<PictureQuery>,
+) -> ApiResult<impl IntoResponse> {
+    let wanted = Wanted {
+        page: query.page,
+        at_ms: query.at_ms,
+    };
+    let png = app.ingest.draw(caller.placement(), &source, wanted).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/png"),
+        (header::CACHE_CONTROL, "private, max-age=3600"),
+    ];
+    Ok((headers, png))
 }
 
 /// RFC 6266: the last part of the name, percent-encoded, so that no name can break out of the header.

@@ -15,6 +15,7 @@ mod database;
 mod http;
 mod index;
 mod isolation;
+mod media;
 mod openapi;
 mod spending;
 mod support;
