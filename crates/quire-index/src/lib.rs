@@ -16,6 +16,7 @@ mod fusion;
 mod load;
 mod maintain;
 mod query;
+mod reach;
 mod score;
 mod search;
 mod segment;

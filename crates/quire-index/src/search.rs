@@ -138,7 +138,7 @@ impl Search {
 
     /// What the passages at these places say. Those that can't be read are left out, and their parts
     /// noted.
-    async fn passages_at(
+    pub(crate) async fn passages_at(
         &self,
         io: &Io<'_>,
         view: &View,
@@ -350,9 +350,9 @@ impl Search {
 
 /// A tenant's corpus at one version.
 pub struct Snapshot {
-    search: Search,
-    placement: Placement,
-    view: Arc<View>,
+    pub(crate) search: Search,
+    pub(crate) placement: Placement,
+    pub(crate) view: Arc<View>,
 }
 
 impl Snapshot {

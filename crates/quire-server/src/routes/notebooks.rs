@@ -121,6 +121,7 @@ pub(super) async fn get(
     let mut tx = app.store.tenant(caller.placement()).await?;
     let counts = sources::counts(&mut tx, notebook.id).await?;
     tx.commit().await?;
+    app.prefetch.begin(&app.search, caller.placement());
     let sources = counts
         .into_iter()
         .map(|(state, count)| (state.to_string(), count))

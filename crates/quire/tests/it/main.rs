@@ -16,6 +16,7 @@ mod http;
 mod index;
 mod isolation;
 mod openapi;
+mod routes;
 mod spending;
 mod support;
 mod tasks;
