@@ -8,9 +8,11 @@ mod failure;
 mod first_run;
 mod lab;
 mod models;
+mod provider;
 mod queue;
 mod report;
 mod retrieval;
+mod router;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ enum Suite {
     QueueWorker(lab::Address),
     /// Search in one tenant's passages: speed, recall, size, and other engines beside it.
     Search(search::Options),
+    /// The router of questions: accuracy on labelled questions, and what it saves.
+    Router(router::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
     /// The model layer: what it adds to a call, faults of providers, balance of pools.
@@ -144,6 +148,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Queue(options) => Box::pin(queue::run(options)).await,
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
         Suite::Search(options) => Box::pin(search::run(options)).await,
+        Suite::Router(options) => Box::pin(router::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::Models(options) => Box::pin(models::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,

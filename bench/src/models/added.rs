@@ -201,7 +201,7 @@ fn providers(
             state: PoolState::Active,
             reserved_for: None,
         },
-        model: Some(Model::chat("double", "compatible", price, price)),
+        models: vec![Model::chat("double", "compatible", price, price)],
     };
     Ok(Providers::new(
         control.clone(),

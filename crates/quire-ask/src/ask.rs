@@ -7,25 +7,28 @@ use std::time::Duration;
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
 use quire_models::Embedder;
 use quire_models::registry::{Price, Tokens};
+use quire_store::passages::Passage;
 use quire_store::{Placement, Store, corpus, segments};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
     Account, Admitted, Attempt, Call, Caller, Class, Control, Providers, RateState, Reason,
-    Refusal, Route, Stage, Wanted,
+    Refusal, Route as Admission, Stage, Wanted,
 };
-use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
-use tracing::warn;
+use quire_types::{ErrorKind, Kind, Language, NanoUsd, NotebookId, RequestId};
+use tracing::{info, warn};
 
 use crate::answer::{Answer, Event};
 use crate::cache::{Answers, Key};
-use crate::compose::{self, Composed};
-use crate::question_type::question_type;
+use crate::compose::{self, Composed, Prompt};
+use crate::recipe::Recipe;
+use crate::router::{Chooser, Decision, Reach, Route, route};
 use crate::{Error, extractive};
 
 const LIMITED: &str = "AI temporarily limited: sentences quoted from the sources";
 const NO_BUDGET: &str = "the budget for models is used up: sentences quoted from the sources";
 const NOT_IN_PLAN: &str =
-    "the plan has no questions that compare or sum up: sentences quoted from the sources";
+    "the plan has no questions over several notebooks: sentences quoted from the sources";
+const SIMPLER: &str = "the plan has no questions that compare or sum up: answered as a simple one";
 
 const DEGRADED: &str = "a part of the sources can't be read right now: there may be more to say";
 
@@ -33,7 +36,9 @@ const DEGRADED: &str = "a part of the sources can't be read right now: there may
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
 /// The chain of models that write answers.
-const ANSWER: &str = "answer";
+pub const ANSWER: &str = "answer";
+/// The chain of those that write the answers of complex questions.
+pub const COMPLEX: &str = "answer-complex";
 /// The least bytes of text in a token, so that what is reserved is enough.
 const BYTES_PER_TOKEN: usize = 3;
 
@@ -50,7 +55,8 @@ pub struct AskerConfig {
     pub searching: Stage,
     /// Turns the question into a vector.
     pub embedder: Embedder,
-    /// Write answers, where a chain is configured.
+    /// Write answers, where the chain [`ANSWER`] is configured; those of complex questions by [`COMPLEX`], where
+    /// that is.
     pub providers: Providers,
     /// Tokens of an answer, at most.
     pub answer_tokens: u64,
@@ -88,6 +94,8 @@ pub struct Question {
     pub filter: Filter,
     /// Whether an answer that was given before will not do.
     pub fresh: bool,
+    /// The way to answer it; the router chooses when nobody does.
+    pub route: Option<Route>,
 }
 
 /// What a search found.
@@ -123,9 +131,20 @@ struct Asked {
     asker: Asker,
     placement: Placement,
     question: Question,
+    decision: Decision,
     /// The question over any version of the corpus, and over this one.
     topic: Key,
     key: Key,
+}
+
+/// What an answer is made from.
+struct Seen {
+    /// Passages, best first.
+    hits: Vec<Hit>,
+    /// The first passages of the sources in reach, where the recipe wants them.
+    openings: Vec<Passage>,
+    /// Whether a part of the sources could not be read just now.
+    is_degraded: bool,
 }
 
 /// How it is answered.
@@ -162,9 +181,10 @@ impl Asker {
         let placement = asking.placement();
         let text = self.check(&question.text)?;
         let question = Question { text, ..question };
-        let call = self.call(asking, &question).await?;
+        let decision = self.decide(asking, &question)?;
+        let call = self.call(asking, &question, decision.route).await?;
         let admitted = self.config.control.admit(&asking.caller, call).await;
-        let topic = self.key(placement, None, &question);
+        let topic = self.key(asking, None, &question);
         // A refusal asks the database nothing, unless there may be an answer to repeat.
         if let Err(refusal) = &admitted
             && !(bears_a_repetition(refusal) && self.answers.knows(&topic))
@@ -172,7 +192,7 @@ impl Asker {
             return Err(refusal.clone().into());
         }
         let version = self.corpus_version(placement).await?;
-        let key = self.key(placement, Some(version), &question);
+        let key = self.key(asking, Some(version), &question);
         let way = match admitted {
             Ok(admitted) => Way::Anew(Box::new(admitted)),
             Err(refusal) => match self.answers.get(&key) {
@@ -184,6 +204,7 @@ impl Asker {
             asker: self.clone(),
             placement,
             question,
+            decision,
             topic,
             key,
         };
@@ -228,10 +249,13 @@ impl Asker {
     async fn find(&self, placement: Placement, query: Query) -> Result<quire_index::Found, Error> {
         let _place = self.config.searching.enter().await?;
         let found = self.config.search.search(placement, query).await?;
-        if !found.missing.is_empty() {
-            self.degraded.fetch_add(1, Ordering::Relaxed);
-        }
+        self.note_search(!found.missing.is_empty());
         Ok(found)
+    }
+
+    fn note_search(&self, is_degraded: bool) {
+        self.degraded
+            .fetch_add(u64::from(is_degraded), Ordering::Relaxed);
     }
 
     /// Searches and questions so far for which a part of the sources could not be read.
@@ -248,8 +272,57 @@ impl Asker {
         Ok(own.unwrap_or(SearchConfig::default().language))
     }
 
+    /// The way a question goes: the one its caller names, or what its signals call for, as far as the plan has it.
+    fn decide(&self, asking: &Asking, question: &Question) -> Result<Decision, Error> {
+        let notebooks = question.filter.notebooks.as_ref();
+        let reach = Reach {
+            notebooks: notebooks.map(|named| u32::try_from(named.len()).unwrap_or(u32::MAX)),
+            passages: self
+                .config
+                .search
+                .known_passages(asking.placement(), &question.filter),
+        };
+        let mut decision = route(&question.text, reach);
+        // Whoever waits for the answer gets one.
+        if decision.route == Route::Batch {
+            decision.route = Route::Complex;
+        }
+        let in_plan = &asking.caller.account.terms.plan.question_types;
+        if let Some(route) = question.route {
+            let by = Chooser::Caller;
+            let named = Decision {
+                route,
+                by,
+                ..decision
+            };
+            return match in_plan.contains(&named.needs()) {
+                true => Ok(named),
+                false => Err(Error::Refused(Refusal::new(
+                    Reason::Plan,
+                    format!(
+                        "the plan has no {} questions: leave 'route' out, and they are answered as far as the plan goes",
+                        route.as_str()
+                    ),
+                ))),
+            };
+        }
+        if !in_plan.contains(&decision.needs()) {
+            decision = Decision {
+                route: Route::Simple,
+                by: Chooser::Plan,
+                ..decision
+            };
+        }
+        Ok(decision)
+    }
+
     /// What a question may take at most.
-    async fn call(&self, asking: &Asking, question: &Question) -> Result<Call, Error> {
+    async fn call(
+        &self,
+        asking: &Asking,
+        question: &Question,
+        route: Route,
+    ) -> Result<Call, Error> {
         let mut call = Call {
             user: asking.user.clone(),
             notebook: only(&question.filter),
@@ -257,10 +330,11 @@ impl Asker {
             estimate: QUOTING,
             ..Call::new(asking.request.uuid(), Class::Interactive)
         };
-        let bytes = compose::MOST_BYTES + question.text.len();
-        if let Some(route) = self.route(&asking.caller.account, bytes).await? {
+        let bytes = compose::most_bytes(&question.text, self.recipe(route));
+        let account = &asking.caller.account;
+        if let Some(hops) = self.hops(account, route, bytes).await? {
             call.tokens = bytes.div_ceil(BYTES_PER_TOKEN) as u64 + self.config.answer_tokens;
-            call.cost = route.most();
+            call.cost = hops.most();
             call.estimate = COMPOSING;
         }
         Ok(call)
@@ -268,22 +342,23 @@ impl Asker {
 
     /// The models that may write an answer from so many bytes; none when there are none, for which a question
     /// is not refused: its answer is quoted.
-    async fn route(
+    async fn hops(
         &self,
         account: &Account,
+        route: Route,
         input_bytes: usize,
     ) -> Result<Option<quire_models::Route>, Error> {
-        if !self.config.providers.models().has_chain(ANSWER) {
+        let Some(chain) = self.chain(route) else {
             return Ok(None);
-        }
+        };
         let wanted = Wanted {
-            chain: ANSWER.to_owned(),
+            chain: chain.to_owned(),
             input_tokens: input_bytes.div_ceil(BYTES_PER_TOKEN) as u64,
             output_tokens: self.config.answer_tokens,
             ..Wanted::default()
         };
         match self.config.providers.route(account, wanted).await {
-            Ok(route) => Ok(Some(route)),
+            Ok(hops) => Ok(Some(hops)),
             // Money fails closed: what can't be looked up is refused.
             Err(error @ quire_tenancy::Error::Slow(_)) => Err(error.into()),
             Err(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
@@ -302,11 +377,31 @@ impl Asker {
         Ok(version)
     }
 
-    fn key(&self, placement: Placement, version: Option<i64>, question: &Question) -> Key {
+    /// The chain for answers of this way.
+    fn chain(&self, route: Route) -> Option<&'static str> {
+        let models = self.config.providers.models();
+        let is_complex = route == Route::Complex && models.has_chain(COMPLEX);
+        let chain = if is_complex { COMPLEX } else { ANSWER };
+        models.has_chain(chain).then_some(chain)
+    }
+
+    fn recipe(&self, route: Route) -> Recipe {
+        Recipe::of(route, self.config.passages)
+    }
+
+    /// The decision is no part of it: it follows from the rest.
+    fn key(&self, asking: &Asking, version: Option<i64>, question: &Question) -> Key {
         let chains = self.config.providers.models().chains();
-        let way = chains.get(ANSWER).map(|models| models.join(" "));
-        let way = way.unwrap_or_default();
-        Key::new(placement, version, &question.filter, &question.text, &way)
+        let (small, large) = (chains.get(ANSWER), chains.get(COMPLEX));
+        let in_plan = &asking.caller.account.terms.plan.question_types;
+        let way = format!("{small:?} {large:?} {:?} {in_plan:?}", question.route);
+        Key::new(
+            asking.placement(),
+            version,
+            &question.filter,
+            &question.text,
+            &way,
+        )
     }
 
     /// The question without white space around it, if it can be asked.
@@ -376,30 +471,26 @@ impl Asked {
         // No database connection is held while a model works.
         let vector = config.embedder.embed_query(text).await?;
 
-        let query = Query {
-            text: text.clone(),
-            vector: vector.clone(),
-            filter: self.question.filter.clone(),
-            limit: config.passages,
-            mode: Mode::Hybrid,
-            fusion: Fusion::default(),
-        };
-        let found = self.asker.find(self.placement, query).await?;
+        let found = self.look(vector.clone()).await?;
         let hits = found.hits;
         for (rank, hit) in (1..).zip(&hits) {
             emit(Event::source(rank, hit));
         }
 
         let mut answer = match self.may_compose(admitted, &hits) {
-            Ok(()) => match self.compose(admitted, &hits, emit).await? {
+            Ok(()) => match self.compose(admitted, &hits, &found.openings, emit).await? {
                 Some(answer) => answer,
                 None => self.quote(&vector, &hits, Some(LIMITED), emit).await?,
             },
             Err(why) => self.quote(&vector, &hits, why, emit).await?,
         };
-        if !found.missing.is_empty() {
+        if self.decision.by == Chooser::Plan {
+            answer.note = answer.note.or(Some(SIMPLER));
+        }
+        if found.is_degraded {
             answer.note = Some(DEGRADED);
         }
+        self.log(&answer);
         admitted.note(
             Work::Question,
             Quantities {
@@ -411,19 +502,53 @@ impl Asked {
         Ok(answer)
     }
 
+    /// What the answer is to be made from.
+    async fn look(&self, vector: Vec<f32>) -> Result<Seen, Error> {
+        let config = &self.asker.config;
+        let recipe = self.recipe();
+        let query = Query {
+            text: self.question.text.clone(),
+            vector,
+            filter: self.question.filter.clone(),
+            limit: recipe.passages,
+            mode: Mode::Hybrid,
+            fusion: Fusion::default(),
+        };
+        let _place = config.searching.enter().await?;
+        let corpus = config.search.snapshot(self.placement).await?;
+        let found = corpus.search(&query).await?;
+        let openings = match recipe.openings {
+            0 => Vec::new(),
+            most => corpus.openings(&query.filter, most).await,
+        };
+        let is_degraded = !found.missing.is_empty();
+        self.asker.note_search(is_degraded);
+        Ok(Seen {
+            hits: found.hits,
+            openings,
+            is_degraded,
+        })
+    }
+
+    /// What is looked for: where no model is going to read it, as much as a quotation needs.
+    fn recipe(&self) -> Recipe {
+        let route = self.decision.route;
+        let is_read = self.asker.chain(route).is_some();
+        self.asker
+            .recipe(if is_read { route } else { Route::Simple })
+    }
+
     /// Whether a model is to write the answer, or what to tell the reader about there being none.
     fn may_compose(&self, admitted: &Admitted, hits: &[Hit]) -> Result<(), Option<&'static str>> {
-        let models = self.asker.config.providers.models();
-        if hits.is_empty() || !models.has_chain(ANSWER) {
+        if hits.is_empty() || self.asker.chain(self.decision.route).is_none() {
             return Err(None);
         }
         match admitted.route {
-            Route::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
-            Route::Cheaper(_) => return Err(Some(LIMITED)),
-            Route::Full => {}
+            Admission::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
+            Admission::Cheaper(_) => return Err(Some(LIMITED)),
+            Admission::Full => {}
         }
-        let kind = question_type(&self.question.text, &self.question.filter);
-        if admitted.allows(kind) {
+        if admitted.allows(self.decision.needs()) {
             Ok(())
         } else {
             Err(Some(NOT_IN_PLAN))
@@ -435,28 +560,36 @@ impl Asked {
         &self,
         admitted: &Admitted,
         hits: &[Hit],
+        openings: &[Passage],
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Option<Answer>, Error> {
-        let text = &self.question.text;
-        let input_bytes = compose::input_bytes(text, hits);
-        let Some(mut route) = self.asker.route(admitted.account(), input_bytes).await? else {
+        let prompt = Prompt::new(
+            &self.question.text,
+            hits,
+            openings,
+            self.decision,
+            self.recipe(),
+        );
+        let (account, route) = (admitted.account(), self.decision.route);
+        let Some(mut hops) = self.asker.hops(account, route, prompt.bytes()).await? else {
             return Ok(None);
         };
         let mut failed = None;
         for number in 1.. {
-            let hop = match route.next(failed.as_ref()) {
+            let hop = match hops.next(failed.as_ref()) {
                 Ok(hop) => hop,
                 Err(error) => {
                     warn!(%error, "no model is left to ask; answering by quotation");
                     return Ok(None);
                 }
             };
+            let costs = hop.costs();
             let mut attempt = admitted
-                .attempt(Work::Chat, number, hop.provider(), hop.model(), hop.costs())
+                .attempt(Work::Chat, number, hop.provider(), hop.model(), costs)
                 .await?;
-            match compose::answer(text, hits, &hop, &mut attempt, emit).await {
-                Composed::Answer(answer, used) => {
-                    close(attempt, used, hop.price());
+            match compose::answer(prompt, &hop, &mut attempt, emit).await {
+                Composed::Answer(mut answer, used) => {
+                    answer.usage.cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
                     return Ok(Some(answer));
                 }
                 Composed::CutOff(error) => return Err(error.into()),
@@ -490,24 +623,50 @@ impl Asked {
     ) -> Result<Answer, Error> {
         let text = &self.question.text;
         let embedder = &self.asker.config.embedder;
-        let mut answer = extractive::answer(text, vector, hits, embedder, emit).await?;
+        let hits = &hits[..hits.len().min(self.asker.config.passages)];
+        let mut answer =
+            extractive::answer(text, vector, hits, embedder, self.decision, emit).await?;
         answer.note = note.or(answer.note);
         Ok(answer)
     }
+
+    /// What was decided and what came of it; nothing of what was asked or said.
+    fn log(&self, answer: &Answer) {
+        let Decision { route, by, signals } = self.decision;
+        info!(
+            tenant = %self.placement.tenant,
+            route = route.as_str(),
+            by = by.as_str(),
+            words = signals.words,
+            compares = signals.compares,
+            reasons = signals.reasons,
+            sums = signals.sums,
+            spans_time = signals.spans_time,
+            for_each = signals.for_each,
+            kind = answer.kind.as_str(),
+            model = answer.model.as_deref(),
+            input_tokens = answer.usage.input_tokens,
+            output_tokens = answer.usage.output_tokens,
+            cost_nanousd = answer.usage.cost.nanos(),
+            "a question was answered"
+        );
+    }
 }
 
-/// Ends an attempt with what the provider says it used. One that does not say is charged what was reserved.
-fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) {
-    if let Some(used) = used {
-        attempt.close(quantities(used), price.cost(used));
-    }
+/// Ends an attempt with what the provider says it used, and returns what that costs. One that does not say is
+/// charged what was reserved.
+fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) -> Option<NanoUsd> {
+    let used = used?;
+    let cost = price.cost(used);
+    attempt.close(quantities(used), cost);
+    Some(cost)
 }
 
 /// Tells an answer that was given before.
 fn repeat(answer: Answer, emit: &mut (dyn FnMut(Event) + Send)) -> Answer {
     emit(Event::Delta(answer.text.clone()));
     for citation in &answer.citations {
-        emit(Event::Citation(citation.clone()));
+        emit(Event::Citation(Box::new(citation.clone())));
     }
     emit(Event::Usage(answer.usage.clone()));
     answer

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use quire_store::corpus::{Change, Entry};
 use quire_store::passages::Indexed;
 use quire_store::segments::{Located, Manifest};
-use quire_types::{Language, SegmentId, SourceId};
+use quire_types::{Language, NotebookId, SegmentId, SourceId};
 
 use crate::segment::{Segment, SourceRows};
 use crate::{Error, Filter};
@@ -45,6 +45,8 @@ pub(crate) struct View {
     alive: Vec<Option<Mask>>,
     /// Segments that could not be opened: their passages can't be found now.
     pub(crate) missing: Vec<SegmentId>,
+    /// Notebooks with an archive, and the passages in it: they can't be found either.
+    pub(crate) archived: HashMap<NotebookId, u64>,
 }
 
 /// What a view is made of.
@@ -54,6 +56,7 @@ pub(crate) struct Contents {
     pub(crate) located: Vec<Located>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) missing: Vec<SegmentId>,
+    pub(crate) archived: HashMap<NotebookId, u64>,
     pub(crate) tail: Vec<Indexed>,
 }
 
@@ -73,6 +76,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: contents.missing,
+            archived: contents.archived,
         };
         let mut in_tail = Vec::new();
         for located in contents.located {
@@ -128,6 +132,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: self.missing.clone(),
+            archived: self.archived.clone(),
         };
         view.add_to_tail(located, added);
         view.sort();
@@ -195,14 +200,18 @@ impl View {
 
     fn masks(&self, filter: &Filter) -> Vec<Mask> {
         let mut masks: Vec<Mask> = self.part_rows().into_iter().map(Mask::none).collect();
-        for seen in &self.sources {
-            if filter.passes(&seen.located)
-                && let Some(mask) = masks.get_mut(seen.part)
-            {
+        for seen in self.passing(filter) {
+            if let Some(mask) = masks.get_mut(seen.part) {
                 mask.open(seen.first_row, seen.rows);
             }
         }
         masks
+    }
+
+    /// The sources that a filter lets through, in order of their ids.
+    pub(crate) fn passing(&self, filter: &Filter) -> impl Iterator<Item = &Seen> {
+        let sources = self.sources.iter().map(AsRef::as_ref);
+        sources.filter(|seen: &&Seen| filter.passes(&seen.located))
     }
 
     /// A source that search sees.
@@ -213,6 +222,14 @@ impl View {
         at.ok()
             .and_then(|at| self.sources.get(at))
             .map(AsRef::as_ref)
+    }
+
+    /// The archived notebooks that a filter names, with their passages.
+    pub(crate) fn archived_in(&self, filter: &Filter) -> Vec<(NotebookId, u64)> {
+        let named = filter.notebooks.iter().flatten();
+        named
+            .filter_map(|notebook| Some((*notebook, *self.archived.get(notebook)?)))
+            .collect()
     }
 
     /// What is alive in a segment.

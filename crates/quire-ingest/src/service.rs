@@ -5,17 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use serde_json::json;
 use tokio::sync::{Notify, OnceCell};
 
 use quire_index::Search;
 use quire_models::Embedder;
-use quire_queue::Wishes;
+use quire_queue::{Wishes, announce};
 use quire_store::notebooks::Notebook;
+use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_tenancy::{Account, Control, Stage};
 use quire_types::{Kind, NotebookId, SourceId};
 
+use crate::extract::Wanted;
 use crate::onboarding::Template;
 use crate::passages::PassageOptions;
 use crate::quotas::{self, Stock, active};
@@ -35,6 +38,8 @@ pub struct IngestConfig {
     pub extractor: Extractor,
     /// How many files are read at once.
     pub extracting: Stage,
+    /// How many recordings are listened to at once, beside the files: they take minutes.
+    pub recognising: Stage,
     /// What tenants may keep.
     pub control: Control,
     /// How text is cut.
@@ -153,6 +158,23 @@ impl Ingest {
         Ok(source)
     }
 
+    /// A picture of what search sees of a source, as PNG: a page, the picture itself, a moment of a film.
+    pub async fn draw(
+        &self,
+        placement: Placement,
+        source: &Source,
+        wanted: Wanted,
+    ) -> Result<Bytes, Error> {
+        let config = &self.config;
+        let version = source.live_version.unwrap_or(source.latest_version);
+        let mut tx = config.store.tenant(placement).await?;
+        let object = sources::object(&mut tx, source.id, version).await?;
+        tx.commit().await?;
+        let bytes = config.store.objects().read(&object).await?;
+        let _place = config.extracting.enter().await?;
+        Ok(config.extractor.draw(&source.name, bytes, wanted).await?)
+    }
+
     /// The same as [`crate::create_notebook`].
     pub async fn create_notebook(
         &self,
@@ -171,7 +193,9 @@ impl Ingest {
     /// Removes a source; it can't be found from the moment this returns.
     pub async fn delete_source(&self, placement: Placement, id: SourceId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
+        let source = sources::get(&mut tx, id).await?;
         let objects = sources::delete(&mut tx, id).await?;
+        announce(&mut tx, &[told("source.deleted", &source)]).await?;
         self.purge(&mut tx, &objects).await?;
         FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
@@ -181,6 +205,12 @@ impl Ingest {
     pub async fn delete_notebook(&self, placement: Placement, id: NotebookId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let objects = notebooks::delete(&mut tx, id).await?;
+        let event = NewEvent {
+            kind: "notebook.deleted",
+            data: json!({ "notebook": id }),
+            origin: None,
+        };
+        announce(&mut tx, &[event]).await?;
         self.purge(&mut tx, &objects).await?;
         FoldTail::plan(&mut tx, self).await?;
         Ok(tx.commit().await?)
@@ -203,6 +233,18 @@ impl Ingest {
             quire_queue::enqueue_with(tx, &task, wishes).await?;
         }
         Ok(())
+    }
+}
+
+/// What happened to a source, for whoever wants to hear of it.
+pub(crate) fn told(kind: &'static str, source: &Source) -> NewEvent {
+    NewEvent {
+        kind,
+        data: json!({
+            "source": source.id, "notebook": source.notebook, "name": source.name,
+            "version": source.latest_version, "passages": source.passages, "reason": source.reason,
+        }),
+        origin: None,
     }
 }
 

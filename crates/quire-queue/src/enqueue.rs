@@ -70,15 +70,34 @@ pub async fn enqueue_all<'a, T: Task>(
     tx: &mut TenantTx,
     tasks: impl IntoIterator<Item = (&'a T, Wishes)>,
 ) -> Result<Vec<TaskId>, Error> {
+    let rows: Result<Vec<_>, Error> = tasks
+        .into_iter()
+        .map(|(task, wishes)| {
+            let wishes = Wishes {
+                key: wishes.key.or_else(|| task.key()),
+                priority: wishes.priority.or(Some(T::PRIORITY)),
+                ..wishes
+            };
+            Ok((serde_json::to_value(task)?, wishes))
+        })
+        .collect();
+    enqueue_kind(tx, T::KIND, rows?).await
+}
+
+/// Adds tasks of a kind whose work is another crate's.
+pub(crate) async fn enqueue_kind(
+    tx: &mut TenantTx,
+    kind: &str,
+    tasks: impl IntoIterator<Item = (serde_json::Value, Wishes)>,
+) -> Result<Vec<TaskId>, Error> {
     let mut now = Rows::default();
     let mut later = Rows::default();
     let mut keyed = Keyed::default();
     let mut ids = Vec::new();
     let mut held: HashMap<String, usize> = HashMap::new();
-    for (task, wishes) in tasks {
-        let key = wishes.key.clone().or_else(|| task.key());
+    for (payload, wishes) in tasks {
+        let key = wishes.key;
         check_key("concurrency key", key.as_deref())?;
-        let payload = serde_json::to_value(task)?;
         let id = Uuid::now_v7();
         let is_unique = wishes.unique.is_some();
         if let Some(unique) = wishes.unique {
@@ -107,7 +126,7 @@ pub async fn enqueue_all<'a, T: Task>(
         rows.ids.push(id);
         rows.payloads.push((!is_unique).then_some(payload));
         rows.priorities
-            .push(wishes.priority.unwrap_or(T::PRIORITY) as i16);
+            .push(wishes.priority.unwrap_or(Priority::Normal) as i16);
         rows.keys.push(key);
         rows.costs.push(wishes.cost.map(millis));
         rows.deadlines.push(
@@ -128,8 +147,8 @@ pub async fn enqueue_all<'a, T: Task>(
             }
         }
     }
-    now.insert(tx, T::KIND, READY).await?;
-    later.insert(tx, T::KIND, DEFERRED).await?;
+    now.insert(tx, kind, READY).await?;
+    later.insert(tx, kind, DEFERRED).await?;
     Ok(ids)
 }
 

@@ -10,6 +10,7 @@
 //! bear running twice, unless it ends in the transaction of its own effect ([`Attempt::complete`]). Knows
 //! nothing about what tasks do.
 
+mod announce;
 mod backoff;
 mod enqueue;
 mod error;
@@ -28,6 +29,7 @@ mod worker;
 
 use quire_store::MigrationSet;
 
+pub use announce::{DELIVER_EVENTS, announce};
 pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
 pub use operate::{
@@ -46,9 +48,10 @@ pub use worker::{Worker, WorkerOptions, relay};
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "queue",
     steps: &[
-        ("tasks", include_str!("../migrations/0001_tasks.sql")),
-        ("owners", include_str!("../migrations/0002_owners.sql")),
+        (1, "tasks", include_str!("../migrations/0001_tasks.sql")),
+        (2, "owners", include_str!("../migrations/0002_owners.sql")),
         (
+            3,
             "cancelled",
             include_str!("../migrations/0003_cancelled.sql"),
         ),

@@ -35,6 +35,9 @@ pub(crate) struct Reader {
     request: RequestId,
 }
 
+/// Somebody who may see everything in the tenant.
+pub(crate) struct TenantReader(pub(crate) Reader);
+
 /// Somebody who may change everything in the tenant.
 pub(crate) struct Writer(pub(crate) Reader);
 
@@ -180,6 +183,21 @@ impl FromRequestParts<App> for Reader {
             request: RequestId::generate(),
             caller,
         })
+    }
+}
+
+impl FromRequestParts<App> for TenantReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let caller = Reader::from_request_parts(parts, app).await?;
+        match caller.only_notebook() {
+            None => Ok(Self(caller)),
+            Some(_) => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "this needs a key for the whole tenant",
+            )),
+        }
     }
 }
 

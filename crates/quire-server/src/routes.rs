@@ -2,17 +2,21 @@
 //! document and so in the isolation matrix.
 
 mod ask;
+mod connectors;
+mod endpoints;
 mod health;
 mod keys;
 mod limits;
 mod notebooks;
 mod plans;
 mod pools;
+mod records;
 mod search;
 mod sources;
 mod tasks;
 mod tenants;
 mod usage;
+mod webhooks;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -104,13 +108,41 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(notebooks::list, notebooks::create))
         .routes(routes!(
             notebooks::get,
-            notebooks::rename,
+            notebooks::change,
             notebooks::delete
         ))
         .routes(routes!(sources::get, sources::delete))
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
+        .routes(routes!(sources::picture))
         .routes(routes!(sources::retry))
+        .routes(routes!(webhooks::receive))
+        .routes(routes!(connectors::list, connectors::create))
+        .routes(routes!(
+            connectors::get,
+            connectors::change,
+            connectors::delete
+        ))
+        .routes(routes!(connectors::test))
+        .routes(routes!(connectors::sync))
+        .routes(routes!(endpoints::list, endpoints::create))
+        .routes(routes!(
+            endpoints::get,
+            endpoints::change,
+            endpoints::delete
+        ))
+        .routes(routes!(endpoints::rotate))
+        .routes(routes!(endpoints::test))
+        .routes(routes!(endpoints::replay))
+        .routes(routes!(endpoints::deliveries))
+        .routes(routes!(records::list, records::tell))
+        .routes(routes!(records::tell_many))
+        .routes(routes!(records::summary))
+        .routes(routes!(records::retry))
+        .routes(routes!(records::get))
+        .routes(routes!(records::types, records::set_type))
+        .routes(routes!(records::try_type))
+        .routes(routes!(records::unset_type))
         .routes(routes!(search::search))
         .routes(routes!(ask::ask))
         .routes(routes!(ask::ask_notebook))
@@ -134,6 +166,9 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "keys", description = "A tenant's own keys"),
         (name = "notebooks", description = "Containers of sources"),
         (name = "sources", description = "Documents and their passages"),
+        (name = "records", description = "What other products tell about their jobs, invoices, clients"),
+        (name = "connections", description = "Accounts elsewhere that content flows in from"),
+        (name = "endpoints", description = "Addresses that are told what happens, by signed webhooks"),
         (name = "questions", description = "Search and answers"),
         (name = "tasks", description = "The queue; with the operator's key"),
         (name = "service", description = "Health and metrics; without a key"),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use quire_ask::Asker;
+use quire_connect::Connect;
 use quire_index::Search;
 use quire_ingest::Ingest;
 use quire_store::Store;
@@ -10,6 +11,7 @@ use quire_store::sealed::Keyring;
 use quire_tenancy::{Control, Providers};
 
 use crate::metrics::Metrics;
+use crate::prefetch::Prefetch;
 use crate::pressure::Pressure;
 
 /// The parts behind the routes.
@@ -21,6 +23,8 @@ pub struct App {
     pub control: Control,
     /// Adds and removes sources.
     pub ingest: Ingest,
+    /// Takes in what other products tell.
+    pub connect: Connect,
     /// Answers questions.
     pub asker: Asker,
     /// The views it searches in, for metrics.
@@ -33,6 +37,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whether uploads have to wait.
     pub pressure: Arc<Pressure>,
+    /// What is read ahead of questions.
+    pub prefetch: Prefetch,
     /// How much a request may carry.
     pub limits: Limits,
 }

@@ -8,6 +8,7 @@
 
 pub mod builds;
 mod connect;
+pub mod connections;
 pub mod corpus;
 pub mod erasure;
 mod error;
@@ -16,20 +17,27 @@ pub mod keys;
 mod migrate;
 pub mod notebooks;
 mod objects;
+pub mod outbox;
 mod page;
 pub mod partitions;
 pub mod passages;
+pub mod records;
 mod roles;
 pub mod sealed;
 pub mod segments;
 pub mod sources;
 pub mod tenants;
+pub mod texts;
+pub mod tiers;
 mod tx;
 
 pub use connect::{Database, IsolationGap, Store, StoreConfig};
 pub use error::Error;
 pub use migrate::MigrationSet;
-pub use objects::{ObjectEntry, ObjectKey, Objects, S3Config, S3Credentials, Upload, UploadError};
+pub use objects::{
+    CopiesConfig, CopyTotals, ObjectEntry, ObjectKey, Objects, S3Config, S3Credentials, Upload,
+    UploadError,
+};
 pub use page::{Page, PageRequest, every};
 pub use roles::RoleReport;
 pub use tx::{Placement, SystemTx, TenantTx};

@@ -69,7 +69,7 @@ async fn alone(tx: &mut SystemTx, what: &str, waits: bool) -> Result<bool, Error
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "control",
     steps: &[
-        ("control", include_str!("../migrations/0001_control.sql")),
-        ("models", include_str!("../migrations/0020_models.sql")),
+        (1, "control", include_str!("../migrations/0001_control.sql")),
+        (20, "models", include_str!("../migrations/0020_models.sql")),
     ],
 };

@@ -72,10 +72,10 @@ pub(crate) struct SealedSupply {
 /// What the configuration says about the pool that every installation begins with.
 #[derive(Clone, Debug)]
 pub struct LocalPool {
-    /// The pool; its provider is that of its model.
+    /// The pool; its provider is that of its models.
     pub pool: Pool,
-    /// Its model, if the registry need not know it.
-    pub model: Option<Model>,
+    /// Those of its models that the registry need not know.
+    pub models: Vec<Model>,
 }
 
 /// The models of this process. Cheap to clone.
@@ -184,13 +184,22 @@ impl Providers {
             && pools.iter().all(|pool| pool.id != local.pool.id)
         {
             let mut pool = local.pool.clone();
-            if let Some(model) = &local.model {
-                let mut extended = Registry::clone(&registry);
+            let mut extended = Registry::clone(&registry);
+            for model in &local.models {
                 extended.add(model.clone())?;
-                registry = Arc::new(extended);
             }
-            if let [name] = pool.models.as_slice() {
-                pool.provider = registry.model(name)?.provider.clone();
+            registry = Arc::new(extended);
+            if let Some(first) = pool.models.first() {
+                pool.provider = registry.model(first)?.provider.clone();
+                for name in &pool.models {
+                    let model = registry.model(name)?;
+                    if model.provider != pool.provider {
+                        return Err(Error::Invalid(format!(
+                            "one server can't have both '{first}' and '{name}': they are models of {} and {}",
+                            pool.provider, model.provider
+                        )));
+                    }
+                }
             }
             let row = sealed.pools.iter().find(|row| row.id == pool.id);
             pool.state = row.map_or(PoolState::Active, |row| state(&row.state));

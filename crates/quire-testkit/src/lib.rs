@@ -5,9 +5,11 @@
     reason = "support for tests: what can't be set up ends the test"
 )]
 
+pub mod notion;
 mod port;
 pub mod postgres;
 pub mod provider;
+pub mod receiver;
 pub mod redis;
 pub mod remote;
 pub mod s3;

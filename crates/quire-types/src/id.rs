@@ -129,6 +129,22 @@ impl PassageId {
 }
 
 id!(
+    /// A record of a product that quire is told about: an invoice, a daily log.
+    RecordId, "rec_", "a record"
+);
+id!(
+    /// An account elsewhere that content flows in from.
+    ConnectionId, "con_", "a connection"
+);
+id!(
+    /// An address of a tenant that is told what happens.
+    EndpointId, "whk_", "an endpoint"
+);
+id!(
+    /// Something that happened, as it is told.
+    MessageId, "msg_", "a message"
+);
+id!(
     /// An immutable file of search, part of one tenant's corpus.
     SegmentId, "seg_", "a segment"
 );

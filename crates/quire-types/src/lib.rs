@@ -5,19 +5,21 @@
 mod error;
 mod id;
 mod money;
+mod place;
 mod secret;
 mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, KeyId, NotebookId, PassageId, RequestId, ScheduleId, SegmentId, SourceId, TaskId,
-    TenantId,
+    BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, RecordId, RequestId,
+    ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
+pub use place::{Cells, NoCells, Place, Spot, TimeSpan};
 pub use secret::Secret;
 pub use source::{
-    ChatMessage, ChatRole, KeyRole, Language, MediaType, Place, SourceState, TenantState,
-    UnknownName,
+    ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
+    NotebookStatus, RecordState, SourceState, TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -67,6 +67,22 @@ names!(
         Pdf = "pdf",
         /// A Word document (Office Open XML).
         Docx = "docx",
+        /// A PowerPoint presentation (Office Open XML).
+        Pptx = "pptx",
+        /// An Excel workbook (Office Open XML).
+        Xlsx = "xlsx",
+        /// Rows of values between separators (CSV, TSV).
+        Csv = "csv",
+        /// An e-mail with its attachments (RFC 5322).
+        Email = "email",
+        /// What was said and when (WebVTT, SubRip).
+        Transcript = "transcript",
+        /// A picture (PNG, JPEG, GIF, WebP, TIFF, BMP).
+        Image = "image",
+        /// A recording of sound.
+        Audio = "audio",
+        /// A recording with moving pictures.
+        Video = "video",
     }
 );
 
@@ -83,6 +99,80 @@ names!(
         Searchable = "searchable",
         /// Given up; the reason says what a person can do.
         Failed = "failed",
+    }
+);
+
+names!(
+    /// What a notebook costs while nobody asks it.
+    Tier {
+        /// In use: kept in memory while there is room.
+        Hot = "hot",
+        /// Used lately: what was read is kept on local disk.
+        Warm = "warm",
+        /// Read from the object store when it is asked.
+        Cold = "cold",
+        /// Not in the index; comes back when it is asked.
+        Archived = "archived",
+    }
+);
+
+names!(
+    /// How urgent a change of a record is.
+    Lane {
+        /// Somebody waits for it.
+        Realtime = "realtime",
+        /// The usual.
+        Standard = "standard",
+        /// A backfill: thousands at once, for which nobody waits.
+        Batch = "batch",
+    }
+);
+
+names!(
+    /// The state of what a notebook is about, such as a construction job, as its owner tells it.
+    NotebookStatus {
+        /// Under way, or about to begin.
+        Active = "active",
+        /// Over.
+        Completed = "completed",
+    }
+);
+
+names!(
+    /// How far a record has come.
+    RecordState {
+        /// Kept; search shows what it was before.
+        Queued = "queued",
+        /// Search shows it as it is.
+        Searchable = "searchable",
+        /// Kept, but not shown; the reason says what a person can do.
+        Failed = "failed",
+        /// Deleted where it came from; only its version is kept, so that nothing older brings it back.
+        Deleted = "deleted",
+    }
+);
+
+names!(
+    /// Whether a connection is read.
+    ConnectionState {
+        /// It is.
+        Active = "active",
+        /// Not until somebody resumes it.
+        Paused = "paused",
+        /// Not until somebody does what its reason says.
+        Failed = "failed",
+    }
+);
+
+names!(
+    /// Whether an endpoint is sent to.
+    EndpointState {
+        /// Everything is sent.
+        Active = "active",
+        /// What happens is kept for it.
+        Paused = "paused",
+        /// It failed for too long, or said that it is gone.
+        Disabled = "disabled",
     }
 );
 
@@ -175,19 +265,4 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// What is said.
     pub content: String,
-}
-
-/// Where a passage stands in the extracted text of its source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Page, counted from 1, where the source has pages.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub page: Option<u32>,
-    /// Headings above the passage, outermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub heading_path: Vec<String>,
-    /// First character, counted in Unicode scalar values from 0.
-    pub char_start: u32,
-    /// One past the last character.
-    pub char_end: u32,
 }

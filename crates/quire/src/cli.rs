@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use quire_types::{Lane, RecordState};
+
+use quire_types::{NotebookStatus, Tier, UnknownName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -74,6 +78,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  quire usage                                    the customers that cost most this month\n  quire usage --tenant acme --month 2026-11\n  quire usage --tenant acme --events csv > november.csv\n  quire usage reconcile --provider openai invoice.csv"
     )]
     Usage(UsageArgs),
+    /// Records of other products: push events, list, summary, retry, templates.
+    #[command(subcommand)]
+    Records(RecordsCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
     #[command(subcommand)]
     Notebook(NotebookCommand),
@@ -115,6 +122,10 @@ pub(crate) enum Command {
         name: String,
         #[arg(long)]
         limits: Option<String>,
+        #[arg(long, default_value_t = 60)]
+        cpu_seconds: u64,
+        #[arg(long)]
+        draw: Option<String>,
     },
 }
 
@@ -434,6 +445,57 @@ pub(crate) struct TenantArg {
 }
 
 #[derive(Subcommand)]
+pub(crate) enum RecordsCommand {
+    /// Take in events from a file or standard input: a JSON array, or one JSON object a line.
+    Push {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// The file [default: standard input].
+        file: Option<PathBuf>,
+        /// For events that name none: realtime, standard or batch.
+        #[arg(long, default_value = "batch")]
+        lane: Lane,
+    },
+    /// List records.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+        /// Only of this type.
+        #[arg(long = "type")]
+        kind: Option<String>,
+        /// Only in this state: queued, searchable, failed or deleted.
+        #[arg(long)]
+        state: Option<RecordState>,
+    },
+    /// How many there are, and how far behind search is.
+    Summary {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Try failed records again.
+    Retry {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Set the template of a type, tried on a sample first.
+    Template {
+        #[command(flatten)]
+        tenant: TenantArg,
+        #[arg(value_name = "TYPE")]
+        kind: String,
+        /// The template; without it the one in use is printed.
+        #[arg(requires = "sample")]
+        file: Option<PathBuf>,
+        /// A JSON file with the fields of such a record.
+        #[arg(long)]
+        sample: Option<PathBuf>,
+        /// Remove the tenant's own template.
+        #[arg(long, conflicts_with = "file")]
+        remove: bool,
+    },
+}
+
+#[derive(Subcommand)]
 pub(crate) enum NotebookCommand {
     /// Create an empty notebook.
     Create {
@@ -533,8 +595,19 @@ pub(crate) struct AskArgs {
     /// Only these notebooks (name or id); may be repeated [default: all].
     #[arg(long)]
     pub(crate) notebook: Vec<String>,
+    /// How to answer it [default: as its words call for].
+    #[arg(long, value_enum)]
+    pub(crate) route: Option<AskRoute>,
     /// The question.
     pub(crate) question: String,
+}
+
+/// A way to answer; docs/ask.md says what they are.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum AskRoute {
+    Simple,
+    Moderate,
+    Complex,
 }
 
 #[derive(Args)]
@@ -710,6 +783,22 @@ pub(crate) enum IndexCommand {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Show where notebooks are kept, or choose it for one of them.
+    Tier {
+        /// The tenant's short name.
+        tenant: String,
+        /// Name or id of one notebook.
+        notebook: Option<String>,
+        /// Keep it there, whatever the rules say: hot, warm, cold or archived.
+        #[arg(long, value_name = "TIER", requires = "notebook", value_parser = known::<Tier>)]
+        pin: Option<Tier>,
+        /// Let the rules decide again.
+        #[arg(long, requires = "notebook", conflicts_with = "pin")]
+        unpin: bool,
+        /// The state of what it is about: active or completed.
+        #[arg(long, requires = "notebook", value_parser = known::<NotebookStatus>)]
+        status: Option<NotebookStatus>,
+    },
     /// Put the segments back that the newest rebuild took the place of, unless a sweep removed them.
     Rollback {
         /// The tenant's short name.
@@ -749,6 +838,10 @@ pub(crate) enum IndexCommand {
 }
 
 /// A number and a unit: s, m, h or d.
+fn known<T: FromStr<Err = UnknownName>>(text: &str) -> Result<T, UnknownName> {
+    text.parse()
+}
+
 fn age(text: &str) -> Result<Duration, String> {
     let seconds = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
         .into_iter()

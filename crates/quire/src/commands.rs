@@ -11,6 +11,7 @@ mod model;
 mod notebook;
 mod plan;
 mod pool;
+mod records;
 mod region;
 mod search;
 mod serve;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use quire_store::notebooks::{self, Notebook};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{PageRequest, Placement, Store, SystemTx, TenantTx};
-use quire_types::{ErrorKind, NotebookId, TenantState};
+use quire_types::{ErrorKind, NotebookId, Place, TenantState};
 
 use crate::cli::{Cli, Command, TenantArg};
 use crate::failure::Failure;
@@ -83,6 +84,7 @@ async fn dispatch(
             Command::Feature(command) => feature::run(command, node, output).await,
             Command::Region(command) => region::run(command, node, output).await,
             Command::Usage(args) => usage::run(args, node, output).await,
+            Command::Records(command) => records::run(command, node, output).await,
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
@@ -188,6 +190,14 @@ async fn tenant_named(tx: &mut SystemTx, slug: &str) -> Result<Tenant, Failure> 
 }
 
 /// What a file holds.
+/// What follows the name of a source where somebody is led to a place in it.
+fn after_name(place: &Place) -> String {
+    match place.to_string() {
+        place if place.is_empty() => place,
+        place => format!(", {place}"),
+    }
+}
+
 fn read_file(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))

@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use quire_store::{S3Config, S3Credentials};
+use quire_connect::egress::Network;
+use quire_store::{CopiesConfig, S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
 use quire_types::Secret;
 
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) limits: Limits,
     pub(crate) admission: Admission,
+    pub(crate) connect: Connect,
 }
 
 /// Where everything is kept.
@@ -63,6 +65,8 @@ pub(crate) struct Objects {
     pub(crate) timeout_s: u64,
     /// Tries after the first.
     pub(crate) retries: usize,
+    /// Copies of often-read segments in `<data>/copies`, in bytes at most; 0 keeps none. For a bucket only.
+    pub(crate) copies_bytes: u64,
 }
 
 /// A kind of object store.
@@ -86,6 +90,7 @@ impl Default for Objects {
             credentials_file: None,
             timeout_s: 30,
             retries: 3,
+            copies_bytes: 10_000_000_000,
         }
     }
 }
@@ -99,7 +104,7 @@ impl Objects {
         let bucket = self.bucket.clone().ok_or_else(|| {
             Failure::invalid("objects.store is s3, so objects.bucket must name a bucket")
         })?;
-        Ok(quire_store::Objects::s3(S3Config {
+        let objects = quire_store::Objects::s3(S3Config {
             bucket,
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
@@ -108,6 +113,13 @@ impl Objects {
             credentials: self.credentials()?,
             timeout: Duration::from_secs(self.timeout_s),
             retries: self.retries,
+        })?;
+        if self.copies_bytes == 0 {
+            return Ok(objects);
+        }
+        Ok(objects.with_copies(CopiesConfig {
+            dir: data.join("copies"),
+            bytes: self.copies_bytes,
         })?)
     }
 
@@ -234,6 +246,8 @@ pub(crate) struct Chat {
     pub(crate) base_url: Option<String>,
     /// Its model.
     pub(crate) model: Option<String>,
+    /// Its model for questions that compare or weigh. Unset: the same.
+    pub(crate) large_model: Option<String>,
     /// A file that holds the key, if the server wants one.
     pub(crate) api_key_file: Option<PathBuf>,
     /// What a million tokens cost, for a model that the registry lacks: "$0" for one of your own.
@@ -254,6 +268,7 @@ impl Default for Chat {
         Self {
             base_url: None,
             model: None,
+            large_model: None,
             api_key_file: None,
             input_price: None,
             output_price: None,
@@ -309,6 +324,25 @@ impl Default for Limits {
 impl Limits {
     pub(crate) fn object_grace(&self) -> Duration {
         Duration::from_secs(self.object_grace_hours * 3_600)
+    }
+}
+
+/// What flows in and out by itself.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Connect {
+    /// Networks that addresses given by tenants may lead to although they are not public, such as 10.1.0.0/16.
+    pub(crate) allow_networks: Vec<String>,
+}
+
+impl Connect {
+    pub(crate) fn networks(&self) -> Result<Vec<Network>, Failure> {
+        let networks: Result<Vec<Network>, _> = self
+            .allow_networks
+            .iter()
+            .map(|text| text.parse())
+            .collect();
+        Ok(networks?)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One running quire: data directory, PostgreSQL, store, and the services on top of them.
 
+use std::borrow::Borrow;
 use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -11,12 +12,17 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use quire_ask::{Asker, AskerConfig, Asking};
+use quire_ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX};
+use quire_connect::connections::SyncConnection;
+use quire_connect::egress::Egress;
+use quire_connect::outbound::DeliverEvents;
+use quire_connect::records::SyncRecords;
+use quire_connect::{Connect, ConnectConfig};
 use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::registry::Model;
 use quire_models::{Embedder, Models, ModelsConfig, Patience, Pool, PoolState, Quota};
@@ -24,7 +30,7 @@ use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
 use quire_store::sealed::Keyring;
-use quire_store::tenants::Tenant;
+use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, LocalPool, Providers, Stage, plans};
 use quire_types::{ErrorKind, RequestId, Secret, TenantId};
@@ -39,6 +45,10 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a task waits to read its file: nobody sits before it, and coming back costs it an attempt.
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How often this machine asks whose copies it may keep.
+const COPIES_CHECKED: Duration = Duration::from_hours(1);
+/// A recording waits for those before it.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -62,8 +72,28 @@ pub(crate) struct Services {
     pub(crate) providers: Providers,
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
+    pub(crate) connect: Connect,
     bell: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+}
+
+/// What tasks work with, each with its part.
+#[derive(Clone)]
+struct Workshop {
+    ingest: Ingest,
+    connect: Connect,
+}
+
+impl Borrow<Ingest> for Workshop {
+    fn borrow(&self) -> &Ingest {
+        &self.ingest
+    }
+}
+
+impl Borrow<Connect> for Workshop {
+    fn borrow(&self) -> &Connect {
+        &self.connect
+    }
 }
 
 impl Node {
@@ -155,11 +185,20 @@ impl Node {
                 (1, 2, self.config.admission.extractions.max(2)),
                 EXTRACT_PATIENCE,
             ),
+            // One recogniser keeps one processor busy for as long as a recording lasts.
+            recognising: Stage::new("listen", (1, 1, 2), LISTEN_PATIENCE),
             control: self.control.clone(),
             passages: PassageOptions::default(),
             bell: bell.clone(),
             file_bytes: limits.file_bytes,
             object_grace: limits.object_grace(),
+        });
+        let connect = Connect::new(ConnectConfig {
+            store: self.store.clone(),
+            ingest: ingest.clone(),
+            keyring: self.keyring()?,
+            egress: Egress::new(self.config.connect.networks()?)?,
+            bell: bell.clone(),
         });
         let asker = Asker::new(AskerConfig {
             store: self.store.clone(),
@@ -178,6 +217,7 @@ impl Node {
             providers,
             search,
             ingest,
+            connect,
             bell,
             metrics: Arc::new(Metrics::default()),
         })
@@ -188,10 +228,12 @@ impl Node {
         let chat = &self.config.chat;
         let local = local_pool(&self.config)?;
         let mut chains = self.config.chains.clone();
-        if let Some(model) = &chat.model {
-            chains
-                .entry("answer".to_owned())
-                .or_insert_with(|| vec![model.clone()]);
+        for (chain, model) in [(ANSWER, &chat.model), (COMPLEX, &chat.large_model)] {
+            if let Some(model) = model {
+                chains
+                    .entry(chain.to_owned())
+                    .or_insert_with(|| vec![model.clone()]);
+            }
         }
         let patience = Patience {
             first_token: Duration::from_secs(chat.first_token_timeout_s),
@@ -229,14 +271,21 @@ impl Node {
         };
         let worker = Worker::new(
             self.store.clone(),
-            services.ingest.clone(),
+            Workshop {
+                ingest: services.ingest.clone(),
+                connect: services.connect.clone(),
+            },
             services.bell.clone(),
             options,
         )
         .with::<ReadSource>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
-        .with::<SweepObjects>();
+        .with::<SweepObjects>()
+        .with::<TierNotebooks>()
+        .with::<SyncRecords>()
+        .with::<DeliverEvents>()
+        .with::<SyncConnection>();
         tokio::spawn(worker.run(stop))
     }
 
@@ -255,6 +304,22 @@ impl Node {
     /// Keeps the control plane going until told to stop.
     pub(crate) fn keep_control(&self, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(self.control.clone().run(stop))
+    }
+
+    /// Drops copies on this machine of tenants that are gone, whoever erased them, until told to stop.
+    pub(crate) fn keep_copies(&self, stop: CancellationToken) -> JoinHandle<()> {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = drop_copies(&store).await {
+                    warn!(%error, "can't ask which tenants are gone; copies of their segments stay until the next time");
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(COPIES_CHECKED) => {}
+                }
+            }
+        })
     }
 
     /// Calls the workers of other processes when this one, which has none, adds tasks.
@@ -282,6 +347,20 @@ impl Node {
         }
         Ok(())
     }
+}
+
+async fn drop_copies(store: &Store) -> Result<(), quire_store::Error> {
+    let owners = store.objects().copied();
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.system().await?;
+    let gone = tenants::gone(&mut tx, &owners).await?;
+    tx.commit().await?;
+    for owner in gone {
+        store.objects().forget_copies(owner);
+    }
+    Ok(())
 }
 
 /// Connects, with plans to put tenants on.
@@ -334,6 +413,7 @@ fn prepare(data: &Path) -> Result<(), Failure> {
     };
     create(data, mode)?;
     create(&data.join("objects"), 0o700)?;
+    create(&data.join("copies"), 0o700)?;
     create(&data.join("secrets"), 0o700)
 }
 
@@ -412,12 +492,17 @@ fn local_pool(config: &Config) -> Result<Option<LocalPool>, Failure> {
             Failure::invalid(format!("chat.input_price, chat.output_price: {error}"))
         })
     };
-    let model = match (&chat.input_price, &chat.output_price) {
-        (None, None) => None,
+    let mut names = vec![name];
+    names.extend(chat.large_model.clone());
+    let models = match (&chat.input_price, &chat.output_price) {
+        (None, None) => Vec::new(),
         (Some(input), Some(output)) => {
-            let mut model = Model::chat(&name, "compatible", price(input)?, price(output)?);
-            model.context_tokens = chat.context_tokens;
-            Some(model)
+            let (input, output) = (price(input)?, price(output)?);
+            let model = |name: &String| Model {
+                context_tokens: chat.context_tokens,
+                ..Model::chat(name, "compatible", input, output)
+            };
+            names.iter().map(model).collect()
         }
         _ => {
             return Err(Failure::invalid(
@@ -432,11 +517,11 @@ fn local_pool(config: &Config) -> Result<Option<LocalPool>, Failure> {
             provider: "compatible".to_owned(),
             base_url: Some(base_url),
             key,
-            models: vec![name],
+            models: names,
             quota: Quota::default(),
             state: PoolState::Active,
             reserved_for: None,
         },
-        model,
+        models,
     }))
 }

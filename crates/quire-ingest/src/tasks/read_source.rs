@@ -5,16 +5,18 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use quire_queue::{Attempt, Failure, Task};
+use quire_queue::{Attempt, Failure, Task, announce};
+use quire_store::Placement;
 use quire_store::passages::{self, NewPassage, Published};
-use quire_store::sources::{self, Source, Totals};
-use quire_store::{ObjectKey, Placement};
+use quire_store::sources::{self, Content, Look, Source, Totals};
 use quire_tenancy::usage::{self, Event, Quantities};
-use quire_types::{ErrorKind, Kind, SourceId, SourceState, Timestamp};
+use quire_types::{ErrorKind, Kind, SourceId, SourceState};
 
 use super::{FoldTail, failure, placement};
 use crate::extract::Document;
 use crate::passages::{PassageDraft, passages as cut};
+use crate::service::told;
+use crate::texts::made_at;
 use crate::{Error, Ingest};
 
 /// Passages that are embedded in one call.
@@ -45,12 +47,21 @@ impl ReadSource {
         attempt: &Attempt,
     ) -> Result<(), Error> {
         let config = &ingest.config;
-        let Some((source, object)) = self.start(ingest, placement).await? else {
+        let Some((source, content)) = self.start(ingest, placement).await? else {
             return Ok(());
         };
-        let bytes = config.store.objects().read(&object).await?;
+        let bytes = match content {
+            Content::Object(object) => config.store.objects().read(&object).await?,
+            Content::Text(text) => text.into(),
+        };
         let extraction = {
-            let _place = config.extracting.enter().await?;
+            let takes_long = config.extractor.takes_long(&source.name, &bytes);
+            let stage = if takes_long {
+                &config.recognising
+            } else {
+                &config.extracting
+            };
+            let _place = stage.enter().await?;
             config.extractor.extract(&source.name, bytes).await?
         };
         let drafts = cut(&extraction.document, &source.name, &config.passages);
@@ -78,7 +89,7 @@ impl ReadSource {
         &self,
         ingest: &Ingest,
         placement: Placement,
-    ) -> Result<Option<(Source, ObjectKey)>, Error> {
+    ) -> Result<Option<(Source, Content)>, Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let source = match sources::get(&mut tx, self.source).await {
             Ok(source) => source,
@@ -96,9 +107,9 @@ impl ReadSource {
         {
             return Ok(None);
         }
-        let object = sources::object(&mut tx, self.source, self.version).await?;
+        let content = sources::content(&mut tx, self.source, self.version).await?;
         tx.commit().await?;
-        Ok(Some((source, object)))
+        Ok(Some((source, content)))
     }
 
     /// Before the costly part: whether the tenant may keep the passages, and whether the work is not void.
@@ -137,6 +148,16 @@ impl ReadSource {
         Ok(moved)
     }
 
+    async fn fail(&self, ingest: &Ingest, placement: Placement, reason: &str) -> Result<(), Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        let state = SourceState::Failed;
+        if sources::set_state(&mut tx, self.source, self.version, state, Some(reason)).await? {
+            let source = sources::get(&mut tx, self.source).await?;
+            announce(&mut tx, &[told("source.failed", &source)]).await?;
+        }
+        Ok(tx.commit().await?)
+    }
+
     async fn publish(
         &self,
         ingest: &Ingest,
@@ -151,8 +172,15 @@ impl ReadSource {
         let published =
             passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
         if let Published::Searchable { .. } = published {
+            let look = Look {
+                duration_ms: document.duration_ms,
+                picture_hash: document.picture_hash,
+            };
+            sources::note_look(&mut tx, self.source, look).await?;
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
+            let source = sources::get(&mut tx, self.source).await?;
+            announce(&mut tx, &[told("source.published", &source)]).await?;
             usage::record_in(&mut tx, &[event]).await?;
             FoldTail::plan(&mut tx, ingest).await?;
         }
@@ -168,15 +196,14 @@ fn usage_event(
     new: &[NewPassage],
 ) -> Event {
     let task = attempt.task.uuid();
-    // When the task was made: the same in every attempt, so the event stays on one day.
-    let at = task.get_timestamp().and_then(|time| {
-        let (seconds, nanos) = time.to_unix();
-        Timestamp::from_timestamp(i64::try_from(seconds).ok()?, nanos)
-    });
-    let at = at.unwrap_or(source.created_at);
+    let at = made_at(attempt);
     let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     let quantities = Quantities {
         pages: document.pages.map_or(0, i64::from),
+        images: i64::from(document.picture_hash.is_some()),
+        audio_ms: document
+            .duration_ms
+            .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         characters: new
             .iter()
             .map(|passage| chars(&passage.context) + chars(&passage.body))
@@ -266,14 +293,8 @@ impl Task for ReadSource {
         else {
             return Ok(());
         };
-        self.move_to(
-            ingest,
-            placement,
-            SourceState::Failed,
-            Some(&failed.message),
-        )
-        .await
-        .map_err(failure)?;
-        Ok(())
+        self.fail(ingest, placement, &failed.message)
+            .await
+            .map_err(failure)
     }
 }

@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use futures::future::join_all;
 use quire_ingest::Onboarded;
+use quire_store::sources::Content;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{PageRequest, keys, notebooks, passages, sources};
 use quire_tenancy::catalogue::Catalogue;
@@ -67,7 +68,10 @@ async fn check_complete(lab: &Lab, tenant: &Tenant) {
             (source.state, source.latest_version, source.live_version),
             (SourceState::Searchable, 1, Some(1))
         );
-        let object = sources::object(&mut tx, source.id, 1).await.unwrap();
+        let content = sources::content(&mut tx, source.id, 1).await.unwrap();
+        let Content::Object(object) = content else {
+            panic!("a file is an object");
+        };
         let bytes = lab.db.store.objects().read(&object).await.unwrap();
         assert_eq!(bytes.len(), usize::try_from(source.size_bytes).unwrap());
     }

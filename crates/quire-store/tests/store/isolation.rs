@@ -3,11 +3,14 @@
 use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, builds, corpus, idempotency, keys, notebooks, passages, segments,
-    sources,
+    Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
+    outbox, passages, records, segments, sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
-use quire_types::{KeyId, KeyRole, MediaType, NotebookId, SegmentId, SourceId, SourceState};
+use quire_types::{
+    ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
+    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, Tier,
+};
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
 
@@ -22,6 +25,9 @@ struct Ids {
     /// A source whose passages are in the segment.
     folded: SourceId,
     segment: SegmentId,
+    record: RecordId,
+    endpoint: EndpointId,
+    connection: ConnectionId,
     /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
@@ -44,6 +50,9 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         queued,
         folded,
         segment,
+        record,
+        endpoint,
+        connection,
         building,
         switched,
     } = ids;
@@ -56,6 +65,13 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
     };
     let new = [passage("stolen")];
     let text = MediaType::Text;
+    let texts = [texts::NewText {
+        source: Some(source),
+        notebook,
+        name: "stolen".to_owned(),
+        body: "stolen".to_owned(),
+        passages: vec![passage("stolen")],
+    }];
     macro_rules! table {
         ($($module:ident::$function:ident($($argument:expr),*),)+) => { vec![$({
             let mut tx = test.tx(tenant).await;
@@ -72,16 +88,37 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::counts(notebook),
         sources::get(source),
         sources::by_ids(&[source]),
-        sources::object(source, 1),
+        sources::content(source, 1),
         sources::set_state(queued, 1, SourceState::Failed, Some("no")),
+        sources::note_look(source, sources::Look::default()),
         sources::retry(source),
         sources::delete(source),
         passages::publish(queued, 1, text, None, &new),
         passages::tail(Some(&[source]), None, 100),
+        texts::publish(&texts, &[]),
+        texts::passages_of(&[source]),
+        records::get(record),
+        records::lock(&[record]),
+        connections::get(connection),
+        connections::set_state(connection, ConnectionState::Paused, None),
+        connections::set_secret(connection, b"stolen"),
+        connections::hear(connection, "m"),
+        connections::delete(connection),
+        outbox::endpoint(endpoint),
+        outbox::rotate_secret(endpoint, b"stolen"),
+        outbox::delete_endpoint(endpoint),
         segments::located(Some(&[source])),
         segments::install(&new_segment, &[(source, 1)], None),
         segments::install(&new_segment, &[(folded, 1)], Some(&[segment])),
         segments::give_up(segment),
+        tiers::tiers(Some(notebook)),
+        tiers::set(notebook, Tier::Cold),
+        tiers::pin(notebook, true),
+        tiers::set_status(notebook, Some(NotebookStatus::Completed)),
+        tiers::note_asked(&[notebook]),
+        tiers::archives(Some(notebook)),
+        tiers::archive(notebook, &new_segment, &[(folded, 1)], &[segment]),
+        tiers::bring_back(&new_segment, &[(folded, 1)], &[segment]),
         segments::kept(&[segment]),
         builds::note_build(building, 1, &[]),
         builds::end_build(building, BuildState::Failed, None),
@@ -97,11 +134,16 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
     let page = PageRequest::first();
     let version = corpus::version(tx).await.unwrap();
     format!(
-        "{:?}\n{:?}\n{:?}\n{:?}\n{version} {:?}",
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{version} {:?}",
         notebooks::list(tx, page).await,
         sources::list(tx, of.notebook, page).await,
         passages::tail(tx, Some(&[of.source]), None, 100).await,
         segments::located(tx, None).await,
+        records::list(tx, &records::Selection::default(), page).await,
+        (
+            outbox::endpoints(tx, page).await,
+            connections::list(tx, page).await,
+        ),
         corpus::changes(tx, 0, version).await,
     )
 }
@@ -147,6 +189,53 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
             builds::switch(&mut tx, id, None, &[]).await.unwrap();
         }
     }
+    sqlx::query(
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, archive_of)
+         values ($1, $2, 1, 1, 2, '', $3)",
+    )
+    .bind(a.tenant.id.uuid())
+    .bind(Uuid::from_u128(5))
+    .bind(a.notebook.uuid())
+    .execute(tx.connection())
+    .await
+    .unwrap();
+    let event = records::Event {
+        key: records::RecordKey {
+            kind: "invoice".to_owned(),
+            id: "7".to_owned(),
+        },
+        entity: None,
+        entity_name: None,
+        version: 1,
+        is_deleted: false,
+        fields: serde_json::json!({}),
+        content_hash: b"x".to_vec(),
+        lane: Lane::Standard,
+        origin: None,
+    };
+    records::hear(&mut tx, &[event]).await.unwrap();
+    let queued_records = records::queued(&mut tx, Lane::Standard, 1).await.unwrap();
+    let record = queued_records[0].id;
+    let connection = ConnectionId::generate();
+    let new_connection = connections::NewConnection {
+        id: connection,
+        kind: "webhook",
+        name: "CMS",
+        notebook: None,
+        settings: &serde_json::json!({}),
+        secret: b"sealed",
+    };
+    connections::create(&mut tx, &new_connection).await.unwrap();
+    let wish = outbox::Wish {
+        url: "https://a.invalid/",
+        description: "",
+        types: &[],
+        origin: None,
+    };
+    let endpoint = EndpointId::generate();
+    outbox::create_endpoint(&mut tx, endpoint, &wish, b"sealed")
+        .await
+        .unwrap();
     tx.commit().await.unwrap();
 
     let (seen_by_a, seen_by_b) = (everything(&test, &a).await, everything(&test, &b).await);
@@ -156,6 +245,9 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         queued,
         folded,
         segment: new.id,
+        record,
+        endpoint,
+        connection,
         building,
         switched,
     };
@@ -165,6 +257,9 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         queued: SourceId::generate(),
         folded: SourceId::generate(),
         segment: SegmentId::generate(),
+        record: RecordId::generate(),
+        endpoint: EndpointId::generate(),
+        connection: ConnectionId::generate(),
         building: Uuid::from_u128(3),
         switched: Uuid::from_u128(4),
     };
@@ -239,7 +334,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 25] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -250,6 +345,16 @@ const TABLES: [&str; 15] = [
     "shard.segments",
     "shard.index_builds",
     "shard.orphans",
+    "shard.entities",
+    "shard.records",
+    "shard.record_values",
+    "shard.record_types",
+    "shard.connections",
+    "shard.connection_items",
+    "shard.heard_messages",
+    "shard.endpoints",
+    "shard.outbox",
+    "shard.deliveries",
     "queue.tenants",
     "queue.ready",
     "queue.deferred",
@@ -296,6 +401,20 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
             "insert into shard.index_builds (tenant_id, id, state, old_segments, rotation_seed, rows_total)
              values ($1, $1, 'building', '{}', 1, 1)",
             "insert into shard.orphans (tenant_id, object_key, found_at) values ($1, 'k', now())",
+            "insert into shard.entities (tenant_id, type, external_id) values ($1, 'job', '1')",
+            "insert into shard.records (tenant_id, type, external_id, id, version, is_deleted, content_hash, fields,
+                                        lane, state)
+             values ($1, 'invoice', '1', $1, 1, false, '', '{}', 1, 'queued')",
+            "insert into shard.record_values (tenant_id, record_id, name) values ($1, $1, 'amount')",
+            "insert into shard.record_types (tenant_id, name, template, sample) values ($1, 'x', 'x', '{}')",
+            "insert into shard.connections (tenant_id, id, kind, name, settings, secret, state)
+             values ($1, $1, 'x', 'x', '{}', '', 'active')",
+            "insert into shard.connection_items (tenant_id, connection_id, external_id, version, round)
+             values ($1, $1, 'x', 'x', 1)",
+            "insert into shard.heard_messages (tenant_id, connection_id, message_id) values ($1, $1, 'x')",
+            "insert into shard.endpoints (tenant_id, id, url, secret, state) values ($1, $1, 'x', '', 'active')",
+            "insert into shard.outbox (tenant_id, id, type, data) values ($1, $1, 'x', '{}')",
+            "insert into shard.deliveries (tenant_id, endpoint_id, event_id) values ($1, $1, $1)",
             "insert into queue.ready (tenant_id, id, shard, kind, payload, priority) values ($1, $1, 1, 'x', '{}', 2)",
             "insert into queue.deferred (tenant_id, id, run_at, shard, kind, payload, priority)
              values ($1, $1, now(), 1, 'x', '{}', 2)",

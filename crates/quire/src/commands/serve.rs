@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use quire_server::{App, Limits};
+use quire_server::{App, Limits, Prefetch};
 use quire_store::tenants;
 use quire_types::{ErrorKind, TenantId};
 
@@ -35,9 +35,11 @@ pub(super) async fn run(
     // Requests that end in the grace after the signal are still counted, and still hear of suspensions.
     let over = CancellationToken::new();
     let control = node.keep_control(over.clone());
+    let copies = node.keep_copies(over.clone());
     let result = role(args, node, &services, dedicated, output, stop).await;
     over.cancel();
     finished(control).await?;
+    finished(copies).await?;
     result
 }
 
@@ -94,12 +96,14 @@ pub(super) async fn http(
         store: node.store.clone(),
         control: node.control.clone(),
         ingest: services.ingest.clone(),
+        connect: services.connect.clone(),
         asker: services.asker.clone(),
         search: services.search.clone(),
         providers: services.providers.clone(),
         keyring: node.keyring()?,
         metrics: services.metrics.clone(),
         pressure: Arc::default(),
+        prefetch: Prefetch::default(),
         limits: Limits {
             json_bytes: limits.json_bytes,
             file_bytes: limits.file_bytes,

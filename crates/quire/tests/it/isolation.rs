@@ -10,7 +10,10 @@ use crate::support::{Caller, Quire, Reply};
 struct Things {
     notebook: String,
     source: String,
+    connection: String,
+    endpoint: String,
     key: String,
+    record: String,
     tenant: String,
 }
 
@@ -31,11 +34,25 @@ impl Things {
             )
             .await
             .created();
+        let event = json!({
+            "type": "invoice", "id": "7", "action": "add", "version": 1,
+            "entity": { "type": "job", "id": "1", "name": "secret job" },
+            "fields": { "note": "canary-7f3a" },
+        });
+        caller.post("/v1/records", &event).await.is(202);
+        let records = caller.get("/v1/records").await.ok();
+        let endpoint = json!({ "url": "https://hooks.invalid/", "description": "canary-7f3a" });
+        let endpoint = caller.post("/v1/endpoints", &endpoint).await.created();
+        let connection = json!({ "kind": "webhook", "name": "canary-7f3a" });
+        let connection = caller.post("/v1/connections", &connection).await.created();
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
         Self {
             notebook,
             source: text(&source),
+            connection: text(&connection),
+            endpoint: text(&endpoint),
             key: text(&key),
+            record: text(&records["items"][0]),
             tenant: caller.tenant.clone(),
         }
     }
@@ -46,7 +63,10 @@ impl Things {
         Self {
             notebook: id("nb_"),
             source: id("src_"),
+            connection: id("con_"),
+            endpoint: id("whk_"),
             key: id("key_"),
+            record: id("rec_"),
             tenant: id("ten_"),
         }
     }
@@ -55,6 +75,10 @@ impl Things {
         path.replace("{notebook}", &self.notebook)
             .replace("{source}", &self.source)
             .replace("{key}", &self.key)
+            .replace("{connection}", &self.connection)
+            .replace("{endpoint}", &self.endpoint)
+            .replace("{record}", &self.record)
+            .replace("{type}", "permit")
             .replace("{tenant}", &self.tenant)
             .replace("{name}", "requests_per_minute")
             .replace("{feature}", "insights")

@@ -21,6 +21,7 @@ const LAYERS: [&[&str]; 9] = [
     &["quire-queue", "quire-index"],
     &["quire-tenancy"],
     &["quire-ingest", "quire-ask"],
+    &["quire-connect"],
     &["quire-server"],
     &["quire"],
     &["quire-testkit"],

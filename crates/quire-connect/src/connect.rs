@@ -1,0 +1,56 @@
+//! What everything here works with.
+
+use std::sync::Arc;
+
+use quire_ingest::Ingest;
+use quire_queue::Attempt;
+use quire_store::sealed::Keyring;
+use quire_store::{Placement, Store, tenants};
+use quire_types::{ErrorKind, Kind};
+use tokio::sync::Notify;
+
+use crate::egress::Egress;
+
+/// What connectors are built from.
+pub struct ConnectConfig {
+    /// Rows and bytes.
+    pub store: Store,
+    /// Makes texts searchable.
+    pub ingest: Ingest,
+    /// Seals what must not be read in the database.
+    pub keyring: Keyring,
+    /// Sends requests to addresses that users give.
+    pub egress: Egress,
+    /// Rung after something was enqueued.
+    pub bell: Arc<Notify>,
+}
+
+/// Takes in what other products tell, and tells them what happened here.
+#[derive(Clone)]
+pub struct Connect {
+    pub(crate) config: Arc<ConnectConfig>,
+}
+
+impl Connect {
+    /// Connectors with these parts.
+    pub fn new(config: ConnectConfig) -> Self {
+        Self {
+            config: Arc::new(config),
+        }
+    }
+
+    /// Where the task's tenant lives now; none when the tenant is gone and so is the work.
+    pub(crate) async fn placement(
+        &self,
+        attempt: &Attempt,
+    ) -> Result<Option<Placement>, quire_store::Error> {
+        let mut tx = self.config.store.system().await?;
+        let tenant = tenants::get(&mut tx, attempt.tenant).await;
+        tx.commit().await?;
+        match tenant {
+            Ok(tenant) => Ok(Some(tenant.placement())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}

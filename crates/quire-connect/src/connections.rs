@@ -1,0 +1,344 @@
+//! Connections to accounts elsewhere: what all of them have in common.
+//!
+//! A [`Connector`] knows one product and nothing of quire's rows: it is asked for one page after another, from
+//! a cursor that only it understands. [`SyncConnection`] makes sources of a page and writes the cursor in the same
+//! transaction, so whatever dies between two pages is read again and nothing else. Schedules by due time read
+//! each connection every few minutes. A new connector is one folder here, a line in [`connector`], and the contract
+//! suite in `tests/it/connectors.rs`.
+
+mod incoming;
+mod notion;
+mod sync;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use quire_queue::{Plan, Rule, schedule, unschedule};
+use quire_store::connections::{self as rows, Connection, NewConnection};
+use quire_store::sealed::Purpose;
+use quire_store::{Placement, TenantTx, notebooks};
+use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
+
+pub use incoming::{Incoming, Verdict};
+pub use sync::SyncConnection;
+
+use crate::egress::Egress;
+use crate::{Connect, Error, standard};
+
+/// How often a connection is read.
+const EVERY: Duration = Duration::from_mins(5);
+
+/// The kind of connections that only receive signed webhooks.
+pub const WEBHOOK: &str = "webhook";
+
+/// Something on the other side.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    /// Its id there.
+    pub id: String,
+    /// What the other side calls this state of it.
+    pub version: String,
+    /// Its title, and the name of its source.
+    pub title: String,
+    /// Where a person finds it there.
+    pub url: Option<String>,
+}
+
+/// One page of what is on the other side.
+#[derive(Clone, Debug, Default)]
+pub struct RemotePage {
+    /// What is there.
+    pub items: Vec<Remote>,
+    /// Ids of what is gone.
+    pub gone: Vec<String>,
+    /// Where to go on.
+    pub cursor: Value,
+    /// Whether another page follows at once.
+    pub has_more: bool,
+    /// Whether this page ends a round that looked at everything: what it did not see is asked after.
+    pub ends_whole_round: bool,
+    /// The number of the round, which grows.
+    pub round: i64,
+}
+
+/// The way to one product.
+#[async_trait]
+pub trait Connector: Send + Sync {
+    /// Asks whether the secrets work; says whose account it is.
+    ///
+    /// # Errors
+    /// What the other side says.
+    async fn test(&self) -> Result<String, Error>;
+
+    /// What is there, or changed, after the cursor. An empty object is the beginning.
+    ///
+    /// # Errors
+    /// What the other side says; nothing has changed then.
+    async fn page(&self, cursor: &Value) -> Result<RemotePage, Error>;
+
+    /// The same cursor, but everything is looked at next.
+    fn whole(&self, cursor: &Value) -> Value;
+
+    /// Something that a whole round did not see; none when it is gone.
+    ///
+    /// # Errors
+    /// What the other side says.
+    async fn find(&self, id: &str) -> Result<Option<Remote>, Error>;
+
+    /// The text of something; none when it is gone meanwhile.
+    ///
+    /// # Errors
+    /// What the other side says.
+    async fn text(&self, item: &Remote) -> Result<Option<String>, Error>;
+}
+
+/// The connector of a kind.
+fn connector(
+    egress: &Egress,
+    kind: &str,
+    settings: &Value,
+    secret: &Secret,
+) -> Result<Box<dyn Connector>, Error> {
+    match kind {
+        "notion" => Ok(Box::new(notion::Notion::new(
+            egress.clone(),
+            settings,
+            secret,
+        )?)),
+        other => Err(Error::Invalid(format!(
+            "'{other}' is no kind of connection: choose notion or webhook"
+        ))),
+    }
+}
+
+fn purpose(tenant: TenantId, id: ConnectionId) -> Purpose {
+    Purpose::of_tenant(tenant, "connection", &id.to_string())
+}
+
+fn schedule_name(id: ConnectionId) -> String {
+    format!("connection/{id}")
+}
+
+/// A connection to be made.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// What is on the other side.
+    pub kind: &'a str,
+    /// What people call it, and its notebook where none is named.
+    pub name: &'a str,
+    /// Where its sources go.
+    pub notebook: Option<NotebookId>,
+    /// What is no secret.
+    pub settings: &'a Value,
+    /// The token or key; one is made for webhooks.
+    pub secret: Option<&'a Secret>,
+}
+
+impl Connect {
+    /// Makes a connection after trying it, and plans its first reading. Returns it with whose account it is, or
+    /// with the signing secret of a webhook, which is shown once.
+    pub async fn connect(
+        &self,
+        placement: Placement,
+        wanted: &Wanted<'_>,
+    ) -> Result<(Connection, String), Error> {
+        let id = ConnectionId::generate();
+        let (secret, shown) = match (wanted.kind, wanted.secret) {
+            (WEBHOOK, None) => {
+                let secret = standard::generate()?;
+                let shown = secret.expose().to_owned();
+                (secret, shown)
+            }
+            (WEBHOOK, Some(secret)) => {
+                standard::check_secret(secret)?;
+                (secret.clone(), String::new())
+            }
+            (_, None) => {
+                return Err(Error::Invalid(
+                    "a secret is missing: the token of the account".to_owned(),
+                ));
+            }
+            (kind, Some(secret)) => {
+                let connector = connector(&self.config.egress, kind, wanted.settings, secret)?;
+                (secret.clone(), connector.test().await?)
+            }
+        };
+        let notebook = match (wanted.kind, wanted.notebook) {
+            (WEBHOOK, _) => None,
+            (_, Some(notebook)) => Some(notebook),
+            (_, None) => Some(self.notebook_named(placement, wanted.name).await?),
+        };
+        let sealed = self
+            .config
+            .keyring
+            .seal(&purpose(placement.tenant, id), &secret)?;
+        let mut tx = self.config.store.tenant(placement).await?;
+        if let Some(notebook) = notebook {
+            notebooks::get(&mut tx, notebook).await?;
+        }
+        let new = NewConnection {
+            id,
+            kind: wanted.kind,
+            name: wanted.name,
+            notebook,
+            settings: wanted.settings,
+            secret: &sealed,
+        };
+        let connection = rows::create(&mut tx, &new).await?;
+        start(&mut tx, &connection).await?;
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok((connection, shown))
+    }
+
+    async fn notebook_named(&self, placement: Placement, name: &str) -> Result<NotebookId, Error> {
+        match self.config.ingest.create_notebook(placement, name).await {
+            Ok(notebook) => Ok(notebook.id),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let mut tx = self.config.store.tenant(placement).await?;
+                Ok(notebooks::by_name(&mut tx, name).await?.id)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks the other side whether a connection works; says whose account it is.
+    pub async fn test_connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+    ) -> Result<String, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        tx.commit().await?;
+        if connection.kind == WEBHOOK {
+            return Ok("it waits for signed webhooks".to_owned());
+        }
+        self.connector_of(placement, &connection)?.test().await
+    }
+
+    fn connector_of(
+        &self,
+        placement: Placement,
+        connection: &Connection,
+    ) -> Result<Box<dyn Connector>, Error> {
+        let purpose = purpose(placement.tenant, connection.id);
+        let secret = self.config.keyring.unseal(&purpose, &connection.secret)?;
+        connector(
+            &self.config.egress,
+            &connection.kind,
+            &connection.settings,
+            &secret,
+        )
+    }
+
+    /// Pauses or resumes a connection.
+    pub async fn set_connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+        is_active: bool,
+    ) -> Result<Connection, Error> {
+        let state = match is_active {
+            true => ConnectionState::Active,
+            false => ConnectionState::Paused,
+        };
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::set_state(&mut tx, id, state, None).await?;
+        match is_active {
+            true => start(&mut tx, &connection).await?,
+            false => stop(&mut tx, &connection).await?,
+        }
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(connection)
+    }
+
+    /// Gives a connection another secret, tried first, and goes on.
+    pub async fn renew_connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+        secret: &Secret,
+    ) -> Result<Connection, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        tx.commit().await?;
+        match connection.kind.as_str() {
+            WEBHOOK => standard::check_secret(secret)?,
+            kind => {
+                let connector = connector(&self.config.egress, kind, &connection.settings, secret)?;
+                connector.test().await?;
+            }
+        }
+        let sealed = self
+            .config
+            .keyring
+            .seal(&purpose(placement.tenant, id), secret)?;
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::set_secret(&mut tx, id, &sealed).await?;
+        start(&mut tx, &connection).await?;
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(connection)
+    }
+
+    /// Reads a connection now, and looks at everything on the other side.
+    pub async fn sync_now(&self, placement: Placement, id: ConnectionId) -> Result<(), Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        if connection.kind != WEBHOOK {
+            let cursor = self
+                .connector_of(placement, &connection)?
+                .whole(&connection.cursor);
+            rows::move_on(&mut tx, id, &cursor, false).await?;
+            sync::plan(&mut tx, id, Duration::ZERO).await?;
+        }
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(())
+    }
+
+    /// Removes a connection with its secrets; its sources stay, or go as well.
+    pub async fn disconnect(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+        purges: bool,
+    ) -> Result<usize, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        stop(&mut tx, &connection).await?;
+        let sources = rows::delete(&mut tx, id).await?;
+        if purges {
+            self.config.ingest.remove_texts(&mut tx, &sources).await?;
+        }
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(if purges { sources.len() } else { 0 })
+    }
+}
+
+async fn start(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> {
+    if connection.kind == WEBHOOK {
+        return Ok(());
+    }
+    let task = SyncConnection {
+        connection: connection.id,
+    };
+    let plan = Plan {
+        jitter: EVERY,
+        ..Plan::new(schedule_name(connection.id), Rule::Every(EVERY))
+    };
+    schedule(tx, &task, &plan).await?;
+    sync::plan(tx, connection.id, Duration::ZERO).await
+}
+
+async fn stop(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> {
+    match unschedule(tx, &schedule_name(connection.id)).await {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,259 @@
+//! Reading a connection: one page, its texts, its sources and where to go on, in one transaction.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use quire_ingest::Text;
+use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
+use quire_store::connections::{self as rows, Connection, Item};
+use quire_store::{Placement, TenantTx};
+use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind};
+
+use super::{Connector, Remote, RemotePage, stop};
+use crate::{Connect, Error};
+
+/// How long to wait when the other side has too much to do and does not say for how long.
+const USUAL_WAIT: Duration = Duration::from_secs(30);
+
+/// Items that are asked after at the end of a round; the next round asks after the others.
+const MOST_ASKED: i64 = 200;
+
+/// Reads one page of a connection.
+#[derive(Serialize, Deserialize)]
+pub struct SyncConnection {
+    /// The connection.
+    pub connection: ConnectionId,
+}
+
+/// Makes sure that a task reads the connection after this much time. One waits at most.
+pub(super) async fn plan(
+    tx: &mut TenantTx,
+    connection: ConnectionId,
+    delay: Duration,
+) -> Result<(), Error> {
+    let sort = if delay.is_zero() { "now" } else { "later" };
+    let wishes = Wishes {
+        delay,
+        unique: Some(Unique {
+            key: format!("sync/{connection}/{sort}"),
+            existing: Existing::Keep,
+        }),
+        ..Wishes::default()
+    };
+    quire_queue::enqueue_with(tx, &SyncConnection { connection }, wishes).await?;
+    Ok(())
+}
+
+impl SyncConnection {
+    async fn sync(
+        &self,
+        connect: &Connect,
+        placement: Placement,
+        attempt: &Attempt,
+    ) -> Result<(), Error> {
+        let mut tx = connect.config.store.tenant(placement).await?;
+        let connection = match rows::get(&mut tx, self.connection).await {
+            Ok(connection) if connection.state == ConnectionState::Active => connection,
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        tx.commit().await?;
+        match self.page(connect, placement, attempt, &connection).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.cope(connect, placement, &connection, error).await,
+        }
+    }
+
+    async fn page(
+        &self,
+        connect: &Connect,
+        placement: Placement,
+        attempt: &Attempt,
+        connection: &Connection,
+    ) -> Result<(), Error> {
+        let config = &connect.config;
+        let Some(notebook) = connection.notebook else {
+            return Err(Error::Stopped(
+                "its notebook was deleted: connect it anew".to_owned(),
+            ));
+        };
+        let connector = connect.connector_of(placement, connection)?;
+        let mut page = connector.page(&connection.cursor).await?;
+        if page.ends_whole_round {
+            self.ask_after(connect, placement, connector.as_ref(), &mut page)
+                .await?;
+        }
+        let ids: Vec<String> = page.items.iter().map(|item| item.id.clone()).collect();
+        let mut tx = config.store.tenant(placement).await?;
+        let known = rows::items(&mut tx, self.connection, &ids).await?;
+        tx.commit().await?;
+
+        let is_known = |item: &Remote| {
+            known
+                .get(&item.id)
+                .is_some_and(|known| known.version == item.version && known.source.is_some())
+        };
+        let (mut changed, mut texts) = (Vec::new(), Vec::new());
+        for item in page.items.iter().filter(|item| !is_known(item)) {
+            match connector.text(item).await? {
+                Some(body) => {
+                    changed.push(item);
+                    texts.push(Text {
+                        source: known.get(&item.id).and_then(|known| known.source),
+                        notebook,
+                        name: item.title.clone(),
+                        title: item.title.clone(),
+                        body,
+                    });
+                }
+                None => page.gone.push(item.id.clone()),
+            }
+        }
+        let texts = config.ingest.read_texts(texts).await?;
+
+        let mut tx = config.store.tenant(placement).await?;
+        let seen: Vec<String> = page
+            .items
+            .iter()
+            .filter(|item| is_known(item))
+            .map(|item| item.id.clone())
+            .collect();
+        let removed = rows::forget_items(&mut tx, self.connection, &page.gone).await?;
+        let sources = config
+            .ingest
+            .publish_texts(&mut tx, attempt, &texts, &removed)
+            .await?;
+        let made: Vec<Item> = changed
+            .iter()
+            .zip(sources)
+            .map(|(item, source)| Item {
+                external_id: item.id.clone(),
+                version: item.version.clone(),
+                url: item.url.clone(),
+                source: Some(source),
+            })
+            .collect();
+        rows::note_items(&mut tx, self.connection, page.round, &made, &seen).await?;
+        rows::move_on(&mut tx, self.connection, &page.cursor, !page.has_more).await?;
+        if page.has_more {
+            plan(&mut tx, self.connection, Duration::ZERO).await?;
+        }
+        attempt.complete(&mut tx).await?;
+        tx.commit().await?;
+        config.bell.notify_one();
+        Ok(())
+    }
+
+    /// What a whole round did not see is gone, or the other side did not show it.
+    async fn ask_after(
+        &self,
+        connect: &Connect,
+        placement: Placement,
+        connector: &dyn Connector,
+        page: &mut RemotePage,
+    ) -> Result<(), Error> {
+        let mut tx = connect.config.store.tenant(placement).await?;
+        let unseen = rows::unseen(&mut tx, self.connection, page.round, MOST_ASKED).await?;
+        tx.commit().await?;
+        let shown: HashSet<String> = page.items.iter().map(|item| item.id.clone()).collect();
+        for id in unseen.into_iter().filter(|id| !shown.contains(id)) {
+            match connector.find(&id).await? {
+                Some(item) => page.items.push(item),
+                None => page.gone.push(id),
+            }
+        }
+        Ok(())
+    }
+
+    /// What follows from a failure: wait as long as the other side asks, stop until somebody acts, or try again.
+    async fn cope(
+        &self,
+        connect: &Connect,
+        placement: Placement,
+        connection: &Connection,
+        error: Error,
+    ) -> Result<(), Error> {
+        let text = error.to_string();
+        let mut tx = connect.config.store.tenant(placement).await?;
+        rows::note_error(&mut tx, self.connection, &text).await?;
+        match error.kind() {
+            // Waiting is no failed attempt, however often it is asked for.
+            ErrorKind::RateLimited => {
+                let wait = error.retry_after().unwrap_or(USUAL_WAIT);
+                plan(&mut tx, self.connection, wait.max(Duration::from_secs(1))).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+            ErrorKind::Forbidden => {
+                warn!(tenant = %placement.tenant, connection = %self.connection, "an account is closed to quire");
+                let reason =
+                    format!("the other side refuses its token ({text}): give it a new one");
+                rows::set_state(
+                    &mut tx,
+                    self.connection,
+                    ConnectionState::Failed,
+                    Some(&reason),
+                )
+                .await?;
+                stop(&mut tx, connection).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+            ErrorKind::Conflict if matches!(error, Error::Stopped(_)) => {
+                rows::set_state(
+                    &mut tx,
+                    self.connection,
+                    ConnectionState::Failed,
+                    Some(&text),
+                )
+                .await?;
+                stop(&mut tx, connection).await?;
+                tx.commit().await?;
+                Ok(())
+            }
+            _ => {
+                tx.commit().await?;
+                Err(error)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Task for SyncConnection {
+    const KIND: &'static str = "sync-connection";
+    const PRIORITY: Priority = Priority::Normal;
+    const TIMEOUT: Duration = Duration::from_mins(30);
+    const MAX_ATTEMPTS: i16 = 8;
+    type Context = Connect;
+
+    /// A connection is read by one at a time.
+    fn key(&self) -> Option<String> {
+        Some(self.connection.to_string())
+    }
+
+    async fn run(&self, connect: &Connect, attempt: &Attempt) -> Result<(), Failure> {
+        let of = |error: &Error| Failure::of(error);
+        match connect
+            .placement(attempt)
+            .await
+            .map_err(|error| Failure::of(&error))?
+        {
+            Some(placement) => self
+                .sync(connect, placement, attempt)
+                .await
+                .map_err(|error| of(&error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn gave_up(&self, _: &Connect, _: &Attempt, _: &Failure) -> Result<(), Failure> {
+        // The error is on the connection, and the schedule tries again.
+        Ok(())
+    }
+}
