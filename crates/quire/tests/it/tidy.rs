@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::support::root;
 
 /// From the bottom to the top; a crate may import only from layers below its own.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["quire-types", "sample-company"],
     &[
         "quire-vectors",
