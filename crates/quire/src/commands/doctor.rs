@@ -143,7 +143,10 @@ async fn program(what: &'static str, name: &str, option: &str, package: &'static
             let first = said.lines().find(|line| line.contains(' '));
             // Some only complain about a question they don't know; they are there.
             let first = first.filter(|_| version.status.success());
-            Finding::ok(what, first.unwrap_or(name).chars().take(80).collect::<String>())
+            Finding::ok(
+                what,
+                first.unwrap_or(name).chars().take(80).collect::<String>(),
+            )
         }
         Err(error) => Finding::bad(
             what,
