@@ -3,6 +3,7 @@
 //! A suite prints the machine, the versions and its command line, then a table, and ends with one line
 //! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
 
+mod connect;
 mod control;
 mod failure;
 mod first_run;
@@ -42,6 +43,8 @@ enum Suite {
     Search(search::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
+    /// Records and webhooks: speed, order, a backfill beside others, deliveries over crashes, idle connections.
+    Connect(connect::Options),
     /// A process of the control suite; started by the suite itself.
     #[command(hide = true)]
     ControlWorker(control::WorkerArgs),
@@ -142,6 +145,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
         Suite::Search(options) => Box::pin(search::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
+        Suite::Connect(options) => Box::pin(connect::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }
