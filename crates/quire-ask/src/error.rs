@@ -42,6 +42,7 @@ impl Kind for Error {
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused(refusal) => refusal.retry_after,
+            Self::Search(error) => error.retry_after(),
             _ => None,
         }
     }

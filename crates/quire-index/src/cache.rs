@@ -15,6 +15,8 @@ use crate::view::View;
 pub(crate) struct Slot {
     /// Whoever refreshes the view holds the lock, so a burst of questions to one tenant refreshes once.
     pub(crate) view: tokio::sync::Mutex<Option<Arc<View>>>,
+    /// Whoever brings archived notebooks back holds the lock.
+    pub(crate) waking: tokio::sync::Mutex<()>,
     bytes: AtomicU32,
 }
 

@@ -1,5 +1,7 @@
 //! The error of search.
 
+use std::time::Duration;
+
 use quire_types::{ErrorKind, Kind, SegmentId};
 
 use crate::SegmentError;
@@ -40,6 +42,17 @@ pub enum Error {
         /// The segment.
         segment: SegmentId,
     },
+    /// A notebook that was asked is in an archive and on its way back.
+    #[error(
+        "the notebook is archived and is being brought back ({passages} passages): ask again in {} s",
+        wait.as_secs()
+    )]
+    Archived {
+        /// Passages that come back.
+        passages: u64,
+        /// How long that takes, about.
+        wait: Duration,
+    },
     /// Vectors could not be coded or compared.
     #[error("vectors: {0}")]
     Vectors(#[from] quire_vectors::Error),
@@ -61,7 +74,16 @@ impl Kind for Error {
             | Self::Vectors(_)
             | Self::Damaged(_) => ErrorKind::Internal,
             Self::Direction => ErrorKind::Invalid,
-            Self::Interrupted | Self::Missing { .. } => ErrorKind::Unavailable,
+            Self::Interrupted | Self::Missing { .. } | Self::Archived { .. } => {
+                ErrorKind::Unavailable
+            }
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Archived { wait, .. } => Some(*wait),
+            _ => None,
         }
     }
 }

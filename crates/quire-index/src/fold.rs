@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use quire_store::passages::Indexed;
-use quire_store::segments::{self, Located};
+use quire_store::segments::{self, Located, Manifest};
 use quire_store::{Placement, segments::TailSize};
 use quire_types::{SegmentId, SourceId};
 
@@ -89,13 +89,8 @@ impl Search {
                 .into_iter()
                 .filter(|source| source.segment.is_none() && source.passages > 0)
                 .collect();
-            let Some(dimension) = manifest.dimension.filter(|_| !tail.is_empty()) else {
+            let Some(recipe) = self.recipe(&manifest).filter(|_| !tail.is_empty()) else {
                 break;
-            };
-            let recipe = Recipe {
-                dimension: dimension.unsigned_abs() as usize,
-                rotation_seed: self.config.rotation_seed,
-                language: self.language_of(&manifest),
             };
             let moved = self.fold_some(placement, recipe, &tail, &mut done).await?;
             if moved == 0 {
@@ -168,6 +163,16 @@ impl Search {
         Ok(moved)
     }
 
+    /// How the next segment of a tenant is made; none before its first passage.
+    pub(crate) fn recipe(&self, manifest: &Manifest) -> Option<Recipe> {
+        Some(Recipe {
+            dimension: manifest.dimension?.unsigned_abs() as usize,
+            rotation_seed: self.config.rotation_seed,
+            language: self.language_of(manifest),
+            is_archive: false,
+        })
+    }
+
     async fn install(
         &self,
         placement: Placement,
@@ -218,13 +223,8 @@ impl Search {
         chosen: &[Survivors],
         done: &mut Folded,
     ) -> Result<i64, Error> {
-        let Some(dimension) = view.manifest.dimension else {
+        let Some(recipe) = self.recipe(&view.manifest) else {
             return Ok(0);
-        };
-        let recipe = Recipe {
-            dimension: dimension.unsigned_abs() as usize,
-            rotation_seed: self.config.rotation_seed,
-            language: self.language_of(&view.manifest),
         };
         let io = self.io(placement);
         let Some(built) = merge(&io, placement, recipe, chosen, |_| {}).await? else {

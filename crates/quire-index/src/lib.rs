@@ -8,6 +8,7 @@
 //! exactly); `fusion` makes one list of both. Knows passages and filters, but neither models nor
 //! questions.
 
+mod asked;
 mod blocks;
 mod cache;
 mod error;
@@ -28,7 +29,7 @@ pub use fold::{FoldPolicy, Folded};
 pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
 pub use load::BulkSource;
 pub use maintain::{
-    BuildProgress, Erased, Mended, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,
+    BuildProgress, Erased, Mended, Moved, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,
     SegmentCheck, SegmentStats, Stats, Swept, TenantTable, Verified,
 };
 pub use query::{Filter, Found, Hit, Mode, Query, Scores};

@@ -41,6 +41,7 @@ impl Search {
             let first = sources.find(|source| !source.passages.is_empty());
             let Some(first) = first else { return Ok(done) };
             let recipe = Recipe {
+                is_archive: false,
                 dimension: first.passages.first().map_or(0, |one| one.embedding.len()),
                 rotation_seed,
                 language,

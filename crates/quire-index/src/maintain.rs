@@ -4,6 +4,7 @@
 //! commands do. Whatever changes the manifest is one transaction; objects come before the rows that name them
 //! and go after them, so a process may end anywhere. Knows nothing of tasks, plans and who is asking.
 
+mod archive;
 mod check;
 mod erase;
 mod rebuild;
@@ -12,6 +13,7 @@ mod rollback;
 mod stats;
 mod sweep;
 
+pub use archive::Moved;
 pub use check::{Mended, Problem, SegmentCheck, Verified};
 pub use erase::Erased;
 pub use quire_store::erasure::TenantTable;

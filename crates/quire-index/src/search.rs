@@ -8,15 +8,16 @@ use futures::future::join_all;
 use quire_store::corpus::{self, Change, Entry};
 use quire_store::passages::{self, Indexed, Passage};
 use quire_store::segments::{self, Manifest};
-use quire_store::{Page, PageRequest, Placement, Store, TenantTx};
-use quire_types::{ErrorKind, Kind, Language, PassageId, SegmentId, SourceId};
+use quire_store::{CopyTotals, Page, PageRequest, Placement, Store, TenantTx, tiers};
+use quire_types::{ErrorKind, Kind, Language, NotebookId, PassageId, SegmentId, SourceId};
 
+use crate::asked::Asked;
 use crate::blocks::Blocks;
 use crate::cache::{Slot, Views};
 use crate::score::{self, Address};
 use crate::segment::{Io, Segment, Text};
 use crate::view::{Contents, View};
-use crate::{BlockTotals, Error, FoldPolicy, Found, Hit, Query, blocking};
+use crate::{BlockTotals, Error, Filter, FoldPolicy, Found, Hit, Query, blocking};
 
 /// Passages that are read from the database at a time.
 const READ_ROWS: i64 = 2_000;
@@ -52,6 +53,7 @@ pub struct Search {
     pub(crate) config: SearchConfig,
     pub(crate) views: Arc<Views>,
     pub(crate) blocks: Arc<Blocks>,
+    asked: Asked,
 }
 
 impl Search {
@@ -64,14 +66,22 @@ impl Search {
             config,
             views: Arc::new(Views::new(config.memory_bytes - blocks_bytes)),
             blocks: Arc::new(Blocks::new(blocks_bytes)),
+            asked: Asked::default(),
         }
     }
 
     /// The best passages for a question, best first. Sees everything that was committed before the
-    /// call. Where a segment can't be read, the others answer, and the answer says so.
+    /// call. Where a segment can't be read, the others answer, and the answer says so. An archived notebook
+    /// comes back when the filter names it.
+    ///
+    /// # Errors
+    /// [`Error::Archived`] while it is on its way; otherwise those of reading.
     pub async fn search(&self, placement: Placement, query: Query) -> Result<Found, Error> {
         let view = self.view(placement).await?;
-        self.search_view(placement, &view, &query).await
+        let view = self.woken(placement, view, &query.filter).await?;
+        let found = self.search_view(placement, &view, &query).await?;
+        self.asked.note(&self.store, placement, &found.hits);
+        Ok(found)
     }
 
     /// The corpus as it is now, to be asked several times: every answer is from the same version, and
@@ -197,6 +207,14 @@ impl Search {
             if let Some(segment) = view.missing.first().filter(|_| known.passages > 0) {
                 return Err(Error::Missing { segment: *segment });
             }
+            let notebook = Filter {
+                notebooks: Some(vec![known.notebook]),
+                ..Filter::default()
+            };
+            if !view.archived_in(&notebook).is_empty() {
+                self.woken(placement, view, &notebook).await?;
+                return Box::pin(self.passages(placement, source, page)).await;
+            }
             return Ok(page.page(Vec::new()));
         };
         let (part, first_row, rows) = view.rows_of(seen);
@@ -235,6 +253,11 @@ impl Search {
     /// What became of the blocks that were read.
     pub fn block_totals(&self) -> BlockTotals {
         self.blocks.totals()
+    }
+
+    /// What became of reads of segments that copies on local disk could answer; none where none are kept.
+    pub fn copy_totals(&self) -> Option<CopyTotals> {
+        self.store.objects().copy_totals()
     }
 
     pub(crate) fn io(&self, placement: Placement) -> Io<'_> {
@@ -302,8 +325,14 @@ impl Search {
     ) -> Result<View, Error> {
         let entries = segments::live(&mut tx).await?;
         let located = segments::located(&mut tx, None).await?;
+        let archives = tiers::archives(&mut tx, None).await?;
         let tail = read_tail(&mut tx, None).await?;
         tx.commit().await?;
+        let mut archived: HashMap<NotebookId, u64> = HashMap::new();
+        for archive in archives {
+            let rows = u64::from(archive.segment.rows.unsigned_abs());
+            *archived.entry(archive.notebook).or_default() += rows;
+        }
         let open: HashMap<SegmentId, &Arc<Segment>> = old
             .iter()
             .flat_map(|view| &view.segments)
@@ -342,6 +371,7 @@ impl Search {
             located,
             segments,
             missing,
+            archived,
             tail,
         };
         blocking(move || Ok(View::new(contents))).await

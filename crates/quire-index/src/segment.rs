@@ -99,11 +99,16 @@ impl Segment {
         let footer = Footer::decode(&entry.footer, placement, id).map_err(broken)?;
         let key = key(placement, id);
         let end = u64::try_from(entry.bytes).unwrap_or(0);
-        let hot = in_time(id, objects.range(&key, footer.hot_start()..end)).await?;
-        tokio::task::spawn_blocking(move || Self::checked(placement, id, key, footer, hot))
-            .await
-            .map_err(|_| Error::Interrupted)?
-            .map(Arc::new)
+        loop {
+            let hot = in_time(id, objects.range(&key, footer.hot_start()..end)).await?;
+            let (name, footer) = (key.clone(), footer.clone());
+            let checked = crate::blocking(move || Self::checked(placement, id, name, footer, hot));
+            match checked.await {
+                // A copy on local disk may be what is wrong.
+                Err(Error::Segment { .. }) if objects.distrust(&key) => {}
+                checked => return checked.map(Arc::new),
+            }
+        }
     }
 
     fn checked(
@@ -136,7 +141,13 @@ impl Segment {
         let dimension = padded(footer.dimension as usize);
         let rows = footer.rows as usize;
         let part = |section| slice(&hot, &footer, section).unwrap_or_default();
-        Codes::new(dimension, rows, &part(Section::Codes)).map_err(|_| broken("codes"))?;
+        // An archive has no codes.
+        let coded = if part(Section::Codes).is_empty() {
+            0
+        } else {
+            rows
+        };
+        Codes::new(dimension, coded, &part(Section::Codes)).map_err(|_| broken("codes"))?;
         // The inverted index keeps its own copy, so it comes first and is cut off.
         let lexical = Bytes::from(part(Section::Lexical).to_vec());
         let lexical = LexicalSegment::open(lexical).map_err(|_| broken("inverted index"))?;
@@ -170,12 +181,18 @@ impl Segment {
         self.footer.rows
     }
 
+    /// Whether it is only kept, and can't be searched.
+    pub(crate) fn is_archive(&self) -> bool {
+        self.footer.extent(Section::Codes).length == 0
+    }
+
     /// What it would be made with again.
     pub(crate) fn recipe(&self) -> Recipe {
         Recipe {
             dimension: self.footer.dimension as usize,
             rotation_seed: self.footer.rotation_seed,
             language: self.lexical.language(),
+            is_archive: self.is_archive(),
         }
     }
 
@@ -366,7 +383,14 @@ impl Segment {
             extents.push(extent.ok_or_else(|| self.damaged("table"))?);
         }
         let ranges: Vec<Range<u64>> = extents.iter().map(|(range, _)| range.clone()).collect();
-        let read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
+        let is_whole = |read: &[Bytes]| {
+            let crcs = extents.iter().map(|(_, crc)| *crc);
+            read.iter().map(|bytes| crc32fast::hash(bytes)).eq(crcs)
+        };
+        let mut read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
+        if !is_whole(&read) && io.objects.distrust(&self.key) {
+            read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
+        }
         for ((index, (_, crc)), bytes) in missing.into_iter().zip(extents).zip(read) {
             if crc32fast::hash(&bytes) != crc {
                 return Err(self.damaged(kind.name()));

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use quire_store::corpus::{Change, Entry};
 use quire_store::passages::Indexed;
 use quire_store::segments::{Located, Manifest};
-use quire_types::{Language, SegmentId, SourceId};
+use quire_types::{Language, NotebookId, SegmentId, SourceId};
 
 use crate::segment::{Segment, SourceRows};
 use crate::{Error, Filter};
@@ -45,6 +45,8 @@ pub(crate) struct View {
     alive: Vec<Option<Mask>>,
     /// Segments that could not be opened: their passages can't be found now.
     pub(crate) missing: Vec<SegmentId>,
+    /// Notebooks with an archive, and the passages in it: they can't be found either.
+    pub(crate) archived: HashMap<NotebookId, u64>,
 }
 
 /// What a view is made of.
@@ -54,6 +56,7 @@ pub(crate) struct Contents {
     pub(crate) located: Vec<Located>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) missing: Vec<SegmentId>,
+    pub(crate) archived: HashMap<NotebookId, u64>,
     pub(crate) tail: Vec<Indexed>,
 }
 
@@ -73,6 +76,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: contents.missing,
+            archived: contents.archived,
         };
         let mut in_tail = Vec::new();
         for located in contents.located {
@@ -128,6 +132,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: self.missing.clone(),
+            archived: self.archived.clone(),
         };
         view.add_to_tail(located, added);
         view.sort();
@@ -213,6 +218,14 @@ impl View {
         at.ok()
             .and_then(|at| self.sources.get(at))
             .map(AsRef::as_ref)
+    }
+
+    /// The archived notebooks that a filter names, with their passages.
+    pub(crate) fn archived_in(&self, filter: &Filter) -> Vec<(NotebookId, u64)> {
+        let named = filter.notebooks.iter().flatten();
+        named
+            .filter_map(|notebook| Some((*notebook, *self.archived.get(notebook)?)))
+            .collect()
     }
 
     /// What is alive in a segment.

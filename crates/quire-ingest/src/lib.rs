@@ -5,9 +5,10 @@
 //! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
 //! transaction, in which a new version takes the place of the old one. No step holds a database
 //! connection while another process or a model works. Later [`tasks::FoldTail`] moves what was published into
-//! segments, and [`tasks::SweepObjects`] removes what nothing needs any more. What a tenant may keep is checked where something is
-//! added (`quotas`). Texts that quire makes itself, out of records
-//! for instance, are published many at a time ([`Text`]). A new tenant begins with a notebook of templates (`onboarding`). Knows nothing about
+//! segments, [`tasks::SweepObjects`] removes what nothing needs any more, and [`tasks::TierNotebooks`] archives
+//! notebooks that nobody asks ([`tiers`]). What a tenant may keep is checked where something is added (`quotas`).
+//! Texts that quire makes itself, out of records for instance, are published many at a time ([`Text`]). A new
+//! tenant begins with a notebook of templates (`onboarding`). Knows nothing about
 //! questions.
 
 pub mod detect;
@@ -21,6 +22,7 @@ pub mod sandbox;
 mod service;
 pub mod tasks;
 mod texts;
+pub mod tiers;
 
 pub use error::{Error, StreamError};
 pub use mend::mend;

@@ -4,6 +4,7 @@ mod fold_tail;
 mod purge_objects;
 mod read_source;
 mod sweep;
+mod tier_notebooks;
 
 pub(crate) use fold_tail::Folds;
 pub use fold_tail::{FoldTail, FoldTotals};
@@ -11,6 +12,7 @@ pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
 pub(crate) use read_source::embed;
 pub use sweep::SweepObjects;
+pub use tier_notebooks::TierNotebooks;
 
 use quire_queue::{Attempt, Failure};
 use quire_store::{Placement, Store, tenants};

@@ -103,7 +103,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(notebooks::list, notebooks::create))
         .routes(routes!(
             notebooks::get,
-            notebooks::rename,
+            notebooks::change,
             notebooks::delete
         ))
         .routes(routes!(sources::get, sources::delete))

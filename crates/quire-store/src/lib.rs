@@ -28,12 +28,16 @@ pub mod segments;
 pub mod sources;
 pub mod tenants;
 pub mod texts;
+pub mod tiers;
 mod tx;
 
 pub use connect::{Database, IsolationGap, Store, StoreConfig};
 pub use error::Error;
 pub use migrate::MigrationSet;
-pub use objects::{ObjectEntry, ObjectKey, Objects, S3Config, S3Credentials, Upload, UploadError};
+pub use objects::{
+    CopiesConfig, CopyTotals, ObjectEntry, ObjectKey, Objects, S3Config, S3Credentials, Upload,
+    UploadError,
+};
 pub use page::{Page, PageRequest, every};
 pub use roles::RoleReport;
 pub use tx::{Placement, SystemTx, TenantTx};

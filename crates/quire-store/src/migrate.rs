@@ -43,6 +43,7 @@ const SHARD: MigrationSet = MigrationSet {
             "index_builds",
             include_str!("../migrations/shard/0003_index_builds.sql"),
         ),
+        ("tiers", include_str!("../migrations/shard/0004_tiers.sql")),
         (
             "records",
             include_str!("../migrations/shard/0030_records.sql"),

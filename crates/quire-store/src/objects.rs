@@ -3,6 +3,7 @@
 //! A key is made from a tenant's placement and is random below it, and a row that names the key is what
 //! makes an object count. What is in an object is nobody's business here.
 
+mod copies;
 mod key;
 mod multipart;
 mod s3;
@@ -20,7 +21,10 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::io::AsyncReadExt;
+use uuid::Uuid;
 
+use self::copies::Copies;
+pub use self::copies::{CopiesConfig, CopyTotals};
 pub use self::key::ObjectKey;
 use self::multipart::{Multipart, PART_BYTES};
 pub use self::s3::{S3Config, S3Credentials};
@@ -54,12 +58,17 @@ pub struct Objects {
     store: Arc<dyn ObjectStore>,
     /// The directory of a store of files.
     root: Option<PathBuf>,
+    copies: Option<Arc<Copies>>,
 }
 
 impl Objects {
     /// Objects in a store of any other kind.
     pub fn new(store: Arc<dyn ObjectStore>) -> Self {
-        Self { store, root: None }
+        Self {
+            store,
+            root: None,
+            copies: None,
+        }
     }
 
     /// Objects as files below a directory. Every write reaches the disk before it counts.
@@ -76,14 +85,38 @@ impl Objects {
         Ok(Self {
             store: Arc::new(store),
             root: Some(root.to_owned()),
+            copies: None,
         })
+    }
+
+    /// The same objects, with copies of segments that are read often on local disk.
+    pub fn with_copies(self, config: CopiesConfig) -> Result<Self, Error> {
+        let dir = config.dir.clone();
+        let copies = Copies::open(config).map_err(|source| {
+            Error::Invalid(format!(
+                "can't use the directory {} for copies of segments: {source}",
+                dir.display()
+            ))
+        })?;
+        Ok(Self {
+            copies: Some(Arc::new(copies)),
+            ..self
+        })
+    }
+
+    /// The same objects as the store has them, without copies.
+    pub fn without_copies(&self) -> Self {
+        Self {
+            copies: None,
+            ..self.clone()
+        }
     }
 
     /// The same objects with something around their store, such as a cache or what makes it fail.
     pub fn wrapped(self, wrap: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
         Self {
             store: wrap(self.store),
-            root: self.root,
+            ..self
         }
     }
 
@@ -217,7 +250,17 @@ impl Objects {
         if asked.is_empty() {
             return Ok(vec![Bytes::new(); ranges.len()]);
         }
-        let read = match self.store.get_ranges(&key.path(), &asked).await {
+        let copies = self.copies.as_ref().filter(|_| key.is_segment());
+        let copied = match copies {
+            Some(copies) => copies.ranges(key, &asked).await,
+            None => None,
+        };
+        let is_copied = copied.is_some();
+        let read = match copied {
+            Some(read) => Ok(read),
+            None => self.store.get_ranges(&key.path(), &asked).await,
+        };
+        let read = match read {
             Ok(read) => read,
             Err(error @ object_store::Error::Generic { .. }) => {
                 // Stores have no common error for a range beyond the end, and it must not look like an
@@ -234,6 +277,11 @@ impl Objects {
             |(range, bytes): (&Range<u64>, &Bytes)| range.end - range.start == bytes.len() as u64;
         if read.len() != asked.len() || !asked.iter().zip(&read).all(whole) {
             return Err(Error::Truncated { what: "object" });
+        }
+        if let Some(copies) = copies
+            && !is_copied
+        {
+            copies.was_read(&self.store, key);
         }
         let mut read = read.into_iter();
         let answer = ranges.iter().map(|range| match range.is_empty() {
@@ -257,8 +305,34 @@ impl Objects {
         Ok(object.into_stream().map_err(Error::from).boxed())
     }
 
+    /// Drops the copy of a segment whose bytes were not what was written. Whether there was one: then the
+    /// store may have the right ones.
+    pub fn distrust(&self, key: &ObjectKey) -> bool {
+        let copies = self.copies.as_ref();
+        copies.is_some_and(|copies| copies.forget(key))
+    }
+
+    /// The tenants and incarnations that there are copies of on this machine.
+    pub fn copied(&self) -> Vec<(Uuid, Uuid)> {
+        let copies = self.copies.as_ref();
+        copies.map(|copies| copies.owners()).unwrap_or_default()
+    }
+
+    /// Drops the copies of a tenant's segments, by tenant and incarnation, on this machine.
+    pub fn forget_copies(&self, (tenant, incarnation): (Uuid, Uuid)) {
+        if let Some(copies) = &self.copies {
+            copies.forget_all(&key::prefix_of(tenant, incarnation));
+        }
+    }
+
+    /// What became of reads of segments; none where no copies are kept.
+    pub fn copy_totals(&self) -> Option<CopyTotals> {
+        Some(self.copies.as_ref()?.totals())
+    }
+
     /// Removes an object; one that is gone already is no error.
     pub async fn delete(&self, key: &ObjectKey) -> Result<(), Error> {
+        self.distrust(key);
         match self.store.delete(&key.path()).await {
             Err(object_store::Error::NotFound { .. }) => Ok(()),
             other => Ok(other?),
@@ -268,6 +342,7 @@ impl Objects {
     /// Removes every object of a tenant and returns how many there were. Safe to repeat: a second call
     /// returns what was written meanwhile, and 0 is the proof that nothing is left.
     pub async fn delete_all(&self, placement: Placement) -> Result<u64, Error> {
+        self.forget_copies((placement.tenant.uuid(), placement.incarnation));
         let prefix = Path::from(key::prefix(placement));
         let names = self.store.list(Some(&prefix));
         let names = names.map_ok(|object| object.location).boxed();

@@ -71,7 +71,7 @@ impl sqlx::FromRow<'_, PgRow> for Segment {
 pub async fn live(tx: &mut TenantTx) -> Result<Vec<Segment>, Error> {
     let found = sqlx::query_as(
         "select id, rows, bytes, dimension, footer, created_at from shard.segments
-         where tenant_id = $1 and retired_at is null order by id",
+         where tenant_id = $1 and retired_at is null and archive_of is null order by id",
     )
     .bind(tx.tenant_id())
     .fetch_all(tx.connection())
@@ -79,7 +79,7 @@ pub async fn live(tx: &mut TenantTx) -> Result<Vec<Segment>, Error> {
     Ok(found)
 }
 
-/// A source that search sees, and where its passages are.
+/// A source that search sees, unless it is archived, and where its passages are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
     /// The source.
@@ -358,7 +358,7 @@ pub async fn alive(tx: &mut TenantTx) -> Result<Vec<(SegmentId, i64)>, Error> {
         "select g.id, coalesce(sum(s.passages), 0)::bigint
          from shard.segments g
          left join shard.sources s on s.tenant_id = g.tenant_id and s.segment_id = g.id
-         where g.tenant_id = $1 and g.retired_at is null
+         where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null
          group by g.id order by g.id",
     )
     .bind(tx.tenant_id())
@@ -375,7 +375,7 @@ pub async fn are_worn(tx: &mut TenantTx, dead_share: f64) -> Result<bool, Error>
     let worn = sqlx::query_scalar(
         "select exists (
              select from shard.segments g
-             where g.tenant_id = $1 and g.retired_at is null
+             where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null
                and (select coalesce(sum(s.passages), 0) from shard.sources s
                     where s.tenant_id = $1 and s.segment_id = g.id) < g.rows * (1 - $2::float8))",
     )

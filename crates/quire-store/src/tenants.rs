@@ -155,6 +155,22 @@ pub async fn list(tx: &mut SystemTx, page: PageRequest) -> Result<Page<Tenant>, 
     Ok(page.page(rows))
 }
 
+/// Which of these tenants and incarnations are gone, or on their way: nothing of them is to be kept.
+pub async fn gone(tx: &mut SystemTx, owners: &[(Uuid, Uuid)]) -> Result<Vec<(Uuid, Uuid)>, Error> {
+    let (tenants, incarnations): (Vec<Uuid>, Vec<Uuid>) = owners.iter().copied().unzip();
+    let gone = sqlx::query_as(
+        "select o.tenant, o.incarnation from unnest($1::uuid[], $2::uuid[]) as o (tenant, incarnation)
+         where not exists (select from directory.tenants t
+                           where t.id = o.tenant and t.incarnation = o.incarnation
+                             and t.state not in ('closing', 'closed'))",
+    )
+    .bind(tenants)
+    .bind(incarnations)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(gone)
+}
+
 /// Puts a tenant on another plan.
 pub async fn set_plan(tx: &mut SystemTx, id: TenantId, plan: &str) -> Result<Tenant, Error> {
     sqlx::query_as("update directory.tenants set plan = $2 where id = $1 returning *")

@@ -93,6 +93,8 @@ pub enum Unit {
     Bytes,
     /// Minutes of sound.
     Minutes,
+    /// Days.
+    Days,
     /// Nano-dollars; written like "$20".
     NanoUsd,
 }
@@ -106,6 +108,7 @@ impl Unit {
             Self::Count => "count",
             Self::Bytes => "bytes",
             Self::Minutes => "minutes",
+            Self::Days => "days",
             Self::NanoUsd => "nano-dollars",
         }
     }
@@ -167,6 +170,7 @@ limits! {
     StorageBytes = "storage_bytes", Bytes, 100_000_000_000, "Stored bytes of sources.";
     Recordings = "recordings", Count, 1_000, "Stored recordings.";
     Passages = "passages", Count, 10_000, "Passages that can be found.";
+    ArchiveAfterDays = "archive_after_days", Days, 365, "Days without a question or a change after which a notebook is archived, unless what it is about is under way.";
     RunningRequests = "running_requests", Count, 2, "Requests worked on at once.";
     WaitingRequests = "waiting_requests", Count, 10, "Requests that wait for their turn.";
     RunningTasks = "running_tasks", Count, 2, "Background tasks worked on at once.";

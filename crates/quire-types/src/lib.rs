@@ -17,7 +17,7 @@ pub use money::{BadMoney, NanoUsd};
 pub use secret::Secret;
 pub use source::{
     ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
-    Place, RecordState, SourceState, TenantState, UnknownName,
+    NotebookStatus, Place, RecordState, SourceState, TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -87,6 +87,20 @@ names!(
 );
 
 names!(
+    /// What a notebook costs while nobody asks it.
+    Tier {
+        /// In use: kept in memory while there is room.
+        Hot = "hot",
+        /// Used lately: what was read is kept on local disk.
+        Warm = "warm",
+        /// Read from the object store when it is asked.
+        Cold = "cold",
+        /// Not in the index; comes back when it is asked.
+        Archived = "archived",
+    }
+);
+
+names!(
     /// How urgent a change of a record is.
     Lane {
         /// Somebody waits for it.
@@ -95,6 +109,16 @@ names!(
         Standard = "standard",
         /// A backfill: thousands at once, for which nobody waits.
         Batch = "batch",
+    }
+);
+
+names!(
+    /// The state of what a notebook is about, such as a construction job, as its owner tells it.
+    NotebookStatus {
+        /// Under way, or about to begin.
+        Active = "active",
+        /// Over.
+        Completed = "completed",
     }
 );
 

@@ -2,10 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quire_types::{Lane, RecordState};
+
+use quire_types::{NotebookStatus, Tier, UnknownName};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -671,6 +674,22 @@ pub(crate) enum IndexCommand {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Show where notebooks are kept, or choose it for one of them.
+    Tier {
+        /// The tenant's short name.
+        tenant: String,
+        /// Name or id of one notebook.
+        notebook: Option<String>,
+        /// Keep it there, whatever the rules say: hot, warm, cold or archived.
+        #[arg(long, value_name = "TIER", requires = "notebook", value_parser = known::<Tier>)]
+        pin: Option<Tier>,
+        /// Let the rules decide again.
+        #[arg(long, requires = "notebook", conflicts_with = "pin")]
+        unpin: bool,
+        /// The state of what it is about: active or completed.
+        #[arg(long, requires = "notebook", value_parser = known::<NotebookStatus>)]
+        status: Option<NotebookStatus>,
+    },
     /// Put the segments back that the newest rebuild took the place of, unless a sweep removed them.
     Rollback {
         /// The tenant's short name.
@@ -710,6 +729,10 @@ pub(crate) enum IndexCommand {
 }
 
 /// A number and a unit: s, m, h or d.
+fn known<T: FromStr<Err = UnknownName>>(text: &str) -> Result<T, UnknownName> {
+    text.parse()
+}
+
 fn age(text: &str) -> Result<Duration, String> {
     let seconds = [("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)]
         .into_iter()

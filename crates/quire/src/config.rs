@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use quire_connect::egress::Network;
-use quire_store::{S3Config, S3Credentials};
+use quire_store::{CopiesConfig, S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
 use quire_types::Secret;
 
@@ -63,6 +63,8 @@ pub(crate) struct Objects {
     pub(crate) timeout_s: u64,
     /// Tries after the first.
     pub(crate) retries: usize,
+    /// Copies of often-read segments in `<data>/copies`, in bytes at most; 0 keeps none. For a bucket only.
+    pub(crate) copies_bytes: u64,
 }
 
 /// A kind of object store.
@@ -86,6 +88,7 @@ impl Default for Objects {
             credentials_file: None,
             timeout_s: 30,
             retries: 3,
+            copies_bytes: 10_000_000_000,
         }
     }
 }
@@ -99,7 +102,7 @@ impl Objects {
         let bucket = self.bucket.clone().ok_or_else(|| {
             Failure::invalid("objects.store is s3, so objects.bucket must name a bucket")
         })?;
-        Ok(quire_store::Objects::s3(S3Config {
+        let objects = quire_store::Objects::s3(S3Config {
             bucket,
             region: self.region.clone(),
             endpoint: self.endpoint.clone(),
@@ -108,6 +111,13 @@ impl Objects {
             credentials: self.credentials()?,
             timeout: Duration::from_secs(self.timeout_s),
             retries: self.retries,
+        })?;
+        if self.copies_bytes == 0 {
+            return Ok(objects);
+        }
+        Ok(objects.with_copies(CopiesConfig {
+            dir: data.join("copies"),
+            bytes: self.copies_bytes,
         })?)
     }
 

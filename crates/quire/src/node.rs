@@ -22,14 +22,14 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::{Chat, ChatConfig, Embedder};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
 use quire_store::sealed::Keyring;
-use quire_store::tenants::Tenant;
+use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
 use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
 use quire_types::{ErrorKind, RequestId, Secret, TenantId};
@@ -44,6 +44,8 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a task waits to read its file: nobody sits before it, and coming back costs it an attempt.
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
+/// How often this machine asks whose copies it may keep.
+const COPIES_CHECKED: Duration = Duration::from_hours(1);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -240,6 +242,7 @@ impl Node {
         .with::<PurgeObjects>()
         .with::<FoldTail>()
         .with::<SweepObjects>()
+        .with::<TierNotebooks>()
         .with::<SyncRecords>()
         .with::<DeliverEvents>()
         .with::<SyncConnection>();
@@ -261,6 +264,22 @@ impl Node {
     /// Keeps the control plane going until told to stop.
     pub(crate) fn keep_control(&self, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(self.control.clone().run(stop))
+    }
+
+    /// Drops copies on this machine of tenants that are gone, whoever erased them, until told to stop.
+    pub(crate) fn keep_copies(&self, stop: CancellationToken) -> JoinHandle<()> {
+        let store = self.store.clone();
+        tokio::spawn(async move {
+            loop {
+                if let Err(error) = drop_copies(&store).await {
+                    warn!(%error, "can't ask which tenants are gone; copies of their segments stay until the next time");
+                }
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(COPIES_CHECKED) => {}
+                }
+            }
+        })
     }
 
     /// Calls the workers of other processes when this one, which has none, adds tasks.
@@ -288,6 +307,20 @@ impl Node {
         }
         Ok(())
     }
+}
+
+async fn drop_copies(store: &Store) -> Result<(), quire_store::Error> {
+    let owners = store.objects().copied();
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let mut tx = store.system().await?;
+    let gone = tenants::gone(&mut tx, &owners).await?;
+    tx.commit().await?;
+    for owner in gone {
+        store.objects().forget_copies(owner);
+    }
+    Ok(())
 }
 
 /// Connects, with plans to put tenants on.
@@ -340,6 +373,7 @@ fn prepare(data: &Path) -> Result<(), Failure> {
     };
     create(data, mode)?;
     create(&data.join("objects"), 0o700)?;
+    create(&data.join("copies"), 0o700)?;
     create(&data.join("secrets"), 0o700)
 }
 

@@ -1,9 +1,10 @@
 //! Whether a tenant's segments are whole, and giving up those that are not.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use quire_store::segments::{self, Located, Manifest};
-use quire_store::{Objects, Placement};
+use quire_store::{Objects, Placement, TenantTx, tiers};
 use quire_types::{ErrorKind, Kind, SegmentId, SourceId};
 
 use super::recall;
@@ -66,7 +67,7 @@ pub struct SegmentCheck {
 /// What a check found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verified {
-    /// The segments that search reads, oldest first.
+    /// The segments that search reads, oldest first, then archives.
     pub segments: Vec<SegmentCheck>,
     /// Sources whose passages in the tail are not as many as they should be.
     pub tail: Vec<SourceId>,
@@ -99,12 +100,12 @@ pub struct Mended {
 /// Segments that were read from the store just now.
 struct Checked {
     checks: Vec<SegmentCheck>,
-    /// Those without a problem.
+    /// Those that search reads and that have no problem.
     sound: Vec<Arc<Segment>>,
 }
 
 impl Search {
-    /// Reads every byte of every segment that search reads, compares the sources with what is in them, and
+    /// Reads every byte of every segment and archive, compares the sources with what is in them, and
     /// asks so many questions both the normal way and exactly. Nothing is taken from memory but blocks.
     ///
     /// # Errors
@@ -112,7 +113,7 @@ impl Search {
     pub async fn verify(&self, placement: Placement, questions: usize) -> Result<Verified, Error> {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
-        let entries = segments::live(&mut tx).await?;
+        let entries = kept(&mut tx).await?;
         let located = segments::located(&mut tx, None).await?;
         let tail = crate::search::read_tail(&mut tx, None).await?;
         tx.commit().await?;
@@ -135,6 +136,7 @@ impl Search {
             located,
             segments: sound,
             missing: Vec::new(),
+            archived: HashMap::new(),
             tail,
         };
         let view = Arc::new(blocking(move || Ok(View::new(contents))).await?);
@@ -154,14 +156,14 @@ impl Search {
         })
     }
 
-    /// The segments that search reads and that have a problem; reads every byte of all of them.
+    /// The segments and archives that have a problem; reads every byte of all of them.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn problems(&self, placement: Placement) -> Result<Vec<(SegmentId, Problem)>, Error> {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
-        let entries = segments::live(&mut tx).await?;
+        let entries = kept(&mut tx).await?;
         let located = segments::located(&mut tx, None).await?;
         tx.commit().await?;
         let checked = check(
@@ -206,6 +208,14 @@ impl Search {
     }
 }
 
+/// The segments that search reads, and archives.
+async fn kept(tx: &mut TenantTx) -> Result<Vec<segments::Segment>, Error> {
+    let mut entries = segments::live(tx).await?;
+    let archives = tiers::archives(tx, None).await?;
+    entries.extend(archives.into_iter().map(|archive| archive.segment));
+    Ok(entries)
+}
+
 async fn check(
     objects: &Objects,
     placement: Placement,
@@ -220,7 +230,7 @@ async fn check(
             Err(error) => Some(Problem::of(&error)),
             Ok(segment) => {
                 let problem = disagreement(&segment, manifest, entry, located);
-                if problem.is_none() {
+                if problem.is_none() && !segment.is_archive() {
                     sound.push(segment);
                 }
                 problem

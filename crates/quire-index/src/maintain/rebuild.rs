@@ -5,6 +5,7 @@
 //! that dies leaves the old segments in use, a build that a later one or a sweep ends, and objects that a
 //! sweep finds.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::TryFutureExt;
@@ -166,9 +167,10 @@ impl Search {
             dimension: dimension.unwrap_or(0).unsigned_abs() as usize,
             rotation_seed: change.rotation_seed.unwrap_or(self.config.rotation_seed),
             language: change.language.unwrap_or(view.language),
+            is_archive: false,
         };
         let fold = &self.config.fold;
-        let chunks = plan(&view, fold.segment_rows, fold.segments);
+        let chunks = plan(&view, |_| true, fold.segment_rows, fold.segments);
         let rows_total: u64 = chunks.iter().flatten().map(Survivors::rows).sum();
         let mut old: Vec<SegmentId> = chunks
             .iter()
@@ -301,6 +303,7 @@ impl Search {
             located,
             segments: opened,
             missing: Vec::new(),
+            archived: HashMap::new(),
             tail: Vec::new(),
         };
         Ok(blocking(move || Ok(View::new(contents))).await?)
@@ -376,15 +379,24 @@ impl Search {
     }
 }
 
-/// What goes into each new segment: all that is alive, in order of the sources, in as few pieces as the policy
-/// of folding has.
-fn plan(view: &View, segment_rows: u32, segments: usize) -> Vec<Vec<Survivors>> {
+/// What goes into each new segment: all that is alive of the sources that are wanted, in order of the sources,
+/// in as few pieces as the policy of folding has.
+pub(super) fn plan(
+    view: &View,
+    is_wanted: impl Fn(&Located) -> bool,
+    segment_rows: u32,
+    segments: usize,
+) -> Vec<Vec<Survivors>> {
+    let is_wanted = |rows: &SourceRows| {
+        let seen = view.source(rows.source);
+        seen.is_some_and(|seen| is_wanted(&seen.located))
+    };
     let mut all: Vec<(&Arc<Segment>, SourceRows)> = view
         .segments
         .iter()
         .flat_map(|segment| {
-            let sources = view.survivors(segment).into_iter();
-            sources.map(move |rows| (segment, rows))
+            let sources = view.survivors(segment).into_iter().filter(&is_wanted);
+            sources.map(move |rows| (segment, rows)).collect::<Vec<_>>()
         })
         .collect();
     all.sort_unstable_by_key(|(_, rows)| rows.source);

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use quire_store::Placement;
 use quire_store::builds::{self, Build};
 use quire_store::segments::{self, Manifest, Retired, TailSize};
+use quire_store::tiers::{self, Archive};
 use quire_types::{Language, SegmentId, Timestamp};
 
 use crate::segment::{Footer, Section};
@@ -21,13 +22,15 @@ pub struct Stats {
     pub tail: TailSize,
     /// The segments that search reads, oldest first.
     pub segments: Vec<SegmentStats>,
+    /// Archives of notebooks, oldest first.
+    pub archives: Vec<Archive>,
     /// Segments that nothing names any more and whose objects wait for the sweep, oldest first.
     pub retired: Vec<Retired>,
     /// The newest build, running or not.
     pub build: Option<Build>,
     /// What this process holds of the tenant in memory; none when it holds nothing.
     pub view_bytes: Option<usize>,
-    /// Bytes of all segments on the object store, retired ones included.
+    /// Bytes of all segments on the object store, archives and retired ones included.
     pub total_bytes: i64,
 }
 
@@ -70,6 +73,7 @@ impl Search {
         let tail = segments::tail_size(&mut tx).await?;
         let live = segments::live(&mut tx).await?;
         let alive = segments::alive(&mut tx).await?;
+        let archives = tiers::archives(&mut tx, None).await?;
         let retired = segments::all_retired(&mut tx).await?;
         let build = builds::builds(&mut tx, 1).await?.pop();
         tx.commit().await?;
@@ -99,16 +103,18 @@ impl Search {
             None => None,
         };
         let live_bytes: i64 = segments.iter().map(|segment| segment.bytes).sum();
+        let archived_bytes: i64 = archives.iter().map(|archive| archive.segment.bytes).sum();
         let retired_bytes: i64 = retired.iter().map(|segment| segment.bytes).sum();
         Ok(Stats {
             language: self.language_of(&manifest),
             manifest,
             tail,
             segments,
+            archives,
             retired,
             build,
             view_bytes,
-            total_bytes: live_bytes + retired_bytes,
+            total_bytes: live_bytes + archived_bytes + retired_bytes,
         })
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Recipe {
     pub(crate) rotation_seed: u64,
     /// What words are reduced with.
     pub(crate) language: Language,
+    /// Whether it is only to be kept: without an inverted index and codes, which can be made again.
+    pub(crate) is_archive: bool,
 }
 
 /// A segment in the making.
@@ -129,16 +131,24 @@ impl SegmentWriter {
 
     fn text(&mut self, context: &str, body: &str, place: &Place) -> Result<(), Error> {
         self.texts.push(context, body, place);
-        self.lexical.push(context, body)?;
+        if !self.recipe.is_archive {
+            self.lexical.push(context, body)?;
+        }
         self.rows += 1;
         Ok(())
     }
 
     /// The whole file.
-    pub(crate) fn finish(self) -> Result<Built, Error> {
+    pub(crate) fn finish(mut self) -> Result<Built, Error> {
         let dimension = padded(self.recipe.dimension);
         let row_bytes = quire_vectors::row_bytes(dimension);
-        let order = clusters::order(&self.vectors, dimension, self.recipe.rotation_seed)?;
+        let order = if self.recipe.is_archive {
+            // An inverted index has a row at least; this one tells the language and nothing else.
+            self.lexical.push("", "")?;
+            None
+        } else {
+            clusters::order(&self.vectors, dimension, self.recipe.rotation_seed)?
+        };
         let vectors = match &order {
             None => self.vectors,
             Some(order) => order
@@ -150,7 +160,12 @@ impl SegmentWriter {
         };
         let mut codes = CodesBuilder::new(dimension)?;
         let mut rotated = self.rotated;
-        for row in vectors.chunks_exact(row_bytes) {
+        let coded = if self.recipe.is_archive {
+            &[]
+        } else {
+            vectors.as_slice()
+        };
+        for row in coded.chunks_exact(row_bytes) {
             quire_vectors::dequantise(row, &mut rotated)?;
             codes.push(&rotated)?;
         }

@@ -10,7 +10,7 @@ use quire_index::Folded;
 use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
 use quire_store::{TenantTx, segments};
 
-use super::{SweepObjects, failure, placement};
+use super::{SweepObjects, TierNotebooks, failure, placement};
 use crate::{Error, Ingest};
 
 /// What was folded so far.
@@ -118,6 +118,7 @@ impl Task for FoldTail {
         SweepObjects::plan(&mut tx, config.object_grace)
             .await
             .map_err(failure)?;
+        TierNotebooks::plan(&mut tx).await.map_err(failure)?;
         tx.commit().await.map_err(failure)
     }
 

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use quire_index::{Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Error, Ingest, IngestConfig};
 use quire_models::{Embedder, find_model};
 use quire_queue::{Worker, WorkerOptions};
@@ -67,7 +67,8 @@ impl Lab {
         .with::<ReadSource>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
-        .with::<SweepObjects>();
+        .with::<SweepObjects>()
+        .with::<TierNotebooks>();
         tokio::spawn(worker.run(stop.clone()));
         stop.drop_guard()
     }

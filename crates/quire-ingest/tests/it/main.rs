@@ -17,3 +17,4 @@ mod quotas;
 mod sandbox;
 mod support;
 mod sweep;
+mod tiers;

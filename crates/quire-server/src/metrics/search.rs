@@ -17,6 +17,10 @@ pub(super) struct SearchMetrics {
     block_misses: Counter,
     block_read_bytes: Counter,
     block_kept_bytes: Gauge,
+    copy_hits: Counter,
+    copy_misses: Counter,
+    copies: Gauge,
+    copy_bytes: Gauge,
     folds: Counter,
     folded: Counter,
     merged: Counter,
@@ -61,6 +65,27 @@ impl SearchMetrics {
             search.block_kept_bytes.clone(),
         );
         registry.register(
+            "search_copy_hits",
+            "Reads of segments from copies on local disk",
+            search.copy_hits.clone(),
+        );
+        registry.register(
+            "search_copy_misses",
+            "Reads of segments from the object store where copies are kept",
+            search.copy_misses.clone(),
+        );
+        registry.register(
+            "search_copies",
+            "Copies of segments on local disk",
+            search.copies.clone(),
+        );
+        registry.register_with_unit(
+            "search_copied",
+            "Size of these",
+            Unit::Bytes,
+            search.copy_bytes.clone(),
+        );
+        registry.register(
             "search_folds",
             "Tasks that folded or merged passages",
             search.folds.clone(),
@@ -102,6 +127,13 @@ impl SearchMetrics {
         set(&self.block_misses, blocks.misses as u64);
         set(&self.block_read_bytes, blocks.read_bytes as u64);
         gauge(&self.block_kept_bytes, blocks.kept_bytes);
+        if let Some(copies) = search.copy_totals() {
+            let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+            set(&self.copy_hits, copies.hits);
+            set(&self.copy_misses, copies.misses);
+            gauge(&self.copies, size(copies.copies));
+            gauge(&self.copy_bytes, size(copies.bytes));
+        }
         set(&self.folds, folds.folds);
         set(&self.folded, folds.folded);
         set(&self.merged, folds.merged);

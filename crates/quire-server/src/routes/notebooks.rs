@@ -7,14 +7,15 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use quire_ingest::tasks::TierNotebooks;
 use quire_store::notebooks::{self as rows, Notebook};
-use quire_store::{Page, sources};
-use quire_types::NotebookId;
+use quire_store::{Page, sources, tiers};
+use quire_types::{NotebookId, NotebookStatus, Tier, UnknownName};
 
 use crate::body::{Body, ListOut, Paged, time};
 use crate::caller::{ReadNotebook, Reader, WriteNotebook, Writer};
 use crate::idempotent::{Reply, fingerprint, once};
-use crate::problem::{ApiResult, Problem};
+use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
 /// A notebook.
@@ -47,6 +48,27 @@ pub(super) struct NotebookDetailOut {
     notebook: NotebookOut,
     /// Sources by state: `queued`, `extracting`, `embedding`, `searchable`, `failed`.
     sources: std::collections::BTreeMap<String, i64>,
+    /// What it costs while nobody asks it: `hot`, `warm`, `cold` or `archived`. An archived notebook comes back
+    /// with the first question that names it.
+    #[schema(example = "hot")]
+    tier: String,
+    /// The state of what it is about: `active` or `completed`; absent where nobody told.
+    status: Option<String>,
+    /// When a question last found something in it, to half a day.
+    asked_at: Option<String>,
+}
+
+/// What is to be different; what is absent stays.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NotebookPatch {
+    /// 1 to 200 characters, unique in the tenant.
+    #[schema(example = "riverside-clinic")]
+    name: Option<String>,
+    /// The state of what it is about, such as a construction job: `active` or `completed`. What is active is never
+    /// archived.
+    #[schema(example = "completed")]
+    status: Option<String>,
 }
 
 #[derive(Deserialize, Serialize, ToSchema)]
@@ -120,6 +142,7 @@ pub(super) async fn get(
 ) -> ApiResult<Json<NotebookDetailOut>> {
     let mut tx = app.store.tenant(caller.placement()).await?;
     let counts = sources::counts(&mut tx, notebook.id).await?;
+    let tier = tiers::tiers(&mut tx, Some(notebook.id)).await?.pop();
     tx.commit().await?;
     let sources = counts
         .into_iter()
@@ -128,25 +151,38 @@ pub(super) async fn get(
     Ok(Json(NotebookDetailOut {
         notebook: NotebookOut::of(notebook),
         sources,
+        tier: tier.as_ref().map_or(Tier::Hot, |one| one.tier).to_string(),
+        status: tier.as_ref().and_then(|one| Some(one.status?.to_string())),
+        asked_at: tier.and_then(|one| Some(time(one.asked_at?))),
     }))
 }
 
-/// Rename a notebook.
+/// Rename a notebook, or tell the state of what it is about.
 #[utoipa::path(patch, path = "/v1/notebooks/{notebook}", tag = "notebooks", security(("tenant_key" = [])),
-    params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NotebookIn,
-    responses((status = 200, body = NotebookOut), (status = 404, body = Problem), (status = 409, body = Problem)))]
-pub(super) async fn rename(
+    params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)), request_body = NotebookPatch,
+    responses((status = 200, body = NotebookOut), (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem)))]
+pub(super) async fn change(
     WriteNotebook { caller, notebook }: WriteNotebook,
     State(app): State<App>,
     headers: HeaderMap,
-    Body(new): Body<NotebookIn>,
+    Body(new): Body<NotebookPatch>,
 ) -> ApiResult<Response> {
     let id = notebook.id.to_string();
+    let (name, status) = (new.name, new.status);
     let request = fingerprint(&[
         b"PATCH notebook".as_slice(),
         id.as_bytes(),
-        new.name.as_bytes(),
+        name.as_deref().unwrap_or_default().as_bytes(),
+        status.as_deref().unwrap_or_default().as_bytes(),
     ]);
+    let status: Option<NotebookStatus> =
+        status
+            .map(|status| status.parse())
+            .transpose()
+            .map_err(|UnknownName(name)| {
+                ApiError::invalid(format!("'{name}' is no status: it is active or completed"))
+            })?;
     once(
         &app.clone(),
         caller.placement(),
@@ -154,7 +190,14 @@ pub(super) async fn rename(
         request,
         async move {
             let mut tx = app.store.tenant(caller.placement()).await?;
-            let notebook = rows::rename(&mut tx, notebook.id, &new.name).await?;
+            let notebook = match &name {
+                Some(name) => rows::rename(&mut tx, notebook.id, name).await?,
+                None => notebook,
+            };
+            if status.is_some() {
+                tiers::set_status(&mut tx, notebook.id, status).await?;
+                TierNotebooks::now(&mut tx).await?;
+            }
             tx.commit().await?;
             Reply::new(StatusCode::OK, &NotebookOut::of(notebook))
         },

@@ -59,6 +59,17 @@ impl ObjectKey {
         Self(path.to_string())
     }
 
+    /// Whether it is a segment of the search index.
+    pub(super) fn is_segment(&self) -> bool {
+        self.0.split('/').nth(3) == Some("segments")
+    }
+
+    /// The tenant and incarnation that it belongs to.
+    pub(super) fn owner(&self) -> Option<(Uuid, Uuid)> {
+        let mut parts = self.0.split('/').skip(1);
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
     pub(super) fn path(&self) -> Path {
         Path::from(self.0.as_str())
     }
@@ -66,5 +77,9 @@ impl ObjectKey {
 
 /// Where everything of a tenant is, with a slash at the end.
 pub(super) fn prefix(placement: Placement) -> String {
-    format!("t/{}/{}/", placement.tenant.uuid(), placement.incarnation)
+    prefix_of(placement.tenant.uuid(), placement.incarnation)
+}
+
+pub(super) fn prefix_of(tenant: Uuid, incarnation: Uuid) -> String {
+    format!("t/{tenant}/{incarnation}/")
 }

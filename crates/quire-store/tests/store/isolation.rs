@@ -4,12 +4,12 @@ use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
-    outbox, passages, records, segments, sources, texts,
+    outbox, passages, records, segments, sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
     ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
-    RecordId, SegmentId, SourceId, SourceState,
+    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, Tier,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -110,6 +110,14 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         segments::install(&new_segment, &[(source, 1)], None),
         segments::install(&new_segment, &[(folded, 1)], Some(&[segment])),
         segments::give_up(segment),
+        tiers::tiers(Some(notebook)),
+        tiers::set(notebook, Tier::Cold),
+        tiers::pin(notebook, true),
+        tiers::set_status(notebook, Some(NotebookStatus::Completed)),
+        tiers::note_asked(&[notebook]),
+        tiers::archives(Some(notebook)),
+        tiers::archive(notebook, &new_segment, &[(folded, 1)], &[segment]),
+        tiers::bring_back(&new_segment, &[(folded, 1)], &[segment]),
         segments::kept(&[segment]),
         builds::note_build(building, 1, &[]),
         builds::end_build(building, BuildState::Failed, None),
@@ -180,6 +188,16 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
             builds::switch(&mut tx, id, None, &[]).await.unwrap();
         }
     }
+    sqlx::query(
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, archive_of)
+         values ($1, $2, 1, 1, 2, '', $3)",
+    )
+    .bind(a.tenant.id.uuid())
+    .bind(Uuid::from_u128(5))
+    .bind(a.notebook.uuid())
+    .execute(tx.connection())
+    .await
+    .unwrap();
     let event = records::Event {
         key: records::RecordKey {
             kind: "invoice".to_owned(),

@@ -7,6 +7,7 @@
 )]
 
 mod cancellation;
+mod copies;
 mod isolation;
 mod object_faults;
 mod object_stores;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::Utc;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
-use quire_store::{Error, ObjectKey, Objects, Placement, UploadError};
+use quire_store::{CopiesConfig, Error, ObjectKey, Objects, Placement, UploadError};
 use quire_testkit::postgres::eventually;
 use quire_testkit::s3::S3Server;
 use quire_testkit::unreliable::Unreliable;
@@ -321,6 +321,19 @@ async fn a_wrapped_directory_keeps_the_contract() {
     let place = Place::Directory(dir.path().to_owned());
     keeps_the_contract(&objects, &place).await;
     assert!(unreliable.counts().written_bytes > 60_000_000);
+}
+
+#[tokio::test]
+async fn a_store_with_copies_keeps_the_contract() {
+    let (dir, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let config = CopiesConfig {
+        dir: copies.path().to_owned(),
+        bytes: 1 << 30,
+    };
+    let objects = Objects::directory(dir.path()).unwrap();
+    let objects = objects.with_copies(config).unwrap();
+    let place = Place::Directory(dir.path().to_owned());
+    keeps_the_contract(&objects, &place).await;
 }
 
 #[tokio::test]

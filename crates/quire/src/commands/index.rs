@@ -2,6 +2,7 @@
 
 mod check;
 mod show;
+mod tier;
 
 use chrono::Utc;
 
@@ -59,6 +60,22 @@ pub(super) async fn run(
             };
             let tenant = in_use(node, tenant).await?;
             rebuild(node, &search, output, &tenant, change).await
+        }
+        IndexCommand::Tier {
+            tenant,
+            notebook,
+            pin,
+            unpin,
+            status,
+        } => {
+            let tenant = in_use(node, tenant).await?;
+            let change = tier::Change {
+                pin: *pin,
+                unpin: *unpin,
+                status: *status,
+            };
+            tier::run(node, &search, output, &tenant, notebook.as_deref(), &change).await?;
+            plan_sweep(node, &tenant).await
         }
         IndexCommand::Rollback { tenant } => {
             let tenant = in_use(node, tenant).await?;

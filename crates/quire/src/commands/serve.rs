@@ -35,9 +35,11 @@ pub(super) async fn run(
     // Requests that end in the grace after the signal are still counted, and still hear of suspensions.
     let over = CancellationToken::new();
     let control = node.keep_control(over.clone());
+    let copies = node.keep_copies(over.clone());
     let result = role(args, node, &services, dedicated, output, stop).await;
     over.cancel();
     finished(control).await?;
+    finished(copies).await?;
     result
 }
 

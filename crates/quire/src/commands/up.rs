@@ -31,6 +31,7 @@ pub(super) async fn run(
     let worker = node.work(&services, None, stop.clone());
     let over = CancellationToken::new();
     let control = node.keep_control(over.clone());
+    let copies = node.keep_copies(over.clone());
 
     let result = async {
         first_admin_key(node, output).await?;
@@ -50,6 +51,7 @@ pub(super) async fn run(
     finished(worker).await?;
     over.cancel();
     finished(control).await?;
+    finished(copies).await?;
     result
 }
 

@@ -73,7 +73,18 @@ pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
             segment.retired_at.format("%Y-%m-%d %H:%M").to_string(),
         ]
     });
-    let rows: Vec<Vec<String>> = live.chain(retired).collect();
+    let archives = stats.archives.iter().map(|archive| {
+        let segment = &archive.segment;
+        vec![
+            segment.id.to_string(),
+            segment.rows.to_string(),
+            String::new(),
+            size(segment.bytes.unsigned_abs()),
+            "archive".to_owned(),
+            segment.created_at.format("%Y-%m-%d %H:%M").to_string(),
+        ]
+    });
+    let rows: Vec<Vec<String>> = live.chain(archives).chain(retired).collect();
     if !rows.is_empty() {
         output.table(
             &["segment", "passages", "dead", "size", "scan", "since"],
@@ -102,6 +113,17 @@ fn stats_json(stats: &Stats) -> Value {
             json!({ "id": segment.id, "bytes": segment.bytes, "retired_at": segment.retired_at })
         })
         .collect();
+    let archives: Vec<Value> = stats
+        .archives
+        .iter()
+        .map(|archive| {
+            let segment = &archive.segment;
+            json!({
+                "id": segment.id, "notebook": archive.notebook, "passages": segment.rows,
+                "bytes": segment.bytes, "created_at": segment.created_at,
+            })
+        })
+        .collect();
     let build = stats.build.as_ref().map(|build| {
         json!({
             "id": build.id, "state": build.state.as_str(), "passages_done": build.rows_done,
@@ -113,7 +135,7 @@ fn stats_json(stats: &Stats) -> Value {
         "version": stats.manifest.version, "generation": stats.manifest.generation,
         "dimension": stats.manifest.dimension, "language": stats.language,
         "tail": { "passages": stats.tail.rows, "age_s": stats.tail.age_s },
-        "segments": segments, "retired": retired, "build": build,
+        "segments": segments, "archives": archives, "retired": retired, "build": build,
         "total_bytes": stats.total_bytes,
     })
 }
