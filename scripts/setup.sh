@@ -88,6 +88,9 @@ look() {
     need ca-certificates "ca-certificates: downloads are checked against them"
   has_postgres || need postgresql "a PostgreSQL server $oldest_postgres or newer: quire runs a private one for its tables and queue"
   have pdftotext || need poppler-utils "poppler-utils: reads PDFs"
+  have tesseract || need "tesseract-ocr tesseract-ocr-eng" "tesseract: reads text in pictures and scans"
+  have ffmpeg || need ffmpeg "ffmpeg: opens pictures, recordings and films"
+  have pocketsphinx_continuous || need "pocketsphinx pocketsphinx-en-us" "pocketsphinx: writes down speech, roughly"
   [[ -z $for_tests ]] || have redis-server ||
     need redis-server "a Redis server: the tests count rates in one of their own"
   if ! has_model; then
@@ -216,8 +219,8 @@ install_moto() {
 
 by_hand() {
   say "install these by hand (names as on Debian): ${packages[*]}${rust_missing:+ and Rust from https://rustup.rs}"
-  say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils python3-pip"
-  say "macOS:  xcode-select --install; brew install postgresql@17 poppler python"
+  say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils tesseract ffmpeg-free python3-pip"
+  say "macOS:  xcode-select --install; brew install postgresql@17 poppler tesseract ffmpeg python"
   exit 1
 }
 

@@ -86,6 +86,7 @@ impl Engine {
             embedder: embedder.clone(),
             extractor: Extractor::new(program),
             extracting: Stage::new("read", (1, 2, 16), Duration::from_secs(3_600)),
+            recognising: Stage::new("listen", (1, 1, 1), Duration::from_secs(3_600)),
             control: Control::new(ControlConfig {
                 store: store.clone(),
                 gate: GateConfig::default(),

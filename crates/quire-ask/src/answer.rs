@@ -128,7 +128,7 @@ pub enum Event {
     /// More text.
     Delta(String),
     /// What a marker in the text so far points at.
-    Citation(Citation),
+    Citation(Box<Citation>),
     /// What the answer used.
     Usage(Usage),
 }

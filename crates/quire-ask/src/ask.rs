@@ -479,7 +479,7 @@ fn close(attempt: Attempt, usage: &Usage, price: &Price) {
 fn repeat(answer: Answer, emit: &mut (dyn FnMut(Event) + Send)) -> Answer {
     emit(Event::Delta(answer.text.clone()));
     for citation in &answer.citations {
-        emit(Event::Citation(citation.clone()));
+        emit(Event::Citation(Box::new(citation.clone())));
     }
     emit(Event::Usage(answer.usage.clone()));
     answer

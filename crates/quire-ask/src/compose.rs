@@ -246,7 +246,7 @@ impl<'a> Writer<'a> {
                 let length = u32::try_from(hit.passage.body.chars().count()).unwrap_or(u32::MAX);
                 let citation = Citation::of(hit, marker, &hit.passage.body, 0..length);
                 self.answer.citations.push(citation.clone());
-                emit(Event::Citation(citation));
+                emit(Event::Citation(Box::new(citation)));
             }
         }
     }

@@ -74,7 +74,7 @@ pub(crate) async fn answer(
         });
         answer.citations.push(citation.clone());
         emit(Event::Delta(piece));
-        emit(Event::Citation(citation));
+        emit(Event::Citation(Box::new(citation)));
     }
     Ok(answer)
 }

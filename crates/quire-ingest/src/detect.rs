@@ -7,7 +7,10 @@ mod magic;
 
 use quire_types::MediaType;
 
-use crate::extract::{ExtractError, decode, looks_like_utf16};
+use crate::extract::{
+    ExtractError, PictureKind, decode, look_at_recording, looks_like_csv, looks_like_transcript,
+    looks_like_utf16,
+};
 
 /// A text sample large enough for a doctype behind comments and an XML declaration.
 const SAMPLE_BYTES: usize = 4096;
@@ -29,6 +32,12 @@ pub fn detect(name: &str, bytes: &[u8]) -> Result<MediaType, ExtractError> {
     if bytes.starts_with(OLE2_MARK) {
         return Err(old_office(bytes));
     }
+    if PictureKind::of(bytes).is_some() {
+        return Ok(MediaType::Image);
+    }
+    if let Some((_, media)) = look_at_recording(bytes) {
+        return Ok(media);
+    }
     if let Some(found) = magic::known(bytes) {
         return Err(unsupported(found));
     }
@@ -36,6 +45,22 @@ pub fn detect(name: &str, bytes: &[u8]) -> Result<MediaType, ExtractError> {
         return Err(unsupported("a binary file"));
     }
     Ok(text_kind(name, bytes))
+}
+
+/// What the first bytes alone suggest, for deciding how long a file may take. Right about every file that
+/// takes long; says nothing about the others.
+pub(crate) fn glance(name: &str, bytes: &[u8]) -> Option<MediaType> {
+    let head = &bytes[..bytes.len().min(SAMPLE_BYTES)];
+    if find(head, PDF_MARK).is_some() {
+        return Some(MediaType::Pdf);
+    }
+    if PictureKind::of(bytes).is_some() {
+        return Some(MediaType::Image);
+    }
+    if let Some((_, media)) = look_at_recording(bytes) {
+        return Some(media);
+    }
+    (is_text(head) && text_kind(name, head) == MediaType::Email).then_some(MediaType::Email)
 }
 
 /// The mark stands at the start, or behind junk from a mail program: then objects must follow, because
@@ -56,12 +81,23 @@ fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
     let tail = &bytes[bytes.len().saturating_sub((64 << 10) + 22)..];
     if find(tail, ZIP_END).is_none() {
         return Err(ExtractError::damaged(
-            "Word or zip",
+            "Office or zip",
             "the end of the file is missing",
         ));
     }
+    let main_parts: [(&[u8], MediaType); 3] = [
+        (b"word/document", MediaType::Docx),
+        (b"ppt/presentation.xml", MediaType::Pptx),
+        (b"xl/workbook.xml", MediaType::Xlsx),
+    ];
+    let office = main_parts
+        .iter()
+        .find(|(mark, _)| find(bytes, mark).is_some());
+    if let Some((_, media)) = office {
+        return Ok(*media);
+    }
     let kinds: [(&[u8], &str); 6] = [
-        (b"xl/workbook", "a spreadsheet"),
+        (b"xl/workbook.bin", "a binary Excel workbook (.xlsb)"),
         (b"ppt/presentation", "a presentation"),
         (
             b"application/vnd.oasis.opendocument",
@@ -71,9 +107,6 @@ fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
         (b"META-INF/MANIFEST.MF", "a Java archive"),
         (b"AndroidManifest.xml", "an Android app"),
     ];
-    if find(bytes, b"word/document").is_some() {
-        return Ok(MediaType::Docx);
-    }
     let kind = kinds.iter().find(|(mark, _)| find(bytes, mark).is_some());
     Err(unsupported(
         kind.map_or("a zip archive", |(_, found)| found),
@@ -91,7 +124,9 @@ fn old_office(bytes: &[u8]) -> ExtractError {
     } else if has("WordDocument") {
         "this is the old Word format (.doc)"
     } else if has("Workbook") {
-        return unsupported("an old Excel spreadsheet (.xls)");
+        "this is the old Excel format (.xls)"
+    } else if has("PowerPoint Document") {
+        "this is the old PowerPoint format (.ppt)"
     } else if has("__nameid_version1.0") {
         return unsupported("an Outlook message (.msg)");
     } else {
@@ -120,19 +155,58 @@ fn text_kind(name: &str, bytes: &[u8]) -> MediaType {
         .rsplit_once('.')
         .map(|(_, extension)| extension.to_ascii_lowercase());
     let extension = extension.as_deref().unwrap_or_default();
-    let is_markdown = matches!(extension, "md" | "markdown");
-    let sample = decode(&bytes[..bytes.len().min(SAMPLE_BYTES)], None).to_ascii_lowercase();
-    let start = after_preamble(&sample);
+    let sample = decode(&bytes[..bytes.len().min(SAMPLE_BYTES)], None);
+    let sample = sample.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    if looks_like_transcript(sample) {
+        return MediaType::Transcript;
+    }
+    if looks_like_email(sample, extension == "eml") {
+        return MediaType::Email;
+    }
+    let lower = sample.to_ascii_lowercase();
+    let start = after_preamble(&lower);
     let is_page = ["<!doctype html", "<html", "<head", "<body"]
         .iter()
         .any(|tag| start.starts_with(tag));
     // Markdown and plain text may begin with a tag; a page without a frame needs its extension.
     let is_fragment = matches!(extension, "html" | "htm" | "xhtml") && start.starts_with('<');
-    match (is_page || is_fragment, is_markdown) {
-        (true, _) => MediaType::Html,
-        (false, true) => MediaType::Markdown,
-        (false, false) => MediaType::Text,
+    match extension {
+        _ if is_page || is_fragment => MediaType::Html,
+        "md" | "markdown" => MediaType::Markdown,
+        "csv" | "tsv" => MediaType::Csv,
+        _ if looks_like_csv(sample) => MediaType::Csv,
+        _ => MediaType::Text,
     }
+}
+
+/// Header lines of RFC 5322 down to an empty line. A memo has `From:` and `To:` as well; what a mail server
+/// writes, or the extension, tells the two apart.
+fn looks_like_email(sample: &str, is_named_so: bool) -> bool {
+    const BY_SERVERS: [&str; 6] = [
+        "received",
+        "return-path",
+        "delivered-to",
+        "message-id",
+        "mime-version",
+        "dkim-signature",
+    ];
+    let head = sample.lines().take_while(|line| !line.trim().is_empty());
+    let (mut names, mut is_sent) = (0, is_named_so);
+    for line in head {
+        if line.starts_with([' ', '\t']) {
+            continue;
+        }
+        let Some((name, _)) = line.split_once(':') else {
+            return false;
+        };
+        let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic());
+        if !is_name {
+            return false;
+        }
+        names += 1;
+        is_sent |= BY_SERVERS.contains(&name.to_ascii_lowercase().as_str());
+    }
+    is_sent && names >= 2
 }
 
 /// Skips white space, comments and the XML declaration.

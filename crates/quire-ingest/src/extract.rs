@@ -1,31 +1,87 @@
 //! From the bytes of one file to its text with structure: headings, paragraphs, list items, table rows.
 //!
-//! Pure apart from the PDF reader, which starts poppler. Knows no tenant, no database and no model,
+//! Pure apart from what starts installed programs: poppler, tesseract, ffmpeg and a recogniser of speech. Knows no tenant, no database and no model,
 //! and trusts nothing about the bytes: every reader stops at [`Limits`] with a typed error.
 
 mod archive;
+mod audio;
 mod builder;
+mod csv;
 mod document;
 mod docx;
+mod drawing;
+mod email;
 mod error;
 mod html;
+mod image;
 mod limits;
 mod markdown;
+mod ocr;
+mod package;
 mod pdf;
+mod pptx;
+mod recording;
+mod sheet;
+mod speech;
 mod table;
 mod text;
+mod tool;
+mod transcript;
+mod video;
+mod xlsx;
+mod xml;
 
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
+pub use drawing::{Wanted, draw};
 pub use error::ExtractError;
 pub use limits::Limits;
 
 pub(crate) use builder::PATH_ENTRY_CHARS;
+pub(crate) use csv::looks_like_csv;
+pub(crate) use image::Kind as PictureKind;
+pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
+pub(crate) use transcript::looks_like_transcript;
+
+/// Files inside files are followed so far.
+const MAX_DEPTH: u8 = 4;
+
+/// How deep inside another file a file stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Depth(u8);
+
+impl Depth {
+    fn deeper(self) -> Option<Self> {
+        (self.0 < MAX_DEPTH).then(|| Self(self.0 + 1))
+    }
+}
 
 /// Reads a file of a known type.
 pub fn extract(media: MediaType, bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+    extract_at(media, bytes, limits, Depth::default())
+}
+
+/// Finds the type of a file that stands inside another and reads it.
+fn inside(
+    name: &str,
+    bytes: &[u8],
+    limits: &Limits,
+    depth: Depth,
+) -> Result<Document, ExtractError> {
+    let depth = depth
+        .deeper()
+        .ok_or_else(|| ExtractError::refused("files inside files without end"))?;
+    extract_at(crate::detect::detect(name, bytes)?, bytes, limits, depth)
+}
+
+fn extract_at(
+    media: MediaType,
+    bytes: &[u8],
+    limits: &Limits,
+    depth: Depth,
+) -> Result<Document, ExtractError> {
     if bytes.is_empty() {
         return Err(ExtractError::Empty);
     }
@@ -38,5 +94,13 @@ pub fn extract(media: MediaType, bytes: &[u8], limits: &Limits) -> Result<Docume
         MediaType::Html => html::read(bytes, limits),
         MediaType::Pdf => pdf::read(bytes, limits),
         MediaType::Docx => docx::read(bytes, limits),
+        MediaType::Pptx => pptx::read(bytes, limits),
+        MediaType::Xlsx => xlsx::read(bytes, limits),
+        MediaType::Csv => csv::read(bytes, limits),
+        MediaType::Email => email::read(bytes, limits, depth),
+        MediaType::Transcript => transcript::read(bytes, limits),
+        MediaType::Image => image::read(bytes, limits),
+        MediaType::Audio => audio::read(bytes, limits),
+        MediaType::Video => video::read(bytes, limits),
     }
 }

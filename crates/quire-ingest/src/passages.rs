@@ -8,7 +8,7 @@ mod chars;
 mod pack;
 mod split;
 
-use quire_types::Place;
+use quire_types::{Place, Spot};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{Block, BlockKind, Document, PATH_ENTRY_CHARS};
@@ -85,6 +85,7 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
             context: context(title, &heading_path),
             place: Place {
                 page: blocks.first().and_then(|block| block.page),
+                spot: joined_spot(blocks),
                 heading_path,
                 char_start,
                 char_end,
@@ -92,6 +93,12 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
         });
     }
     drafts
+}
+
+fn joined_spot(blocks: &[Block]) -> Spot {
+    let mut spots = blocks.iter().map(|block| &block.spot);
+    let first = spots.next().cloned().unwrap_or_default();
+    spots.fold(first, |joined, spot| joined.join(spot))
 }
 
 /// The headings that hold for all blocks. A heading stands above itself here: a reader who is led to

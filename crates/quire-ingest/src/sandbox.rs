@@ -5,6 +5,7 @@
 //! JSON answer on its standard output. It limits and confines itself before it reads the first byte.
 //! Knows no database; hands the parent a document or a typed error, whatever happens.
 
+mod budget;
 mod child;
 mod confine;
 mod outcome;
@@ -17,28 +18,32 @@ use std::time::Duration;
 use bytes::Bytes;
 use quire_types::MediaType;
 use rustix::process::{Pid, Signal, kill_process_group};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::extract::{Document, ExtractError, Limits};
+use crate::extract::{Document, ExtractError, Limits, Wanted};
+
+use budget::Budget;
+use reply::Reply;
 
 pub use child::parse_child;
 pub use confine::{Confinement, confine};
 
-/// Poppler and nothing else is looked up.
+/// Where the programs of readers are looked up.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const STDERR_BYTES: u64 = 16 << 10;
 /// Room for the JSON form of the largest document: text, escapes and the paths of its blocks.
 const ANSWER_BYTES: u64 = 512 << 20;
-const DEFAULT_WALL_CLOCK: Duration = Duration::from_secs(120);
 
 /// Starts reading children. How many run at once is the caller's to bound.
 #[derive(Clone, Debug)]
 pub struct Extractor {
     program: PathBuf,
     limits: Limits,
-    wall_clock: Duration,
+    /// Instead of what the type of a file allows.
+    wall_clock: Option<Duration>,
 }
 
 /// What was found in a file.
@@ -58,7 +63,7 @@ impl Extractor {
         Self {
             program: program.into(),
             limits: Limits::default(),
-            wall_clock: DEFAULT_WALL_CLOCK,
+            wall_clock: None,
         }
     }
 
@@ -69,11 +74,38 @@ impl Extractor {
 
     /// The same with another time per file.
     pub fn with_wall_clock(self, wall_clock: Duration) -> Self {
-        Self { wall_clock, ..self }
+        Self {
+            wall_clock: Some(wall_clock),
+            ..self
+        }
+    }
+
+    /// Whether a file may take so long that others should not wait behind it.
+    pub fn takes_long(&self, name: &str, bytes: &[u8]) -> bool {
+        Budget::of(name, bytes).is_long
     }
 
     /// Finds the type of a file and reads it.
     pub async fn extract(&self, name: &str, bytes: Bytes) -> Result<Extraction, ExtractError> {
+        outcome::understand(self.ask(name, bytes, None).await?)
+    }
+
+    /// Draws one picture of a file, as PNG.
+    pub async fn draw(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        wanted: Wanted,
+    ) -> Result<Bytes, ExtractError> {
+        outcome::understand_picture(self.ask(name, bytes, Some(wanted)).await?)
+    }
+
+    async fn ask<T: DeserializeOwned + Send + 'static>(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        wanted: Option<Wanted>,
+    ) -> Result<Reply<T>, ExtractError> {
         if bytes.is_empty() {
             return Err(ExtractError::Empty);
         }
@@ -87,13 +119,16 @@ impl Extractor {
             .prefix("quire-parse-")
             .tempdir()
             .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
-        let child = self.command(name, folder.path())?.spawn();
+        let budget = Budget::of(name, &bytes);
+        let wall_clock = self.wall_clock.unwrap_or(budget.wall_clock);
+        let child = self.command(name, &budget, wanted, folder.path())?.spawn();
         let child =
             child.map_err(|error| ExtractError::unavailable("cannot start the reader", error))?;
         let group = ProcessGroup::of(&child);
-        let talk = tokio::time::timeout(self.wall_clock, outcome::talk(child, bytes));
+        let talk = outcome::talk(child, bytes, budget.cpu_seconds);
+        let talk = tokio::time::timeout(wall_clock, talk);
         let answer = talk.await.unwrap_or(Err(ExtractError::TimedOut {
-            seconds: self.wall_clock.as_secs(),
+            seconds: wall_clock.as_secs(),
         }));
         // Also ends programs that the child left behind; on success there are none.
         drop(group);
@@ -101,18 +136,32 @@ impl Extractor {
         answer
     }
 
-    fn command(&self, name: &str, folder: &std::path::Path) -> Result<Command, ExtractError> {
+    fn command(
+        &self,
+        name: &str,
+        budget: &Budget,
+        wanted: Option<Wanted>,
+        folder: &std::path::Path,
+    ) -> Result<Command, ExtractError> {
         let limits = serde_json::to_string(&self.limits)
             .map_err(|error| ExtractError::unavailable("limits", error))?;
         // One argument each, so that no name can be taken for an option.
         let name: String = name.chars().filter(|c| !c.is_control()).take(255).collect();
+        let wanted = wanted
+            .map(|wanted| serde_json::to_string(&wanted))
+            .transpose()
+            .map_err(|error| ExtractError::unavailable("picture", error))?;
         let mut command = Command::new(&self.program);
         command
             .arg("parse")
             .arg(format!("--name={name}"))
             .arg(format!("--limits={limits}"))
+            .arg(format!("--cpu-seconds={}", budget.cpu_seconds))
+            .args(wanted.map(|wanted| format!("--draw={wanted}")))
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8")])
+            // As many files are read at once as there are processors; more threads only get in each other's way.
+            .env("OMP_THREAD_LIMIT", "1")
             .envs([("HOME", folder), ("TMPDIR", folder)])
             .current_dir(folder)
             .stdin(Stdio::piped())

@@ -18,6 +18,7 @@ use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, no
 use quire_tenancy::{Account, Control, Stage};
 use quire_types::{Kind, NotebookId, SourceId};
 
+use crate::extract::Wanted;
 use crate::onboarding::Template;
 use crate::passages::PassageOptions;
 use crate::quotas::{self, Stock, active};
@@ -37,6 +38,8 @@ pub struct IngestConfig {
     pub extractor: Extractor,
     /// How many files are read at once.
     pub extracting: Stage,
+    /// How many recordings are listened to at once, beside the files: they take minutes.
+    pub recognising: Stage,
     /// What tenants may keep.
     pub control: Control,
     /// How text is cut.
@@ -153,6 +156,23 @@ impl Ingest {
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(source)
+    }
+
+    /// A picture of what search sees of a source, as PNG: a page, the picture itself, a moment of a film.
+    pub async fn draw(
+        &self,
+        placement: Placement,
+        source: &Source,
+        wanted: Wanted,
+    ) -> Result<Bytes, Error> {
+        let config = &self.config;
+        let version = source.live_version.unwrap_or(source.latest_version);
+        let mut tx = config.store.tenant(placement).await?;
+        let object = sources::object(&mut tx, source.id, version).await?;
+        tx.commit().await?;
+        let bytes = config.store.objects().read(&object).await?;
+        let _place = config.extracting.enter().await?;
+        Ok(config.extractor.draw(&source.name, bytes, wanted).await?)
     }
 
     /// The same as [`crate::create_notebook`].

@@ -48,9 +48,10 @@ pub use worker::{Worker, WorkerOptions, relay};
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "queue",
     steps: &[
-        ("tasks", include_str!("../migrations/0001_tasks.sql")),
-        ("owners", include_str!("../migrations/0002_owners.sql")),
+        (1, "tasks", include_str!("../migrations/0001_tasks.sql")),
+        (2, "owners", include_str!("../migrations/0002_owners.sql")),
         (
+            3,
             "cancelled",
             include_str!("../migrations/0003_cancelled.sql"),
         ),

@@ -109,6 +109,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::get, sources::delete))
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
+        .routes(routes!(sources::picture))
         .routes(routes!(sources::retry))
         .routes(routes!(webhooks::receive))
         .routes(routes!(connectors::list, connectors::create))

@@ -10,18 +10,21 @@ use crate::{Error, roles};
 pub struct MigrationSet {
     /// The schema, created when absent and owned by `quire_owner`.
     pub schema: &'static str,
-    /// Name and SQL of each step, in order; a released step is never edited.
-    pub steps: &'static [(&'static str, &'static str)],
+    /// Number, name and SQL of each step, in order. A released step is never edited; numbers may leave gaps,
+    /// so that branches that grow side by side don't take the same one.
+    pub steps: &'static [(i64, &'static str, &'static str)],
 }
 
 const DIRECTORY: MigrationSet = MigrationSet {
     schema: "directory",
     steps: &[
         (
+            1,
             "directory",
             include_str!("../migrations/directory/0001_directory.sql"),
         ),
         (
+            2,
             "placement",
             include_str!("../migrations/directory/0002_placement.sql"),
         ),
@@ -32,27 +35,47 @@ const SHARD: MigrationSet = MigrationSet {
     schema: "shard",
     steps: &[
         (
+            1,
             "notebooks",
             include_str!("../migrations/shard/0001_notebooks.sql"),
         ),
         (
+            2,
             "segments",
             include_str!("../migrations/shard/0002_segments.sql"),
         ),
         (
+            3,
             "index_builds",
             include_str!("../migrations/shard/0003_index_builds.sql"),
         ),
-        ("tiers", include_str!("../migrations/shard/0004_tiers.sql")),
         (
+            4,
+            "tiers",
+            include_str!("../migrations/shard/0004_tiers.sql"),
+        ),
+        (
+            20,
+            "spots",
+            include_str!("../migrations/shard/0020_spots.sql"),
+        ),
+        (
+            21,
+            "looks",
+            include_str!("../migrations/shard/0021_looks.sql"),
+        ),
+        (
+            30,
             "records",
             include_str!("../migrations/shard/0030_records.sql"),
         ),
         (
+            31,
             "outbox",
             include_str!("../migrations/shard/0031_outbox.sql"),
         ),
         (
+            32,
             "connections",
             include_str!("../migrations/shard/0032_connections.sql"),
         ),
@@ -80,9 +103,9 @@ pub(crate) async fn run(admin: &mut PgConnection, more: &[MigrationSet]) -> Resu
 }
 
 fn migrator(set: &MigrationSet) -> Migrator {
-    let steps = (1..).zip(set.steps).map(|(version, (name, sql))| {
+    let steps = set.steps.iter().map(|(version, name, sql)| {
         Migration::new(
-            version,
+            *version,
             (*name).into(),
             MigrationType::Simple,
             sql.into_sql_str(),

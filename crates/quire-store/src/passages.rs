@@ -5,7 +5,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, PassageId, Place, SourceId, SourceState};
+use quire_types::{MediaType, NotebookId, PassageId, Place, SourceId, SourceState, Spot};
 
 use crate::corpus::{self, Change};
 use crate::sources::decode;
@@ -159,6 +159,11 @@ pub(crate) async fn insert(
             .iter()
             .map(|passage| signed(passage.place.char_end))
             .collect();
+        let spots: Vec<Option<sqlx::types::Json<&Spot>>> = part
+            .iter()
+            .map(|passage| Some(&passage.place.spot).filter(|spot| !spot.is_empty()))
+            .map(|spot| spot.map(sqlx::types::Json))
+            .collect();
         let embeddings: Vec<Vec<u8>> = part
             .iter()
             .map(|passage| to_bytes(&passage.embedding))
@@ -166,12 +171,13 @@ pub(crate) async fn insert(
         sqlx::query(
             "insert into shard.passages
                  (tenant_id, id, notebook_id, source_id, version, ordinal, context, body, page,
-                  heading_path, char_start, char_end, embedding)
+                  heading_path, char_start, char_end, spot, embedding)
              select $1, p.id, $2, $3, $4, p.ordinal, p.context, p.body, p.page,
-                    array(select jsonb_array_elements_text(p.headings)), p.char_start, p.char_end, p.embedding
+                    array(select jsonb_array_elements_text(p.headings)), p.char_start, p.char_end, p.spot,
+                    p.embedding
              from unnest($5::uuid[], $6::int[], $7::text[], $8::text[], $9::int[], $10::jsonb[],
-                         $11::int[], $12::int[], $13::bytea[])
-                  as p (id, ordinal, context, body, page, headings, char_start, char_end, embedding)",
+                         $11::int[], $12::int[], $13::jsonb[], $14::bytea[])
+                  as p (id, ordinal, context, body, page, headings, char_start, char_end, spot, embedding)",
         )
         .bind(tx.tenant_id())
         .bind(notebook)
@@ -185,6 +191,7 @@ pub(crate) async fn insert(
         .bind(&headings)
         .bind(&starts)
         .bind(&ends)
+        .bind(&spots)
         .bind(&embeddings)
         .execute(tx.connection())
         .await?;
@@ -264,7 +271,7 @@ pub async fn tail(
         only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
     let found = sqlx::query_as(
         "select id, source_id, version, ordinal, context, body, page, heading_path, char_start,
-                char_end, embedding
+                char_end, spot, embedding
          from shard.passages
          where tenant_id = $1 and ($2::uuid[] is null or source_id = any($2)) and id > $3
          order by id limit $4",
@@ -287,6 +294,9 @@ fn place(row: &PgRow) -> Result<Place, sqlx::Error> {
         page: row
             .try_get::<Option<i32>, _>("page")?
             .map(i32::unsigned_abs),
+        spot: row
+            .try_get::<Option<sqlx::types::Json<Spot>>, _>("spot")?
+            .map_or_else(Spot::default, |spot| spot.0),
         heading_path: row.try_get("heading_path")?,
         char_start: unsigned("char_start")?,
         char_end: unsigned("char_end")?,

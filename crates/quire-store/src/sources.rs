@@ -36,6 +36,10 @@ pub struct Source {
     pub passages: i32,
     /// Pages, where the content has pages.
     pub pages: Option<i32>,
+    /// How long it is, where the content is a recording.
+    pub duration_ms: Option<i64>,
+    /// The first picture of the tenant that this one is a copy of, whatever its size or compression.
+    pub similar_to: Option<SourceId>,
     /// When it was first added.
     pub created_at: Timestamp,
     /// When anything about it last changed.
@@ -60,6 +64,10 @@ impl sqlx::FromRow<'_, PgRow> for Source {
             size_bytes: row.try_get("size_bytes")?,
             passages: row.try_get("passages")?,
             pages: row.try_get("pages")?,
+            duration_ms: row.try_get("duration_ms")?,
+            similar_to: row
+                .try_get::<Option<Uuid>, _>("similar_to")?
+                .map(SourceId::from),
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
         })
@@ -341,6 +349,45 @@ pub async fn set_state(
     .bind(version)
     .bind(state.as_str())
     .bind(reason)
+    .execute(tx.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What is known of a picture or recording beside its text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// How long a recording is.
+    pub duration_ms: Option<u64>,
+    /// A hash of a picture's look; that of a copy differs in few bits.
+    pub picture_hash: Option<u64>,
+}
+
+/// Bits of 64 by which copies of a picture may differ.
+const COPY_BITS: i32 = 3;
+/// A picture whose hash has fewer or more bits set is too plain to be known again.
+const TELLING_BITS: std::ops::RangeInclusive<u32> = 10..=54;
+
+/// Notes how a source looks, and links it to the first picture of the tenant that looks the same. Says
+/// whether there is such a source.
+pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bool, Error> {
+    let hash = look
+        .picture_hash
+        .filter(|hash| TELLING_BITS.contains(&hash.count_ones()));
+    let done = sqlx::query(
+        "update shard.sources s
+         set duration_ms = $3, picture_hash = $4,
+             similar_to = (select o.id from shard.sources o
+                           where o.tenant_id = $1 and o.id < $2 and o.similar_to is null
+                             and bit_count((o.picture_hash # $4)::bit(64)) <= $5
+                           order by o.id limit 1)
+         where s.tenant_id = $1 and s.id = $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(look.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
+    .bind(hash.map(u64::cast_signed))
+    .bind(COPY_BITS)
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)

@@ -65,5 +65,5 @@ async fn alone(tx: &mut SystemTx, what: &str, waits: bool) -> Result<bool, Error
 /// The tables of the control plane.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "control",
-    steps: &[("control", include_str!("../migrations/0001_control.sql"))],
+    steps: &[(1, "control", include_str!("../migrations/0001_control.sql"))],
 };

@@ -5,6 +5,7 @@
 mod error;
 mod id;
 mod money;
+mod place;
 mod secret;
 mod source;
 
@@ -14,10 +15,11 @@ pub use id::{
     ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
+pub use place::{Cells, NoCells, Place, Spot, TimeSpan};
 pub use secret::Secret;
 pub use source::{
     ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
-    NotebookStatus, Place, RecordState, SourceState, TenantState, Tier, UnknownName,
+    NotebookStatus, RecordState, SourceState, TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -67,6 +67,22 @@ names!(
         Pdf = "pdf",
         /// A Word document (Office Open XML).
         Docx = "docx",
+        /// A PowerPoint presentation (Office Open XML).
+        Pptx = "pptx",
+        /// An Excel workbook (Office Open XML).
+        Xlsx = "xlsx",
+        /// Rows of values between separators (CSV, TSV).
+        Csv = "csv",
+        /// An e-mail with its attachments (RFC 5322).
+        Email = "email",
+        /// What was said and when (WebVTT, SubRip).
+        Transcript = "transcript",
+        /// A picture (PNG, JPEG, GIF, WebP, TIFF, BMP).
+        Image = "image",
+        /// A recording of sound.
+        Audio = "audio",
+        /// A recording with moving pictures.
+        Video = "video",
     }
 );
 
@@ -249,19 +265,4 @@ pub struct ChatMessage {
     pub role: ChatRole,
     /// What is said.
     pub content: String,
-}
-
-/// Where a passage stands in the extracted text of its source.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// Page, counted from 1, where the source has pages.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub page: Option<u32>,
-    /// Headings above the passage, outermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty", default)]
-    pub heading_path: Vec<String>,
-    /// First character, counted in Unicode scalar values from 0.
-    pub char_start: u32,
-    /// One past the last character.
-    pub char_end: u32,
 }

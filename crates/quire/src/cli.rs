@@ -113,6 +113,10 @@ pub(crate) enum Command {
         name: String,
         #[arg(long)]
         limits: Option<String>,
+        #[arg(long, default_value_t = 60)]
+        cpu_seconds: u64,
+        #[arg(long)]
+        draw: Option<String>,
     },
 }
 

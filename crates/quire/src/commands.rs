@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use quire_store::notebooks::{self, Notebook};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{PageRequest, Placement, Store, SystemTx, TenantTx};
-use quire_types::{ErrorKind, NotebookId, TenantState};
+use quire_types::{ErrorKind, NotebookId, Place, TenantState};
 
 use crate::cli::{Cli, Command, TenantArg};
 use crate::failure::Failure;
@@ -186,6 +186,14 @@ async fn tenant_named(tx: &mut SystemTx, slug: &str) -> Result<Tenant, Failure> 
 }
 
 /// What a file holds.
+/// What follows the name of a source where somebody is led to a place in it.
+fn after_name(place: &Place) -> String {
+    match place.to_string() {
+        place if place.is_empty() => place,
+        place => format!(", {place}"),
+    }
+}
+
 fn read_file(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))

@@ -22,8 +22,19 @@ use cli::{Cli, Command};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The reading child confines itself before any thread exists.
-    if let Command::Parse { name, limits } = &cli.command {
-        return quire_ingest::sandbox::parse_child(name, limits.as_deref());
+    if let Command::Parse {
+        name,
+        limits,
+        cpu_seconds,
+        draw,
+    } = &cli.command
+    {
+        return quire_ingest::sandbox::parse_child(
+            name,
+            limits.as_deref(),
+            *cpu_seconds,
+            draw.as_deref(),
+        );
     }
     let output = output::Output::new(cli.json);
     telemetry::start(&cli);

@@ -46,6 +46,8 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
 /// How often this machine asks whose copies it may keep.
 const COPIES_CHECKED: Duration = Duration::from_hours(1);
+/// A recording waits for those before it.
+const LISTEN_PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 
 /// Rows and bytes, with the server they are in.
 pub(crate) struct Node {
@@ -180,6 +182,8 @@ impl Node {
                 (1, 2, self.config.admission.extractions.max(2)),
                 EXTRACT_PATIENCE,
             ),
+            // One recogniser keeps one processor busy for as long as a recording lasts.
+            recognising: Stage::new("listen", (1, 1, 2), LISTEN_PATIENCE),
             control: self.control.clone(),
             passages: PassageOptions::default(),
             bell: bell.clone(),

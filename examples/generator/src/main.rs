@@ -15,9 +15,10 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match arguments.as_slice() {
         ["--check", dir] | [dir, "--check"] => check(Path::new(dir)),
+        ["--media", dir] => make_media(Path::new(dir)),
         [dir] if !dir.starts_with('-') => write(Path::new(dir)),
         _ => {
-            eprintln!("usage: sample-company [--check] <examples folder>");
+            eprintln!("usage: sample-company [--check | --media] <examples folder>");
             return ExitCode::from(2);
         }
     };
@@ -34,8 +35,17 @@ fn write(dir: &Path) -> Result<ExitCode, Error> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Takes poppler, ffmpeg and espeak-ng, and changes bytes with their versions.
+fn make_media(dir: &Path) -> Result<ExitCode, Error> {
+    let folder = dir.join("northgate/site-media");
+    sample_company::media::make(&folder)?;
+    println!("the media were made anew in {}", folder.display());
+    Ok(ExitCode::SUCCESS)
+}
+
 fn check(dir: &Path) -> Result<ExitCode, Error> {
-    let files = sample_company::files()?;
+    let mut files = sample_company::files()?;
+    files.extend(sample_company::media::files());
     let differences = folder::compare(dir, &files)?;
     for difference in &differences {
         println!("{difference}");

@@ -3,12 +3,14 @@
 use std::error::Error;
 use std::path::Path;
 
-use sample_company::{files, folder};
+use sample_company::{files, folder, media};
 
 #[test]
 fn committed_files_are_up_to_date() -> Result<(), Box<dyn Error>> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let differences = folder::compare(&examples, &files()?)?;
+    let mut all = files()?;
+    all.extend(media::files());
+    let differences = folder::compare(&examples, &all)?;
     assert_eq!(
         differences,
         [],

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use quire_types::Place;
+use quire_types::{Place, Spot};
 
 use super::format::Reader;
 
@@ -79,6 +79,12 @@ impl TextsBuilder {
         for heading in &place.heading_path {
             put_bytes(&mut self.block, heading.as_bytes());
         }
+        // Most passages have none, and segments written before there were any end here.
+        if !place.spot.is_empty()
+            && let Ok(spot) = serde_json::to_vec(&place.spot)
+        {
+            put_bytes(&mut self.block, &spot);
+        }
         let length = u32::try_from(self.block.len() - start - 4).unwrap_or(u32::MAX);
         self.block[start..start + 4].copy_from_slice(&length.to_le_bytes());
         self.rows += 1;
@@ -144,11 +150,16 @@ pub(crate) fn text_at(block: &[u8], place: usize) -> Option<Text> {
     for _ in 0..headings {
         heading_path.push(record.text()?.to_owned());
     }
+    let spot = match record.0 {
+        [] => Spot::default(),
+        _ => serde_json::from_slice(record.bytes()?).ok()?,
+    };
     Some(Text {
         context,
         body,
         place: Place {
             page,
+            spot,
             heading_path,
             char_start,
             char_end,
@@ -169,6 +180,11 @@ mod tests {
                 body: "straße ".repeat(row as usize % 70) + &row.to_string(),
                 place: Place {
                     page: (row % 3 > 0).then_some(row),
+                    spot: Spot {
+                        slide: (row % 7 == 0).then_some(row),
+                        cells: (row % 5 == 0).then(|| "B2:D7".parse().unwrap()),
+                        ..Spot::default()
+                    },
                     heading_path: vec!["h".to_owned(); row as usize % 4],
                     char_start: row,
                     char_end: row * 2,

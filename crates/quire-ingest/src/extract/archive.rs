@@ -9,6 +9,8 @@ use zip::result::ZipError;
 use super::error::ExtractError;
 use super::limits::Limits;
 
+/// What people call the files that are zip containers.
+pub(super) const FORMAT: &str = "Office";
 const CENTRAL_ENTRY: &[u8] = b"PK\x01\x02";
 const RATIO_GRACE_BYTES: u64 = 100 << 10;
 
@@ -71,7 +73,7 @@ impl<'a> Archive<'a> {
         loop {
             let count = entry
                 .read(&mut chunk)
-                .map_err(|error| ExtractError::damaged("Word", error))?;
+                .map_err(|error| ExtractError::damaged(FORMAT, error))?;
             if count == 0 {
                 return Ok(Some(content));
             }
@@ -94,5 +96,5 @@ impl<'a> Archive<'a> {
 }
 
 fn damaged(error: ZipError) -> ExtractError {
-    ExtractError::damaged("Word", error)
+    ExtractError::damaged(FORMAT, error)
 }

@@ -2,6 +2,8 @@
 //!
 //! Every reader writes through it, so limits and clean text hold for all formats.
 
+use quire_types::Spot;
+
 use super::document::{Block, BlockKind, Document};
 use super::error::ExtractError;
 use super::limits::Limits;
@@ -17,6 +19,8 @@ pub(super) struct Builder<'a> {
     chars: u64,
     /// Open headings with their level.
     open: Vec<(u8, String)>,
+    /// Where the next blocks stand.
+    spot: Spot,
 }
 
 impl<'a> Builder<'a> {
@@ -27,6 +31,7 @@ impl<'a> Builder<'a> {
             document: Document::default(),
             chars: 0,
             open: Vec::new(),
+            spot: Spot::default(),
         }
     }
 
@@ -43,6 +48,70 @@ impl<'a> Builder<'a> {
 
     pub(super) fn pages(&mut self, pages: u32) {
         self.document.pages = Some(pages);
+    }
+
+    pub(super) fn duration(&mut self, ms: u64) {
+        self.document.duration_ms = Some(ms);
+    }
+
+    pub(super) fn picture_hash(&mut self, hash: u64) {
+        self.document.picture_hash = Some(hash);
+    }
+
+    /// Where the blocks that follow stand in the original.
+    pub(super) fn at(&mut self, spot: Spot) {
+        self.spot = spot;
+    }
+
+    /// Ends all headings: what follows stands below none of them.
+    pub(super) fn close_headings(&mut self) {
+        self.open.clear();
+    }
+
+    /// Adds another file that stands inside this one, below the headings that are open here.
+    pub(super) fn include(&mut self, part: &str, inner: &Document) -> Result<(), ExtractError> {
+        self.append_blocks(inner, |spot| Spot {
+            part: Some(match &spot.part {
+                Some(inside) => format!("{part} › {inside}"),
+                None => part.to_owned(),
+            }),
+            ..spot.clone()
+        })
+    }
+
+    /// Adds what another reader made of a piece of this file.
+    pub(super) fn append_all(&mut self, piece: &Document) -> Result<(), ExtractError> {
+        let here = self.spot.clone();
+        self.append_blocks(piece, |_| here.clone())
+    }
+
+    fn append_blocks(
+        &mut self,
+        inner: &Document,
+        spot: impl Fn(&Spot) -> Spot,
+    ) -> Result<(), ExtractError> {
+        let before = self.spot.clone();
+        let outside = self.open.len();
+        let depth = u8::try_from(outside).unwrap_or(u8::MAX);
+        let mut rest = inner.text.as_str();
+        let mut at = 0;
+        for block in &inner.blocks {
+            let (gap, length) = (block.char_start - at, block.char_end - block.char_start);
+            let start = byte_of(rest, gap);
+            let end = start + byte_of(&rest[start..], length);
+            let text = &rest[start..end];
+            self.spot = spot(&block.spot);
+            match block.kind {
+                BlockKind::Heading(level) => {
+                    self.heading(level.saturating_add(depth), text, block.page)?;
+                }
+                kind => self.push(kind, text, block.page)?,
+            }
+            (rest, at) = (&rest[end..], block.char_end);
+        }
+        self.open.truncate(outside);
+        self.spot = before;
+        Ok(())
     }
 
     pub(super) fn heading(
@@ -110,6 +179,7 @@ impl<'a> Builder<'a> {
             char_start: offset(start)?,
             char_end: offset(end)?,
             page,
+            spot: self.spot.clone(),
             heading_path: self
                 .open
                 .iter()
@@ -140,6 +210,12 @@ impl<'a> Builder<'a> {
         }
         Ok(())
     }
+}
+
+/// Where the character with this number begins.
+fn byte_of(text: &str, chars: u32) -> usize {
+    let found = text.char_indices().nth(chars as usize);
+    found.map_or(text.len(), |(at, _)| at)
 }
 
 fn offset(chars: u64) -> Result<u32, ExtractError> {

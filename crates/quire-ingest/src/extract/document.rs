@@ -1,5 +1,6 @@
 //! The result of every reader: one text and the blocks it is made of.
 
+use quire_types::Spot;
 use serde::{Deserialize, Serialize};
 
 /// The text of a file with its structure.
@@ -15,6 +16,12 @@ pub struct Document {
     /// How many pages the file has, where it has pages.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub pages: Option<u32>,
+    /// How long a recording is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub duration_ms: Option<u64>,
+    /// A hash of a picture's look, from which that of a copy differs in few bits.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub picture_hash: Option<u64>,
 }
 
 /// One part of a text.
@@ -29,6 +36,9 @@ pub struct Block {
     /// Page, counted from 1, where the file has pages.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub page: Option<u32>,
+    /// The place in an original that has no pages.
+    #[serde(flatten)]
+    pub spot: Spot,
     /// Headings above the block, outermost first; a heading does not name itself.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub heading_path: Vec<String>,

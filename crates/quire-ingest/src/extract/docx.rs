@@ -5,13 +5,13 @@
 
 mod body;
 mod styles;
-mod xml;
 
-use super::archive::Archive;
+use super::archive::{self, Archive};
 use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
 use super::limits::Limits;
+use super::xml;
 use styles::Styles;
 
 const MAIN_PART: &str = "word/document.xml";
@@ -53,7 +53,7 @@ fn main_part(archive: &mut Archive<'_>) -> Result<(String, Vec<u8>), ExtractErro
         }
     }
     Err(ExtractError::damaged(
-        "Word",
+        archive::FORMAT,
         "the part with the text is missing",
     ))
 }

@@ -14,7 +14,9 @@ pub enum ExtractError {
     Empty,
     /// A type that no reader exists for.
     #[error(
-        "{found} is not supported yet; supported: PDF, Word (.docx), HTML, Markdown and plain text"
+        "{found} is not supported yet; supported: PDF, Word, PowerPoint and Excel (.docx, .pptx, .xlsx), CSV, \
+         HTML, Markdown, e-mail (.eml), transcripts (.vtt, .srt), plain text, pictures (PNG, JPEG, GIF, WebP, \
+         TIFF, BMP), recordings and films"
     )]
     Unsupported {
         /// What the file looks like, with its article.
@@ -23,8 +25,8 @@ pub enum ExtractError {
     /// A PDF that asks for a password.
     #[error("the PDF is password-protected: upload a copy without a password")]
     PasswordProtected,
-    /// An OLE2 container: old Word, or a modern Office file behind a password.
-    #[error("{found}: save it as .docx without a password and upload that")]
+    /// An OLE2 container: an old Office file, or a modern one behind a password.
+    #[error("{found}: save it as .docx, .xlsx or .pptx without a password and upload that")]
     OldOffice {
         /// What the container looks like.
         found: String,
@@ -41,9 +43,13 @@ pub enum ExtractError {
     },
     /// A PDF of pictures.
     #[error(
-        "the PDF has no text: it looks scanned; OCR is not available yet, upload a version with text"
+        "the PDF has no text, and none was found in the pictures of its pages: upload a better scan or a version \
+         with text"
     )]
     Scanned,
+    /// A file, page or moment that nothing can be shown of.
+    #[error("there is no such picture: pages of PDFs, pictures and moments of films can be shown")]
+    NoPicture,
     /// A readable file without a single word.
     #[error("the file has no text in it: upload a file with text")]
     NoText,
@@ -108,6 +114,7 @@ impl ExtractError {
             Self::OldOffice { .. } => "old-office",
             Self::Damaged { .. } => "damaged",
             Self::Scanned => "scanned",
+            Self::NoPicture => "no-picture",
             Self::NoText => "no-text",
             Self::TooLarge { .. } => "too-large",
             Self::Unsafe { .. } => "unsafe",
@@ -156,6 +163,7 @@ impl Kind for ExtractError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TimedOut { .. } => ErrorKind::Timeout,
+            Self::NoPicture => ErrorKind::NotFound,
             Self::ToolMissing { .. } | Self::Unavailable { .. } => ErrorKind::Unavailable,
             _ => ErrorKind::Invalid,
         }

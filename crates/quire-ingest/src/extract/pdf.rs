@@ -1,4 +1,4 @@
-//! PDF by poppler's `pdftotext`, a separate process.
+//! PDF by poppler's `pdftotext`, a separate process; pages that are pictures by OCR.
 //!
 //! Chosen over the Rust readers because it opens broken files, knows the encodings of embedded fonts and
 //! keeps the reading order of columns. It is C++ on hostile bytes, so it inherits the limits and the
@@ -7,15 +7,17 @@
 mod columns;
 mod headings;
 mod layout;
-mod tool;
-
-use std::io::Write;
+mod scanned;
 
 use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
 use super::limits::Limits;
-use tool::Output;
+use super::tool::{Output, Tool, on_disk};
+
+pub(super) const PACKAGE: &str = "poppler-utils";
+/// Text in UTF-8, and lines that end with one character.
+const PLAIN: [&str; 4] = ["-enc", "UTF-8", "-eol", "unix"];
 
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
     if !has_its_end(bytes) {
@@ -24,14 +26,11 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
             "the end of the file is missing",
         ));
     }
-    let mut file = tempfile::Builder::new()
-        .suffix(".pdf")
-        .tempfile()
-        .map_err(|error| ExtractError::unavailable("no temporary file", error))?;
-    file.write_all(bytes)
-        .map_err(|error| ExtractError::unavailable("no space for a temporary file", error))?;
-
-    let about = tool::run("pdfinfo", &["-enc", "UTF-8"], file.path(), 1 << 20)?;
+    let file = on_disk(bytes, ".pdf")?;
+    let about = Tool::new("pdfinfo", PACKAGE)
+        .args(["-enc", "UTF-8"])
+        .arg(file.path())
+        .run(1 << 20)?;
     if !about.success {
         return Err(failure(&about));
     }
@@ -46,12 +45,8 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     // Plain mode follows the reading order; `-layout` would put columns side by side and cut sentences, but
     // it shows where tables are.
     let most_bytes = limits.max_text_chars.saturating_mul(4);
-    let text = tool::run(
-        "pdftotext",
-        &["-enc", "UTF-8", "-eol", "unix"],
-        file.path(),
-        most_bytes,
-    )?;
+    let pdftotext = || Tool::new("pdftotext", PACKAGE).args(PLAIN);
+    let text = pdftotext().arg(file.path()).arg("-").run(most_bytes)?;
     if !text.success {
         return Err(failure(&text));
     }
@@ -61,19 +56,17 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
             limits.max_text_chars,
         ));
     }
-    let laid_out = tool::run(
-        "pdftotext",
-        &["-enc", "UTF-8", "-eol", "unix", "-layout"],
-        file.path(),
-        most_bytes,
-    )?;
+    let laid_out = pdftotext().arg("-layout").arg(file.path()).arg("-");
+    let laid_out = laid_out.run(most_bytes)?;
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    let text = scanned::fill_in(file.path(), text, limits)?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
         builder.title(title);
     }
     builder.pages(pages);
     layout::write(
-        &String::from_utf8_lossy(&text.stdout),
+        &text,
         &String::from_utf8_lossy(&laid_out.stdout),
         &mut builder,
     )?;
@@ -120,18 +113,5 @@ fn failure(output: &Output) -> ExtractError {
     if complaint.contains("Incorrect password") {
         return ExtractError::PasswordProtected;
     }
-    if let Some(signal) = output.signal {
-        return ExtractError::Crashed {
-            how: format!("signal {signal}"),
-        };
-    }
-    if complaint.contains("bad_alloc") || complaint.contains("Out of memory") {
-        return ExtractError::OutOfMemory;
-    }
-    let last = complaint
-        .lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("it cannot be opened");
-    ExtractError::damaged("PDF", last)
+    output.failure("PDF")
 }

@@ -114,7 +114,8 @@ impl Table {
     }
 }
 
-fn line(header: &[String], row: &[String]) -> String {
+/// One row as a line, with the names of its columns where they are known.
+pub(super) fn line(header: &[String], row: &[String]) -> String {
     if header.is_empty() && row.len() == 2 && !row[0].is_empty() && !row[1].is_empty() {
         return format!("{}: {}", row[0].trim_end_matches(':'), row[1]);
     }

@@ -49,7 +49,9 @@ pub(super) fn groups(units: &[Unit], sizes: &Sizes) -> Vec<Group> {
         open: None,
     };
     for (at, unit) in units.iter().enumerate() {
-        if is_heading(unit) {
+        if packer.ends_region(at) {
+            packer.end_region();
+        } else if is_heading(unit) {
             packer.end_section(at);
         }
         packer.add(at);
@@ -98,6 +100,18 @@ impl Packer<'_> {
         });
     }
 
+    fn ends_region(&self, at: usize) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| self.units[open.start].region != self.units[at].region)
+    }
+
+    fn end_region(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.close_tail(open);
+        }
+    }
+
     /// Decides at a heading whether what is open ends here, or shares a passage with the next section.
     fn end_section(&mut self, heading: usize) {
         let Some(open) = self.open.take() else { return };
@@ -121,6 +135,7 @@ impl Packer<'_> {
         if open.weight < self.sizes.min
             && !starts_section
             && let Some(before) = self.done.last_mut()
+            && self.units[before.start].region == self.units[open.start].region
         {
             let gap = self.units[open.start]
                 .start
@@ -198,7 +213,7 @@ impl Packer<'_> {
         let mut weight = self.units[heading].weight;
         for unit in self.units[heading + 1..]
             .iter()
-            .take_while(|unit| !is_heading(unit))
+            .take_while(|unit| !is_heading(unit) && unit.region == self.units[heading].region)
         {
             weight = weight.saturating_add(unit.weight);
             if weight > self.sizes.target {

@@ -6,13 +6,15 @@ use unicode_segmentation::UnicodeSegmentation;
 
 use super::chars::CharIndex;
 use super::pack::Sizes;
-use crate::extract::{BlockKind, Document};
+use crate::extract::{Block, BlockKind, Document};
 
 /// A block, or a piece of one, that is never cut again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) block: usize,
     pub(super) kind: BlockKind,
+    /// Grows where a passage must end: between slides, sheets and attachments.
+    pub(super) region: u32,
     pub(super) start: u32,
     pub(super) end: u32,
     /// Where to start instead if the piece before it is in another passage.
@@ -35,13 +37,19 @@ pub(super) fn weight(c: char) -> u32 {
 
 pub(super) fn units(document: &Document, index: &CharIndex, sizes: &Sizes) -> Vec<Unit> {
     let mut units = Vec::with_capacity(document.blocks.len());
+    let mut region = 0;
+    let mut before: Option<&Block> = None;
     for (block, known) in document.blocks.iter().enumerate() {
+        let goes_on = before.is_none_or(|before| before.spot.may_join(&known.spot));
+        region += u32::from(!goes_on);
+        before = Some(known);
         let end = known.char_end.min(index.chars());
         let text = index.slice(&document.text, known.char_start, end);
         split(text, known.char_start, sizes, |piece| {
             units.push(Unit {
                 block,
                 kind: known.kind,
+                region,
                 ..piece
             });
         });
@@ -76,6 +84,7 @@ fn split(text: &str, char_start: u32, sizes: &Sizes, mut found: impl FnMut(Unit)
         found(Unit {
             block: 0,
             kind: BlockKind::Paragraph,
+            region: 0,
             start: at,
             end: at + chars,
             overlap_start: at - overlap,

@@ -3,22 +3,40 @@
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
-use super::confine;
-use super::reply::{Outcome, Read as ReadFile, Reply};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde::Serialize;
+
+use super::confine::{self, Confinement};
+use super::reply::{Drawn, Outcome, Read as ReadFile, Reply};
 use crate::detect::detect;
-use crate::extract::{ExtractError, Limits, extract};
+use crate::extract::{ExtractError, Limits, Wanted, draw, extract};
 
 /// Reads one file from standard input and writes what it is to standard output. `limits` is the JSON form
-/// of [`Limits`]; without it the defaults hold. Exits with 0 whenever there is an answer.
-pub fn parse_child(name: &str, limits: Option<&str>) -> ExitCode {
+/// of [`Limits`]; without it the defaults hold. `cpu_seconds` is the processor time of this process and of each
+/// that it starts. With the JSON form of a [`Wanted`] the answer is that picture. Exits with 0 whenever there is an answer.
+pub fn parse_child(
+    name: &str,
+    limits: Option<&str>,
+    cpu_seconds: u64,
+    wanted: Option<&str>,
+) -> ExitCode {
     // Before the first byte of the file.
-    let confinement = confine::confine();
+    let confinement = confine::confine(cpu_seconds);
     let limits = match limits.map(serde_json::from_str::<Limits>).transpose() {
         Ok(limits) => limits.unwrap_or_default(),
         Err(_) => return ExitCode::from(64),
     };
-    let result = match read(name, &limits) {
-        Ok(read) => Outcome::Ok(read),
+    match wanted.map(serde_json::from_str::<Wanted>) {
+        None => answer(confinement, read(name, &limits)),
+        Some(Ok(wanted)) => answer(confinement, drawn(name, wanted, &limits)),
+        Some(Err(_)) => ExitCode::from(64),
+    }
+}
+
+fn answer<T: Serialize>(confinement: Confinement, result: Result<T, ExtractError>) -> ExitCode {
+    let result = match result {
+        Ok(done) => Outcome::Ok(done),
         Err(error) => Outcome::Error(error),
     };
     let mut stdout = io::BufWriter::new(io::stdout().lock());
@@ -37,6 +55,21 @@ pub fn parse_child(name: &str, limits: Option<&str>) -> ExitCode {
 }
 
 fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
+    let bytes = arrived(limits)?;
+    let media = detect(name, &bytes)?;
+    let document = extract(media, &bytes, limits)?;
+    Ok(ReadFile { media, document })
+}
+
+fn drawn(name: &str, wanted: Wanted, limits: &Limits) -> Result<Drawn, ExtractError> {
+    let bytes = arrived(limits)?;
+    let png = draw(detect(name, &bytes)?, &bytes, wanted, limits)?;
+    Ok(Drawn {
+        png: BASE64.encode(png),
+    })
+}
+
+fn arrived(limits: &Limits) -> Result<Vec<u8>, ExtractError> {
     let mut bytes = Vec::new();
     let most = limits.max_input_bytes.saturating_add(1);
     io::stdin()
@@ -44,7 +77,5 @@ fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
         .take(most)
         .read_to_end(&mut bytes)
         .map_err(|error| ExtractError::unavailable("the file did not arrive", error))?;
-    let media = detect(name, &bytes)?;
-    let document = extract(media, &bytes, limits)?;
-    Ok(ReadFile { media, document })
+    Ok(bytes)
 }

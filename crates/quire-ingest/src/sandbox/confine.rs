@@ -14,8 +14,6 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
 use serde::{Deserialize, Serialize};
 
-/// Processor time of the child, and of each program it starts.
-pub(super) const CPU_SECONDS: u64 = 60;
 const MEMORY_BYTES: u64 = 2 << 30;
 const FILE_BYTES: u64 = 512 << 20;
 const OPEN_FILES: u64 = 64;
@@ -31,19 +29,20 @@ pub struct Confinement {
     pub files: bool,
 }
 
-/// Confines this process for the rest of its life. The current directory stays writable.
-pub fn confine() -> Confinement {
+/// Confines this process for the rest of its life. The current directory stays writable; `cpu_seconds` counts
+/// for this process, and anew for each that it starts.
+pub fn confine(cpu_seconds: u64) -> Confinement {
     Confinement {
-        limits: limit_resources(),
+        limits: limit_resources(cpu_seconds),
         files: close_files().unwrap_or(false),
         network: close_network().is_some(),
     }
 }
 
-fn limit_resources() -> bool {
+fn limit_resources(cpu_seconds: u64) -> bool {
     let limits = [
         (Resource::As, MEMORY_BYTES),
-        (Resource::Cpu, CPU_SECONDS),
+        (Resource::Cpu, cpu_seconds),
         (Resource::Fsize, FILE_BYTES),
         (Resource::Nofile, OPEN_FILES),
         (Resource::Core, 0),

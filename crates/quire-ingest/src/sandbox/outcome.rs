@@ -3,10 +3,13 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use tokio::process::Child;
 
-use super::reply::{Outcome, Reply};
+use super::reply::{Drawn, Outcome, Read, Reply};
 use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, read_capped, write_all};
 use crate::extract::ExtractError;
 
@@ -15,7 +18,11 @@ const SIGTERM: i32 = 15;
 const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
 
-pub(super) async fn talk(mut child: Child, bytes: Bytes) -> Result<Extraction, ExtractError> {
+pub(super) async fn talk<T: DeserializeOwned + Send + 'static>(
+    mut child: Child,
+    bytes: Bytes,
+    cpu_seconds: u64,
+) -> Result<Reply<T>, ExtractError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ((), (answer, is_cut), (complaint, _)) = tokio::join!(
         write_all(stdin, &bytes),
@@ -27,7 +34,11 @@ pub(super) async fn talk(mut child: Child, bytes: Bytes) -> Result<Extraction, E
         .await
         .map_err(|error| ExtractError::unavailable("reader", error))?;
     if !status.success() {
-        return Err(death(status, &String::from_utf8_lossy(&complaint)));
+        return Err(death(
+            status,
+            cpu_seconds,
+            &String::from_utf8_lossy(&complaint),
+        ));
     }
     if is_cut {
         return Err(ExtractError::too_large(
@@ -36,16 +47,14 @@ pub(super) async fn talk(mut child: Child, bytes: Bytes) -> Result<Extraction, E
         ));
     }
     // A large answer takes long enough to parse to hold up everything else on this thread.
-    let parsed = tokio::task::spawn_blocking(move || understand(&answer)).await;
+    let parsed =
+        tokio::task::spawn_blocking(move || serde_json::from_slice(&answer).map_err(|_| garbled()))
+            .await;
     parsed.map_err(|error| ExtractError::unavailable("reader", error))?
 }
 
 /// The child has seen hostile bytes, so its answer is checked like a stranger's.
-fn understand(answer: &[u8]) -> Result<Extraction, ExtractError> {
-    let garbled = || ExtractError::Crashed {
-        how: "its answer is garbled".into(),
-    };
-    let reply: Reply = serde_json::from_slice(answer).map_err(|_| garbled())?;
+pub(super) fn understand(reply: Reply<Read>) -> Result<Extraction, ExtractError> {
     match reply.result {
         Outcome::Error(error) => Err(error),
         Outcome::Ok(read) if read.document.is_consistent() => Ok(Extraction {
@@ -57,15 +66,34 @@ fn understand(answer: &[u8]) -> Result<Extraction, ExtractError> {
     }
 }
 
+/// The same for a picture, which has to be a PNG.
+pub(super) fn understand_picture(reply: Reply<Drawn>) -> Result<Bytes, ExtractError> {
+    let png = match reply.result {
+        Outcome::Error(error) => return Err(error),
+        Outcome::Ok(drawn) => BASE64.decode(drawn.png).map_err(|_| garbled())?,
+    };
+    if png.starts_with(b"\x89PNG\r\n\x1A\n") {
+        Ok(png.into())
+    } else {
+        Err(garbled())
+    }
+}
+
+fn garbled() -> ExtractError {
+    ExtractError::Crashed {
+        how: "its answer is garbled".into(),
+    }
+}
+
 /// Why a child died. What it wrote on the way names the two deaths that look alike.
-fn death(status: ExitStatus, complaint: &str) -> ExtractError {
+fn death(status: ExitStatus, cpu_seconds: u64, complaint: &str) -> ExtractError {
     if complaint.contains("memory allocation of") || complaint.contains("capacity overflow") {
         return ExtractError::OutOfMemory;
     }
     let crashed = |how: String| ExtractError::Crashed { how };
     match status.signal() {
         Some(SIGXCPU) => ExtractError::TimedOut {
-            seconds: super::confine::CPU_SECONDS,
+            seconds: cpu_seconds,
         },
         Some(SIGXFSZ) => ExtractError::refused("its reader filled the disk"),
         // Not by us: the machine ran out of memory, or somebody stops the service.

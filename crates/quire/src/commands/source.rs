@@ -8,7 +8,7 @@ use quire_store::passages::Passage;
 use quire_store::sources::{self, Source};
 use quire_types::SourceId;
 
-use super::{add, tenant};
+use super::{add, after_name, tenant};
 use crate::cli::SourceCommand;
 use crate::failure::Failure;
 use crate::node::Node;
@@ -150,12 +150,8 @@ fn show_passages(output: &Output, passages: &[Passage]) -> Result<(), Failure> {
         return output.json(&json!({ "passages": passages }));
     }
     for passage in passages {
-        let page = passage
-            .place
-            .page
-            .map(|page| format!(", page {page}"))
-            .unwrap_or_default();
-        output.line(format!("#{}{page}  {}", passage.ordinal, passage.context));
+        let place = after_name(&passage.place);
+        output.line(format!("#{}{place}  {}", passage.ordinal, passage.context));
         output.line(format!("{}\n", passage.body));
     }
     Ok(())

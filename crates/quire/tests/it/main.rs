@@ -17,6 +17,7 @@ mod endpoints;
 mod http;
 mod index;
 mod isolation;
+mod media;
 mod openapi;
 mod records;
 mod spending;

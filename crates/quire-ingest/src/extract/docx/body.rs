@@ -4,12 +4,13 @@
 
 use quick_xml::events::{BytesStart, Event};
 
+use super::super::archive;
 use super::super::builder::Builder;
 use super::super::document::BlockKind;
 use super::super::error::ExtractError;
 use super::super::table::Table;
+use super::super::xml;
 use super::styles::Styles;
-use super::xml;
 
 /// Word itself stops far below.
 const MAX_NESTING: usize = 256;
@@ -66,7 +67,12 @@ pub(super) fn read(
                 }
             }
             Event::Eof if body.paragraphs.is_empty() && body.tables.is_empty() => return Ok(()),
-            Event::Eof => return Err(ExtractError::damaged("Word", "the text ends in the middle")),
+            Event::Eof => {
+                return Err(ExtractError::damaged(
+                    archive::FORMAT,
+                    "the text ends in the middle",
+                ));
+            }
             _ => {}
         }
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use quick_xml::events::{BytesStart, Event};
 
 use super::super::error::ExtractError;
-use super::xml;
+use super::super::xml;
 
 /// Styles inherit from each other; a longer chain is an error or an attack.
 const MAX_CHAIN: usize = 16;

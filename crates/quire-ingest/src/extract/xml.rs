@@ -1,15 +1,15 @@
-//! The little XML that Word parts need, over quick-xml.
+//! The little XML that parts of office files need, over quick-xml.
 //!
-//! Expands no entity but the five of XML itself and refuses document type definitions, which Word never
-//! writes: entity bombs and references to outside files end here.
+//! Expands no entity but the five of XML itself and refuses document type definitions, which no office
+//! program writes: entity bombs and references to outside files end here.
 
 use std::borrow::Cow;
 
 use quick_xml::events::{BytesRef, BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
-use super::super::error::ExtractError;
-use super::super::text;
+use super::error::ExtractError;
+use super::text;
 
 pub(super) fn text_of(part: &[u8]) -> String {
     text::decode(part, None)
@@ -25,7 +25,7 @@ pub(super) fn next<'x>(reader: &mut Reader<&'x [u8]>) -> Result<Event<'x>, Extra
     match reader.read_event() {
         Ok(Event::DocType(_)) => Err(ExtractError::refused("it holds a document type definition")),
         Ok(event) => Ok(event),
-        Err(error) => Err(ExtractError::damaged("Word", error)),
+        Err(error) => Err(ExtractError::damaged(super::archive::FORMAT, error)),
     }
 }
 
@@ -36,6 +36,15 @@ pub(super) fn attribute<'e>(element: &'e BytesStart<'_>, name: &str) -> Option<C
         .flatten()
         .find(|attribute| attribute.key.local_name().as_ref() == name)?;
     found.normalized_value(XmlVersion::Implicit1_0).ok()
+}
+
+/// The relation that an element points with: `r:id`, beside an `id` of its own.
+pub(super) fn relation_id(element: &BytesStart<'_>) -> Option<String> {
+    let found = element.attributes().flatten().find(|attribute| {
+        attribute.key.prefix().is_some() && attribute.key.local_name().as_ref() == "id"
+    })?;
+    let value = found.normalized_value(XmlVersion::Implicit1_0).ok()?;
+    Some(value.into_owned())
 }
 
 /// An on/off property: present means on, unless its value says otherwise.

@@ -1,0 +1,159 @@
+//! Sound: its length and format from ffmpeg, its words with times from a recogniser on this machine.
+//!
+//! The local recogniser is pocketsphinx with its English model. It needs nothing but packages, and it gets
+//! many words wrong (`docs/media.md` has the numbers); whoever reads its text is told so.
+
+use std::path::Path;
+
+use quire_types::{Spot, TimeSpan};
+
+use super::builder::Builder;
+use super::document::{BlockKind, Document};
+use super::error::ExtractError;
+use super::limits::Limits;
+use super::recording::{self, Facts};
+use super::speech::{self, Utterance};
+use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
+
+/// Sound that is recognised by one process, so that a long recording runs into no limit of one.
+const PART_SECONDS: u64 = 300;
+const WORDS_BYTES: u64 = 16 << 20;
+
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+    let demuxer = recording::demuxer(bytes)?;
+    let file = on_disk(bytes, "")?;
+    let facts = recording::probe(file.path(), demuxer, limits)?;
+    let mut builder = Builder::new(limits, bytes.len());
+    if let Some(title) = &facts.title {
+        builder.title(title);
+    }
+    builder.duration(facts.duration_ms);
+    let utterances = words(file.path(), demuxer, &facts)?;
+    describe("Recording", &facts, !utterances.is_empty(), &mut builder)?;
+    speech::write(utterances, &mut builder)?;
+    builder.finish()
+}
+
+/// A sentence that says what was recorded and how far its words can be trusted.
+pub(super) fn describe(
+    what: &str,
+    facts: &Facts,
+    has_words: bool,
+    builder: &mut Builder<'_>,
+) -> Result<(), ExtractError> {
+    let seconds = facts.duration_ms.div_ceil(1000);
+    let mut text = format!("{what} of {} min {} s", seconds / 60, seconds % 60);
+    if let Some((width, height)) = facts.picture {
+        text += &format!(", {width} × {height} pixels");
+    }
+    if let Some(made_at) = &facts.made_at {
+        text += &format!(", made {made_at}");
+    }
+    text += &format!(" ({}).", facts.format);
+    text += if has_words {
+        " Its words were recognised by a program on this machine, which gets many of them wrong."
+    } else {
+        " No words were recognised in it."
+    };
+    builder.at(Spot {
+        time: Some(facts.time()),
+        ..Spot::default()
+    });
+    builder.push(BlockKind::Paragraph, &text, None)?;
+    builder.at(Spot::default());
+    Ok(())
+}
+
+/// What is said in a recording, in order.
+pub(super) fn words(
+    file: &Path,
+    demuxer: &str,
+    facts: &Facts,
+) -> Result<Vec<Utterance>, ExtractError> {
+    let mut utterances = Vec::new();
+    if !facts.has_sound {
+        return Ok(utterances);
+    }
+    let folder = scratch()?;
+    let wave = folder.path().join("part.wav");
+    let end = facts.duration_ms.div_ceil(1000).max(1);
+    for start in (0..end).step_by(PART_SECONDS as usize) {
+        let (start_text, length) = (start.to_string(), PART_SECONDS.to_string());
+        ffmpeg_with(&["-ss", &start_text, "-t", &length], demuxer, file)
+            .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000", "-f", "wav"])
+            .arg(&wave)
+            .need(1 << 20, "recording")?;
+        let said = Tool::new("pocketsphinx_continuous", "pocketsphinx pocketsphinx-en-us")
+            .arg("-infile")
+            .arg(&wave)
+            .args(["-time", "yes", "-logfn", "/dev/null"])
+            .need(WORDS_BYTES, "recording")?;
+        utterances.extend(parse(&String::from_utf8_lossy(&said), start * 1000));
+    }
+    Ok(utterances)
+}
+
+/// The recogniser prints a line for each stretch of speech, then its words: `pour(2) 1.29 1.57 0.75`.
+fn parse(said: &str, offset_ms: u64) -> Vec<Utterance> {
+    let mut utterances: Vec<Utterance> = Vec::new();
+    let mut starts_anew = true;
+    for line in said.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let [word, start, end, probability] = fields[..] else {
+            continue;
+        };
+        let at = |text: &str| {
+            let seconds: f64 = text.parse().ok()?;
+            // Positive and below a day.
+            (0.0..86_400.0)
+                .contains(&seconds)
+                .then(|| offset_ms + (seconds * 1000.0) as u64)
+        };
+        let (Some(start_ms), Some(end_ms), Ok(_)) =
+            (at(start), at(end), probability.parse::<f64>())
+        else {
+            continue;
+        };
+        match word {
+            "<s>" | "</s>" => starts_anew = true,
+            _ if word.starts_with(['<', '[', '+']) => {}
+            _ => {
+                let word = word.split('(').next().unwrap_or(word);
+                match utterances.last_mut().filter(|_| !starts_anew) {
+                    Some(open) => {
+                        open.text.push(' ');
+                        open.text.push_str(word);
+                        open.time.end_ms = end_ms;
+                    }
+                    None => utterances.push(Utterance {
+                        time: TimeSpan { start_ms, end_ms },
+                        speaker: None,
+                        text: word.to_owned(),
+                    }),
+                }
+                starts_anew = false;
+            }
+        }
+    }
+    utterances
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_stretches_of_speech_with_times() {
+        let said = "pour the\n<s> 0.000 0.020 0.99\npour(2) 0.030 0.110 0.1\n<sil> 0.120 0.190 0.5\n\
+            the 0.200 0.770 0.1\n</s> 1 1.1 1\nnow\n<s> 4.89 4.98 1\nnow 5.0 5.5 0.2\n++UH++ 5.5 5.6 1\n";
+        let found = parse(said, 300_000);
+        let found: Vec<(u64, u64, &str)> = found
+            .iter()
+            .map(|one| (one.time.start_ms, one.time.end_ms, one.text.as_str()))
+            .collect();
+        assert_eq!(
+            found,
+            [(300_030, 300_770, "pour the"), (305_000, 305_500, "now")]
+        );
+    }
+}

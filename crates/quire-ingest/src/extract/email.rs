@@ -1,0 +1,160 @@
+//! E-mails (.eml): who wrote what to whom and when, and every attachment by the reader of its own type.
+//!
+//! Attachments inside attachments are followed to a fixed depth. One that can't be read is named with the
+//! reason, and the rest is read all the same: a letter is worth more than its letterhead.
+
+use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
+use quire_types::Spot;
+
+use super::builder::{Builder, one_line};
+use super::document::{BlockKind, Document};
+use super::error::ExtractError;
+use super::limits::Limits;
+use super::{Depth, html, inside, text};
+
+/// Programs draw these into the text; they are no attachments to a reader.
+const SMALL_IMAGE_BYTES: usize = 8 << 10;
+
+pub(super) fn read(bytes: &[u8], limits: &Limits, depth: Depth) -> Result<Document, ExtractError> {
+    let message = MessageParser::default()
+        .parse(bytes)
+        .ok_or_else(|| ExtractError::damaged("e-mail", "it has no header"))?;
+    read_message(&message, bytes.len(), limits, depth)
+}
+
+fn read_message(
+    message: &Message<'_>,
+    input_bytes: usize,
+    limits: &Limits,
+    depth: Depth,
+) -> Result<Document, ExtractError> {
+    if message.attachment_count() as u64 > limits.max_parts {
+        return Err(ExtractError::too_large("attachments", limits.max_parts));
+    }
+    let mut builder = Builder::new(limits, input_bytes);
+    let subject = message.subject().unwrap_or("(no subject)");
+    builder.title(subject);
+    builder.heading(1, subject, None)?;
+    builder.push(BlockKind::Paragraph, &envelope(message), None)?;
+    for document in bodies(message, limits)? {
+        builder.append_all(&document)?;
+    }
+    for (number, part) in (1..).zip(message.attachments()) {
+        attachment(part, number, limits, depth, &mut builder)?;
+    }
+    builder.finish()
+}
+
+fn envelope(message: &Message<'_>) -> String {
+    let addresses = |address: Option<&Address<'_>>| {
+        let all = address.into_iter().flat_map(|address| address.iter());
+        let all = all.map(|one| match (&one.name, &one.address) {
+            (Some(name), Some(address)) => format!("{name} <{address}>"),
+            (Some(one), None) | (None, Some(one)) => one.to_string(),
+            (None, None) => String::new(),
+        });
+        all.filter(|one| !one.is_empty())
+            .take(50)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let date = message.date().map(|date| date.to_rfc3339());
+    let lines = [
+        ("From", addresses(message.from())),
+        ("To", addresses(message.to())),
+        ("Cc", addresses(message.cc())),
+        ("Date", date.unwrap_or_default()),
+    ];
+    let known = lines.into_iter().filter(|(_, value)| !value.is_empty());
+    let known: Vec<String> = known
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    known.join("\n")
+}
+
+/// The text as its writer formatted it where that has structure, else the plain one.
+fn bodies(message: &Message<'_>, limits: &Limits) -> Result<Vec<Document>, ExtractError> {
+    let plain: Vec<&str> = message
+        .text_bodies()
+        .filter_map(|part| match &part.body {
+            PartType::Text(text) => Some(text.as_ref()),
+            _ => None,
+        })
+        .collect();
+    let formatted = message.html_bodies().filter_map(|part| match &part.body {
+        PartType::Html(html) => Some(html.as_ref()),
+        _ => None,
+    });
+    let mut found = Vec::new();
+    for page in formatted {
+        let has_table = page.contains("<table") || page.contains("<TABLE");
+        if has_table || plain.is_empty() {
+            found.push(html::read(page.as_bytes(), limits));
+        }
+    }
+    if found.is_empty() {
+        found.extend(
+            plain
+                .iter()
+                .map(|plain| text::read(plain.as_bytes(), limits)),
+        );
+    }
+    let found = found.into_iter();
+    // A letter may say nothing beside its attachments.
+    found
+        .filter(|document| !matches!(document, Err(ExtractError::NoText | ExtractError::Empty)))
+        .collect()
+}
+
+fn attachment(
+    part: &MessagePart<'_>,
+    number: usize,
+    limits: &Limits,
+    depth: Depth,
+    builder: &mut Builder<'_>,
+) -> Result<(), ExtractError> {
+    let name = part.attachment_name().map(one_line);
+    let is_unnamed = name.is_none();
+    let fallback = || match &part.body {
+        PartType::Message(inner) => inner.subject().map(one_line),
+        _ => None,
+    };
+    let name = name
+        .or_else(fallback)
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("attachment {number}"));
+    let is_image = part
+        .content_type()
+        .is_some_and(|kind| kind.ctype() == "image");
+    let is_decoration = is_image && (is_unnamed || part.content_id().is_some());
+    if is_decoration && part.contents().len() < SMALL_IMAGE_BYTES {
+        return Ok(());
+    }
+    let read = match &part.body {
+        PartType::Message(inner) => match depth.deeper() {
+            Some(depth) => read_message(inner, inner.raw_message.len(), limits, depth),
+            None => Err(ExtractError::refused(
+                "attachments inside attachments without end",
+            )),
+        },
+        _ => inside(&name, part.contents(), limits, depth),
+    };
+    builder.at(Spot {
+        part: Some(name.clone()),
+        ..Spot::default()
+    });
+    builder.heading(2, &name, None)?;
+    match read {
+        Ok(document) => builder.include(&name, &document),
+        // These end the reading of the whole file; the others concern the attachment alone.
+        Err(
+            error @ (ExtractError::OutOfMemory
+            | ExtractError::ToolMissing { .. }
+            | ExtractError::Unavailable { .. }),
+        ) => Err(error),
+        Err(error) => {
+            let note = format!("The attachment {name} was not read: {error}");
+            builder.push(BlockKind::Paragraph, &note, None)
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Pictures: the text in them, when and where they were taken, and a hash by which copies are known.
+//!
+//! Knows no objects and no scenes: saying what a picture shows takes a vision model.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use exif::{Exif, In, Rational, Tag, Value};
+
+use super::builder::Builder;
+use super::document::{BlockKind, Document};
+use super::error::ExtractError;
+use super::limits::Limits;
+use super::ocr;
+use super::tool::{ffmpeg, on_disk, scratch};
+
+/// The longest side of what is read, in pixels; letters of a page are large enough at this size.
+const OCR_SIDE: u32 = 4_000;
+/// Smaller pictures are enlarged, since tesseract expects letters of 20 pixels and more.
+const SMALL_SIDE: u32 = 1_400;
+const FORMAT: &str = "picture";
+
+/// The kinds of pictures that are read, and the names of ffmpeg's readers for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Png,
+    Jpeg,
+    Gif,
+    WebP,
+    Bmp,
+    Tiff,
+}
+
+impl Kind {
+    /// By the first bytes.
+    pub(crate) fn of(bytes: &[u8]) -> Option<Self> {
+        let starts = |mark: &[u8]| bytes.starts_with(mark);
+        Some(match () {
+            () if starts(b"\x89PNG\r\n\x1A\n") => Self::Png,
+            () if starts(b"\xFF\xD8\xFF") => Self::Jpeg,
+            () if starts(b"GIF87a") || starts(b"GIF89a") => Self::Gif,
+            () if starts(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") => Self::WebP,
+            () if starts(b"II*\0") || starts(b"MM\0*") => Self::Tiff,
+            // Two letters are no proof: the size of the file follows, and two zeros.
+            () if starts(b"BM") && bytes.get(6..10) == Some(&[0; 4]) => Self::Bmp,
+            () => return None,
+        })
+    }
+
+    pub(super) const fn demuxer(self) -> &'static str {
+        match self {
+            Self::Png => "png_pipe",
+            Self::Jpeg => "jpeg_pipe",
+            Self::Gif => "gif",
+            Self::WebP => "webp_pipe",
+            Self::Bmp => "bmp_pipe",
+            Self::Tiff => "tiff_pipe",
+        }
+    }
+
+    /// Whether the mark is there that a whole file ends with; half a picture would be read as a whole one.
+    fn has_its_end(self, bytes: &[u8]) -> bool {
+        let tail = &bytes[bytes.len() / 2..];
+        let has = |mark: &[u8]| tail.windows(mark.len()).any(|window| window == mark);
+        let size_at = |at: usize| -> Option<usize> {
+            let size = bytes.get(at..at + 4)?.first_chunk()?;
+            usize::try_from(u32::from_le_bytes(*size)).ok()
+        };
+        match self {
+            Self::Png => has(b"IEND"),
+            Self::Jpeg => has(b"\xFF\xD9"),
+            Self::Gif => tail.contains(&0x3B),
+            Self::WebP => size_at(4).is_some_and(|size| size.saturating_add(8) <= bytes.len()),
+            Self::Bmp => size_at(2).is_some_and(|size| size <= bytes.len()),
+            Self::Tiff => true,
+        }
+    }
+}
+
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+    let kind = Kind::of(bytes).ok_or_else(|| damaged("it is of no known kind"))?;
+    let (width, height) = size(bytes, limits)?;
+    if !kind.has_its_end(bytes) {
+        return Err(damaged("its end is missing"));
+    }
+    let file = on_disk(bytes, "")?;
+    let exif = exif::Reader::new()
+        .read_from_container(&mut Cursor::new(bytes))
+        .ok();
+    let languages = ocr::languages()?;
+    let pages = if kind == Kind::Tiff {
+        // May hold many pages, as scanners and fax machines write them; only tesseract turns all of them.
+        ocr::read(file.path(), &languages)?
+    } else {
+        let folder = scratch()?;
+        let upright = folder.path().join("upright.png");
+        let filter = upright_filter(exif.as_ref(), width, height);
+        draw(file.path(), kind, &filter, &upright)?;
+        ocr::read(&upright, &languages)?
+    };
+    let mut builder = Builder::new(limits, bytes.len());
+    builder.picture_hash(hash(file.path(), kind)?);
+    let description = describe(exif.as_ref(), width, height);
+    builder.push(BlockKind::Paragraph, &description, None)?;
+    let are_many = pages.len() > 1;
+    for (number, page) in (1..).zip(&pages) {
+        for paragraph in &page.paragraphs {
+            builder.push(BlockKind::Paragraph, paragraph, are_many.then_some(number))?;
+        }
+    }
+    builder.finish()
+}
+
+/// The size that the file declares, before anything makes room for it.
+pub(super) fn size(bytes: &[u8], limits: &Limits) -> Result<(u32, u32), ExtractError> {
+    let size = imagesize::blob_size(bytes).map_err(|_| damaged("its size is missing"))?;
+    let side = |pixels: usize| u32::try_from(pixels).unwrap_or(u32::MAX);
+    let (width, height) = (side(size.width), side(size.height));
+    if width == 0 || height == 0 {
+        return Err(damaged("it has no pixels"));
+    }
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(ExtractError::too_large("pixels", limits.max_pixels));
+    }
+    Ok((width, height))
+}
+
+/// Writes the first frame as a grey PNG.
+fn draw(file: &Path, kind: Kind, filter: &str, to: &Path) -> Result<(), ExtractError> {
+    ffmpeg(kind.demuxer(), file)
+        .args(["-frames:v", "1", "-vf", filter, "-pix_fmt", "gray"])
+        .args(["-f", "image2", "-update", "1", "-c:v", "png"])
+        .arg(to)
+        .need(1 << 20, FORMAT)?;
+    // With some damaged files ffmpeg ends well and writes nothing.
+    if to.exists() {
+        Ok(())
+    } else {
+        Err(damaged("no picture comes out of it"))
+    }
+}
+
+/// Turns the picture as its camera was held, and brings letters to a size that can be read.
+fn upright_filter(exif: Option<&Exif>, width: u32, height: u32) -> String {
+    let orientation = exif
+        .and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY))
+        .and_then(|field| field.value.get_uint(0));
+    let turn = match orientation {
+        Some(2) => "hflip,",
+        Some(3) => "hflip,vflip,",
+        Some(4) => "vflip,",
+        Some(5) => "transpose=0,",
+        Some(6) => "transpose=1,",
+        Some(7) => "transpose=3,",
+        Some(8) => "transpose=2,",
+        _ => "",
+    };
+    let side = width.max(height);
+    let scale = match side {
+        0..SMALL_SIDE => (SMALL_SIDE / side.max(1)).clamp(2, 4),
+        _ => 1,
+    };
+    let bound = OCR_SIDE.min(side.saturating_mul(scale));
+    format!("{turn}scale={bound}:{bound}:force_original_aspect_ratio=decrease:flags=bicubic")
+}
+
+/// A difference hash: whether each of 8 × 8 fields is brighter than the one to its right. Copies in another
+/// size or compression differ in a few bits. N. Krawetz, "Kind of Like That", 2013.
+fn hash(file: &Path, kind: Kind) -> Result<u64, ExtractError> {
+    let pixels = ffmpeg(kind.demuxer(), file)
+        .args(["-frames:v", "1", "-vf", HASH_FILTER, "-f", "rawvideo", "-"])
+        .need(1 << 20, FORMAT)?;
+    pixels
+        .as_chunks::<HASH_PIXELS>()
+        .0
+        .first()
+        .map(difference_hash)
+        .ok_or_else(|| damaged("no picture comes out of it"))
+}
+
+const HASH_FILTER: &str = "scale=9:8:flags=area,format=gray";
+const HASH_PIXELS: usize = 72;
+
+fn difference_hash(pixels: &[u8; HASH_PIXELS]) -> u64 {
+    let rows = pixels.as_chunks::<9>().0.iter();
+    rows.flat_map(|row| row.windows(2))
+        .fold(0, |bits, pair| bits << 1 | u64::from(pair[0] > pair[1]))
+}
+
+/// What is known without reading it, so that a picture without text is found as well.
+fn describe(exif: Option<&Exif>, width: u32, height: u32) -> String {
+    let mut text = format!("Picture, {width} × {height} pixels");
+    let Some(exif) = exif else { return text + "." };
+    let field = |tag: Tag| exif.get_field(tag, In::PRIMARY);
+    let shown = |tag: Tag| {
+        let text = field(tag)?.display_value().to_string();
+        let text = text.trim_matches('"').trim().to_owned();
+        (!text.is_empty()).then_some(text)
+    };
+    if let Some(time) = shown(Tag::DateTimeOriginal).or_else(|| shown(Tag::DateTime)) {
+        text += &format!(", taken {time}");
+    }
+    let degrees = |tag: Tag, side: Tag, negative: &str| {
+        let Value::Rational(parts) = &field(tag)?.value else {
+            return None;
+        };
+        let degrees = degrees(parts)?;
+        let is_negative = shown(side).is_some_and(|side| side.starts_with(negative));
+        Some(if is_negative { -degrees } else { degrees })
+    };
+    if let (Some(latitude), Some(longitude)) = (
+        degrees(Tag::GPSLatitude, Tag::GPSLatitudeRef, "S"),
+        degrees(Tag::GPSLongitude, Tag::GPSLongitudeRef, "W"),
+    ) {
+        text += &format!(", at latitude {latitude:.5}, longitude {longitude:.5}");
+    }
+    if let Some(model) = shown(Tag::Model) {
+        text += &format!(", with {model}");
+    }
+    text + "."
+}
+
+/// Degrees, minutes and seconds as one number.
+fn degrees(parts: &[Rational]) -> Option<f64> {
+    let [degrees, minutes, seconds] = parts else {
+        return None;
+    };
+    let sum = degrees.to_f64() + minutes.to_f64() / 60.0 + seconds.to_f64() / 3600.0;
+    (0.0..=180.0).contains(&sum).then_some(sum)
+}
+
+fn damaged(detail: &str) -> ExtractError {
+    ExtractError::damaged(FORMAT, detail)
+}

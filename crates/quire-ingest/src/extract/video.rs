@@ -1,0 +1,138 @@
+//! Films: what is said in them and what can be read in their pictures, on one timeline.
+//!
+//! Pictures are looked at more seldom the longer a film is, and read only where they change: a slide that
+//! stands for ten minutes is one text. What they show besides text takes a vision model to say.
+
+use std::path::Path;
+
+use quire_types::TimeSpan;
+
+use super::audio;
+use super::builder::Builder;
+use super::document::Document;
+use super::error::ExtractError;
+use super::limits::Limits;
+use super::ocr;
+use super::recording::{self, Facts};
+use super::speech::{self, ON_SCREEN, Utterance};
+use super::tool::{ffmpeg, ffmpeg_with, on_disk, scratch};
+
+/// A picture is compared as 32 × 32 fields of grey. Where a new scene begins, so many of them differ by more
+/// than a step.
+const FIELDS: usize = 32 * 32;
+const SCENE_FIELDS: usize = 24;
+const FIELD_STEP: u8 = 10;
+/// Pictures that are read at most; of more, every n-th.
+const MAX_PICTURES: usize = 60;
+/// From this length on only whole pictures of the stream are decoded; those between add nothing.
+const LONG_SECONDS: u64 = 600;
+const READ_SIDE: u32 = 1_920;
+
+pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+    let demuxer = recording::demuxer(bytes)?;
+    let file = on_disk(bytes, "")?;
+    let facts = recording::probe(file.path(), demuxer, limits)?;
+    let mut builder = Builder::new(limits, bytes.len());
+    if let Some(title) = &facts.title {
+        builder.title(title);
+    }
+    builder.duration(facts.duration_ms);
+    let mut timeline = audio::words(file.path(), demuxer, &facts)?;
+    let what = if facts.picture.is_some() {
+        "Film"
+    } else {
+        "Recording"
+    };
+    audio::describe(what, &facts, !timeline.is_empty(), &mut builder)?;
+    if facts.picture.is_some() {
+        timeline.extend(on_screen(file.path(), demuxer, &facts)?);
+        timeline.sort_by_key(|one| one.time.start_ms);
+    }
+    speech::write(timeline, &mut builder)?;
+    builder.finish()
+}
+
+/// How many milliseconds lie between two looks.
+fn step_ms(duration_ms: u64) -> u64 {
+    match duration_ms / 1000 {
+        0..60 => 1_000,
+        60..600 => 2_000,
+        600..3600 => 5_000,
+        _ => 10_000,
+    }
+}
+
+/// The texts of distinct pictures, each from where it appears to the next one.
+fn on_screen(file: &Path, demuxer: &str, facts: &Facts) -> Result<Vec<Utterance>, ExtractError> {
+    let scenes = scenes(file, demuxer, facts)?;
+    let languages = ocr::languages()?;
+    let folder = scratch()?;
+    let picture = folder.path().join("frame.png");
+    let mut found: Vec<Utterance> = Vec::new();
+    for (at, start_ms) in scenes.iter().enumerate() {
+        let end_ms = scenes.get(at + 1).copied().unwrap_or(facts.duration_ms);
+        let seconds = format!("{}.{:03}", start_ms / 1000, start_ms % 1000);
+        let scale = format!(
+            "scale={READ_SIDE}:{READ_SIDE}:force_original_aspect_ratio=decrease:flags=bicubic"
+        );
+        drop(std::fs::remove_file(&picture));
+        ffmpeg_with(&["-ss", &seconds], demuxer, file)
+            .args(["-frames:v", "1", "-vf", &scale, "-pix_fmt", "gray"])
+            .args(["-f", "image2", "-update", "1", "-c:v", "png"])
+            .arg(&picture)
+            .need(1 << 20, "film")?;
+        // Behind the last picture of a stream there is none, whatever its length says.
+        if !picture.exists() {
+            continue;
+        }
+        let pages = ocr::read(&picture, &languages)?;
+        let paragraphs = pages.into_iter().flat_map(|page| page.paragraphs);
+        let text = paragraphs.collect::<Vec<_>>().join(" ");
+        match found.last_mut().filter(|last| last.text == text) {
+            Some(last) => last.time.end_ms = end_ms.max(*start_ms),
+            None => found.push(Utterance {
+                time: TimeSpan {
+                    start_ms: *start_ms,
+                    end_ms: end_ms.max(*start_ms),
+                },
+                speaker: Some(ON_SCREEN.to_owned()),
+                text,
+            }),
+        }
+    }
+    found.retain(|one| !one.text.is_empty());
+    Ok(found)
+}
+
+/// Where the picture changes, in milliseconds.
+fn scenes(file: &Path, demuxer: &str, facts: &Facts) -> Result<Vec<u64>, ExtractError> {
+    let step = step_ms(facts.duration_ms);
+    let filter = format!("fps=1000/{step},scale=32:32:flags=area,format=gray");
+    let tool = if facts.duration_ms / 1000 >= LONG_SECONDS {
+        ffmpeg_with(&["-skip_frame", "nokey"], demuxer, file)
+    } else {
+        ffmpeg(demuxer, file)
+    };
+    let pixels = tool
+        .args(["-an", "-sn", "-dn", "-vf", &filter, "-f", "rawvideo", "-"])
+        .need(16 << 20, "film")?;
+    let frames = pixels.as_chunks::<FIELDS>().0;
+    let mut scenes = Vec::new();
+    let mut last: Option<&[u8; FIELDS]> = None;
+    for (number, frame) in (0..).zip(frames) {
+        if last.is_none_or(|last| differs(last, frame)) {
+            last = Some(frame);
+            scenes.push(number * step);
+        }
+    }
+    let every = scenes.len().div_ceil(MAX_PICTURES).max(1);
+    Ok(scenes.into_iter().step_by(every).collect())
+}
+
+/// Whether enough of the picture changed brightness for other text to stand there; a person who moves
+/// through it, or grain, changes less.
+fn differs(one: &[u8; FIELDS], two: &[u8; FIELDS]) -> bool {
+    let pairs = one.iter().zip(two);
+    let changed = pairs.filter(|(one, two)| one.abs_diff(**two) > FIELD_STEP);
+    changed.count() > SCENE_FIELDS
+}
