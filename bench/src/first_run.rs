@@ -17,9 +17,10 @@ use quire_postgres::Binaries;
 use crate::failure::Failure;
 use crate::report::{Report, line, note};
 use crate::{Program, until_interrupted};
-use client::Client;
 use memory::Memory;
-use program::Quire;
+
+pub(crate) use client::Client;
+pub(crate) use program::{Quire, version};
 use questions::Question;
 
 #[derive(Args)]
@@ -43,7 +44,7 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let program = options.program.path()?;
     let questions = questions::read(&options.questions)?;
-    let version = program::version(&program).await?;
+    let version = version(&program).await?;
     let mut report = Report::begin(&version, &Binaries::find(None)?.version.to_string());
 
     let folder = tempfile::Builder::new()

@@ -8,9 +8,11 @@ mod control;
 mod failure;
 mod first_run;
 mod lab;
+mod provider;
 mod queue;
 mod report;
 mod retrieval;
+mod router;
 mod search;
 
 use std::path::{Path, PathBuf};
@@ -41,6 +43,8 @@ enum Suite {
     QueueWorker(lab::Address),
     /// Search in one tenant's passages: speed, recall, size, and other engines beside it.
     Search(search::Options),
+    /// The router of questions: accuracy on labelled questions, and what it saves.
+    Router(router::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
     /// Records and webhooks: speed, order, a backfill beside others, deliveries over crashes, idle connections.
@@ -144,6 +148,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Queue(options) => Box::pin(queue::run(options)).await,
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
         Suite::Search(options) => Box::pin(search::run(options)).await,
+        Suite::Router(options) => Box::pin(router::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::Connect(options) => Box::pin(connect::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,

@@ -89,6 +89,7 @@ impl Scene {
             embedder: Embedder::load(&model_dir()?)?,
             extractor: Extractor::new(program).with_limits(Limits::default()),
             extracting: Stage::new("read", (1, 2, 2), Duration::from_secs(60)),
+            recognising: Stage::new("listen", (1, 1, 1), Duration::from_secs(60)),
             control,
             passages: PassageOptions::default(),
             bell: bell.clone(),

@@ -13,7 +13,7 @@ use super::questions::Question;
 use crate::failure::Failure;
 
 /// A caller with a tenant's key.
-pub(super) struct Client {
+pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
     key: String,
@@ -56,7 +56,7 @@ struct Source {
 }
 
 impl Client {
-    pub(super) fn new(address: SocketAddr, key: &str) -> Result<Self, Failure> {
+    pub(crate) fn new(address: SocketAddr, key: &str) -> Result<Self, Failure> {
         // The library wants a TLS provider even where no TLS is spoken.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -95,6 +95,13 @@ impl Client {
         }
         self.send(self.http.post(self.url("/v1/ask")).json(&body))
             .await
+    }
+
+    /// Asks over everything the tenant has.
+    pub(crate) async fn ask_anything(&self, question: &str) -> Result<(), Failure> {
+        let body = json!({ "question": question, "fresh": true });
+        let request = self.http.post(self.url("/v1/ask")).json(&body);
+        self.send::<serde_json::Value>(request).await.map(drop)
     }
 
     pub(super) async fn create_notebook(&self, name: &str) -> Result<String, Failure> {

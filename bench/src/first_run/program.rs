@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(300);
 const PATIENCE_TO_STOP: Duration = Duration::from_secs(60);
 
 /// A running `quire up --demo` with its own data directory.
-pub(super) struct Quire {
+pub(crate) struct Quire {
     program: PathBuf,
     data: PathBuf,
     address: SocketAddr,
@@ -27,12 +27,22 @@ pub(super) struct Quire {
 }
 
 impl Quire {
-    pub(super) fn start(program: &Path, data: PathBuf) -> Result<Self, Failure> {
+    pub(crate) fn start(program: &Path, data: PathBuf) -> Result<Self, Failure> {
+        Self::start_with(program, data, &[])
+    }
+
+    /// The same with settings in the environment.
+    pub(crate) fn start_with(
+        program: &Path,
+        data: PathBuf,
+        environment: &[(&str, String)],
+    ) -> Result<Self, Failure> {
         let address = free_address().map_err(Failure::doing("looking for a free port"))?;
         let start = Instant::now();
         let mut child = Command::new(program)
             .args(["up", "--demo", "--listen", &address.to_string(), "--data"])
             .arg(&data)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -51,23 +61,23 @@ impl Quire {
         })
     }
 
-    pub(super) fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.pid
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// The process id of the private PostgreSQL.
-    pub(super) fn postmaster(&self) -> Option<u32> {
+    pub(crate) fn postmaster(&self) -> Option<u32> {
         let note = self.data.join("postgres/data/postmaster.pid");
         let text = std::fs::read_to_string(note).ok()?;
         text.lines().next()?.trim().parse().ok()
     }
 
     /// The time from the start to the first line of output that cites a source.
-    pub(super) async fn first_citation(&mut self) -> Result<Duration, Failure> {
+    pub(crate) async fn first_citation(&mut self) -> Result<Duration, Failure> {
         let is_citation = |line: &str| line.trim_start().starts_with("[1] ");
         match until(&mut self.output, is_citation).await {
             Some(time) => Ok(time),
@@ -76,7 +86,7 @@ impl Quire {
     }
 
     /// The time from the start to the line that says where quire serves.
-    pub(super) async fn serving(&mut self) -> Result<Duration, Failure> {
+    pub(crate) async fn serving(&mut self) -> Result<Duration, Failure> {
         let is_serving = |line: &str| line.starts_with("serving http://");
         match until(&mut self.messages, is_serving).await {
             Some(time) => Ok(time),
@@ -85,7 +95,7 @@ impl Quire {
     }
 
     /// A new key of a tenant, made by a second process on the same data directory.
-    pub(super) async fn key(&self, tenant: &str) -> Result<String, Failure> {
+    pub(crate) async fn key(&self, tenant: &str) -> Result<String, Failure> {
         let output = Command::new(&self.program)
             .args([
                 "key", "create", "--json", "--name", "bench", "--tenant", tenant, "--data",
@@ -108,7 +118,7 @@ impl Quire {
     }
 
     /// Stops quire as Ctrl-C does and waits for its end.
-    pub(super) async fn stop(mut self) -> Result<Duration, Failure> {
+    pub(crate) async fn stop(mut self) -> Result<Duration, Failure> {
         let start = Instant::now();
         if let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw)
             && self.child.id().is_some()
@@ -137,7 +147,7 @@ impl Quire {
 }
 
 /// What `quire --version` says.
-pub(super) async fn version(program: &Path) -> Result<String, Failure> {
+pub(crate) async fn version(program: &Path) -> Result<String, Failure> {
     let output = Command::new(program)
         .arg("--version")
         .output()

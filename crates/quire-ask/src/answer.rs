@@ -1,7 +1,9 @@
 //! What an answer consists of, and the events in which it arrives.
 
 use quire_index::Hit;
-use quire_types::{NotebookId, PassageId, Place, SourceId};
+use quire_types::{NanoUsd, NotebookId, PassageId, Place, SourceId};
+
+use crate::router::Decision;
 
 /// How an answer came to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +94,8 @@ pub struct Usage {
     pub output_tokens: u64,
     /// Of those read, tokens that its cache held.
     pub cached_tokens: u64,
+    /// What these cost.
+    pub cost: NanoUsd,
 }
 
 /// An answer.
@@ -109,10 +113,29 @@ pub struct Answer {
     pub claims: Vec<Claim>,
     /// The model that wrote it.
     pub model: Option<String>,
+    /// The way it was made, and why that one.
+    pub decision: Decision,
     /// Whether it was given before and used nothing now.
     pub is_cached: bool,
     /// What it used.
     pub usage: Usage,
+}
+
+impl Answer {
+    /// An answer of this kind that says nothing yet.
+    pub(crate) fn empty(kind: AnswerKind, decision: Decision, usage: Usage) -> Self {
+        Self {
+            kind,
+            text: String::new(),
+            note: None,
+            citations: Vec::new(),
+            claims: Vec::new(),
+            model: None,
+            decision,
+            is_cached: false,
+            usage,
+        }
+    }
 }
 
 /// A part of an answer as it arrives. `Source`s come first, then text and citations, then `Usage`.

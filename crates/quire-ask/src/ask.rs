@@ -6,25 +6,29 @@ use std::time::Duration;
 
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
 use quire_models::{Chat, Embedder};
+use quire_store::passages::Passage;
 use quire_store::{Placement, Store, corpus, segments};
 use quire_tenancy::catalogue::{Price, Tokens};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
-    Admitted, Attempt, Call, Caller, Class, Control, RateState, Reason, Refusal, Route, Stage,
+    Admitted, Attempt, Call, Caller, Class, Control, RateState, Reason, Refusal,
+    Route as Admission, Stage,
 };
-use quire_types::{Language, NotebookId, RequestId};
-use tracing::warn;
+use quire_types::{Language, NanoUsd, NotebookId, RequestId};
+use tracing::{info, warn};
 
 use crate::answer::{Answer, Event, Usage};
 use crate::cache::{Answers, Key};
-use crate::compose::{self, Composed};
-use crate::question_type::question_type;
+use crate::compose::{self, Composed, Prompt};
+use crate::recipe::Recipe;
+use crate::router::{Chooser, Decision, Reach, Route, route};
 use crate::{Error, extractive};
 
 const LIMITED: &str = "AI temporarily limited: sentences quoted from the sources";
 const NO_BUDGET: &str = "the budget for models is used up: sentences quoted from the sources";
 const NOT_IN_PLAN: &str =
-    "the plan has no questions that compare or sum up: sentences quoted from the sources";
+    "the plan has no questions over several notebooks: sentences quoted from the sources";
+const SIMPLER: &str = "the plan has no questions that compare or sum up: answered as a simple one";
 
 const DEGRADED: &str = "a part of the sources can't be read right now: there may be more to say";
 
@@ -51,6 +55,8 @@ pub struct AskerConfig {
     pub embedder: Embedder,
     /// Writes answers, where a model is configured.
     pub chat: Option<Chat>,
+    /// Writes the answers of complex questions; the other one does where this is not configured.
+    pub large_chat: Option<Chat>,
     /// The longest question, in characters.
     pub question_chars: usize,
     /// Passages an answer is made from.
@@ -85,6 +91,8 @@ pub struct Question {
     pub filter: Filter,
     /// Whether an answer that was given before will not do.
     pub fresh: bool,
+    /// The way to answer it; the router chooses when nobody does.
+    pub route: Option<Route>,
 }
 
 /// What a search found.
@@ -120,9 +128,20 @@ struct Asked {
     asker: Asker,
     placement: Placement,
     question: Question,
+    decision: Decision,
     /// The question over any version of the corpus, and over this one.
     topic: Key,
     key: Key,
+}
+
+/// What an answer is made from.
+struct Seen {
+    /// Passages, best first.
+    hits: Vec<Hit>,
+    /// The first passages of the sources in reach, where the recipe wants them.
+    openings: Vec<Passage>,
+    /// Whether a part of the sources could not be read just now.
+    is_degraded: bool,
 }
 
 /// How it is answered.
@@ -159,9 +178,10 @@ impl Asker {
         let placement = asking.placement();
         let text = self.check(&question.text)?;
         let question = Question { text, ..question };
-        let call = self.call(asking, &question).await?;
+        let decision = self.decide(asking, &question)?;
+        let call = self.call(asking, &question, decision.route).await?;
         let admitted = self.config.control.admit(&asking.caller, call).await;
-        let topic = self.key(placement, None, &question);
+        let topic = self.key(asking, None, &question);
         // A refusal asks the database nothing, unless there may be an answer to repeat.
         if let Err(refusal) = &admitted
             && !(bears_a_repetition(refusal) && self.answers.knows(&topic))
@@ -169,7 +189,7 @@ impl Asker {
             return Err(refusal.clone().into());
         }
         let version = self.corpus_version(placement).await?;
-        let key = self.key(placement, Some(version), &question);
+        let key = self.key(asking, Some(version), &question);
         let way = match admitted {
             Ok(admitted) => Way::Anew(Box::new(admitted)),
             Err(refusal) => match self.answers.get(&key) {
@@ -181,6 +201,7 @@ impl Asker {
             asker: self.clone(),
             placement,
             question,
+            decision,
             topic,
             key,
         };
@@ -225,10 +246,13 @@ impl Asker {
     async fn find(&self, placement: Placement, query: Query) -> Result<quire_index::Found, Error> {
         let _place = self.config.searching.enter().await?;
         let found = self.config.search.search(placement, query).await?;
-        if !found.missing.is_empty() {
-            self.degraded.fetch_add(1, Ordering::Relaxed);
-        }
+        self.note_search(!found.missing.is_empty());
         Ok(found)
+    }
+
+    fn note_search(&self, is_degraded: bool) {
+        self.degraded
+            .fetch_add(u64::from(is_degraded), Ordering::Relaxed);
     }
 
     /// Searches and questions so far for which a part of the sources could not be read.
@@ -245,8 +269,57 @@ impl Asker {
         Ok(own.unwrap_or(SearchConfig::default().language))
     }
 
+    /// The way a question goes: the one its caller names, or what its signals call for, as far as the plan has it.
+    fn decide(&self, asking: &Asking, question: &Question) -> Result<Decision, Error> {
+        let notebooks = question.filter.notebooks.as_ref();
+        let reach = Reach {
+            notebooks: notebooks.map(|named| u32::try_from(named.len()).unwrap_or(u32::MAX)),
+            passages: self
+                .config
+                .search
+                .known_passages(asking.placement(), &question.filter),
+        };
+        let mut decision = route(&question.text, reach);
+        // Whoever waits for the answer gets one.
+        if decision.route == Route::Batch {
+            decision.route = Route::Complex;
+        }
+        let in_plan = &asking.caller.account.terms.plan.question_types;
+        if let Some(route) = question.route {
+            let by = Chooser::Caller;
+            let named = Decision {
+                route,
+                by,
+                ..decision
+            };
+            return match in_plan.contains(&named.needs()) {
+                true => Ok(named),
+                false => Err(Error::Refused(Refusal::new(
+                    Reason::Plan,
+                    format!(
+                        "the plan has no {} questions: leave 'route' out, and they are answered as far as the plan goes",
+                        route.as_str()
+                    ),
+                ))),
+            };
+        }
+        if !in_plan.contains(&decision.needs()) {
+            decision = Decision {
+                route: Route::Simple,
+                by: Chooser::Plan,
+                ..decision
+            };
+        }
+        Ok(decision)
+    }
+
     /// What a question may take at most.
-    async fn call(&self, asking: &Asking, question: &Question) -> Result<Call, Error> {
+    async fn call(
+        &self,
+        asking: &Asking,
+        question: &Question,
+        route: Route,
+    ) -> Result<Call, Error> {
         let mut call = Call {
             user: asking.user.clone(),
             notebook: only(&question.filter),
@@ -254,8 +327,8 @@ impl Asker {
             estimate: QUOTING,
             ..Call::new(asking.request.uuid(), Class::Interactive)
         };
-        if let Some(chat) = &self.config.chat {
-            let bytes = compose::MOST_BYTES + question.text.len();
+        if let Some(chat) = self.chat(route) {
+            let bytes = compose::most_bytes(&question.text, self.recipe(route));
             let most = Tokens {
                 input: bytes.div_ceil(BYTES_PER_TOKEN) as u64,
                 output: u64::from(chat.max_tokens()),
@@ -277,9 +350,30 @@ impl Asker {
         Ok(version)
     }
 
-    fn key(&self, placement: Placement, version: Option<i64>, question: &Question) -> Key {
-        let way = self.config.chat.as_ref().map_or("", |chat| chat.model());
-        Key::new(placement, version, &question.filter, &question.text, way)
+    /// The model for answers of this way.
+    fn chat(&self, route: Route) -> Option<&Chat> {
+        let large = self.config.large_chat.as_ref();
+        let large = large.filter(|_| route == Route::Complex);
+        large.or(self.config.chat.as_ref())
+    }
+
+    fn recipe(&self, route: Route) -> Recipe {
+        Recipe::of(route, self.config.passages)
+    }
+
+    /// The decision is no part of it: it follows from the rest.
+    fn key(&self, asking: &Asking, version: Option<i64>, question: &Question) -> Key {
+        let model = |chat: &Option<Chat>| chat.as_ref().map(|chat| chat.model().to_owned());
+        let (small, large) = (model(&self.config.chat), model(&self.config.large_chat));
+        let in_plan = &asking.caller.account.terms.plan.question_types;
+        let way = format!("{small:?} {large:?} {:?} {in_plan:?}", question.route);
+        Key::new(
+            asking.placement(),
+            version,
+            &question.filter,
+            &question.text,
+            &way,
+        )
     }
 
     /// The question without white space around it, if it can be asked.
@@ -349,30 +443,29 @@ impl Asked {
         // No database connection is held while a model works.
         let vector = config.embedder.embed_query(text).await?;
 
-        let query = Query {
-            text: text.clone(),
-            vector: vector.clone(),
-            filter: self.question.filter.clone(),
-            limit: config.passages,
-            mode: Mode::Hybrid,
-            fusion: Fusion::default(),
-        };
-        let found = self.asker.find(self.placement, query).await?;
+        let found = self.look(vector.clone()).await?;
         let hits = found.hits;
         for (rank, hit) in (1..).zip(&hits) {
             emit(Event::source(rank, hit));
         }
 
         let mut answer = match self.model(admitted, &hits) {
-            Ok(chat) => match self.compose(admitted, chat, &hits, emit).await? {
+            Ok(chat) => match self
+                .compose(admitted, chat, &hits, &found.openings, emit)
+                .await?
+            {
                 Some(answer) => answer,
                 None => self.quote(&vector, &hits, Some(LIMITED), emit).await?,
             },
             Err(why) => self.quote(&vector, &hits, why, emit).await?,
         };
-        if !found.missing.is_empty() {
+        if self.decision.by == Chooser::Plan {
+            answer.note = answer.note.or(Some(SIMPLER));
+        }
+        if found.is_degraded {
             answer.note = Some(DEGRADED);
         }
+        self.log(&answer);
         admitted.note(
             Work::Question,
             Quantities {
@@ -384,17 +477,52 @@ impl Asked {
         Ok(answer)
     }
 
+    /// What the answer is to be made from.
+    async fn look(&self, vector: Vec<f32>) -> Result<Seen, Error> {
+        let config = &self.asker.config;
+        let recipe = self.recipe();
+        let query = Query {
+            text: self.question.text.clone(),
+            vector,
+            filter: self.question.filter.clone(),
+            limit: recipe.passages,
+            mode: Mode::Hybrid,
+            fusion: Fusion::default(),
+        };
+        let _place = config.searching.enter().await?;
+        let corpus = config.search.snapshot(self.placement).await?;
+        let found = corpus.search(&query).await?;
+        let openings = match recipe.openings {
+            0 => Vec::new(),
+            most => corpus.openings(&query.filter, most).await,
+        };
+        let is_degraded = !found.missing.is_empty();
+        self.asker.note_search(is_degraded);
+        Ok(Seen {
+            hits: found.hits,
+            openings,
+            is_degraded,
+        })
+    }
+
+    /// What is looked for: where no model is going to read it, as much as a quotation needs.
+    fn recipe(&self) -> Recipe {
+        let route = self.decision.route;
+        let is_read = self.asker.chat(route).is_some();
+        self.asker
+            .recipe(if is_read { route } else { Route::Simple })
+    }
+
     /// The model that is to write the answer, or what to tell the reader about there being none.
     fn model(&self, admitted: &Admitted, hits: &[Hit]) -> Result<&Chat, Option<&'static str>> {
-        let chat = self.asker.config.chat.as_ref().filter(|_| !hits.is_empty());
-        let chat = chat.ok_or(None)?;
+        let chat = self.asker.chat(self.decision.route);
+        let chat = chat.filter(|_| !hits.is_empty()).ok_or(None)?;
         match admitted.route {
-            Route::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
-            Route::Cheaper(_) => return Err(Some(LIMITED)),
-            Route::Full => {}
+            Admission::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
+            Admission::Cheaper(_) => return Err(Some(LIMITED)),
+            Admission::Full => {}
         }
-        let kind = question_type(&self.question.text, &self.question.filter);
-        if admitted.allows(kind) {
+        if admitted.allows(self.decision.needs()) {
             Ok(chat)
         } else {
             Err(Some(NOT_IN_PLAN))
@@ -407,13 +535,19 @@ impl Asked {
         admitted: &Admitted,
         chat: &Chat,
         hits: &[Hit],
+        openings: &[Passage],
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Option<Answer>, Error> {
+        let prompt = Prompt::new(
+            &self.question.text,
+            hits,
+            openings,
+            self.decision,
+            self.recipe(),
+        );
         let price = self.asker.config.control.price(chat.model()).await?;
-        let input =
-            compose::input_bytes(&self.question.text, hits).div_ceil(BYTES_PER_TOKEN) as u64;
         let input = Tokens {
-            input,
+            input: prompt.bytes().div_ceil(BYTES_PER_TOKEN) as u64,
             ..Tokens::default()
         };
         let most = Tokens {
@@ -424,10 +558,9 @@ impl Asked {
         let mut attempt = admitted
             .attempt(Work::Chat, 1, chat.host(), chat.model(), costs)
             .await?;
-        let composed = compose::answer(&self.question.text, hits, chat, &mut attempt, emit).await;
-        match composed {
-            Composed::Answer(answer) => {
-                close(attempt, &answer.usage, &price);
+        match compose::answer(prompt, chat, &mut attempt, emit).await {
+            Composed::Answer(mut answer) => {
+                answer.usage.cost = close(attempt, &answer.usage, &price).unwrap_or(costs.0);
                 Ok(Some(answer))
             }
             Composed::CutOff(error) => Err(error.into()),
@@ -456,23 +589,51 @@ impl Asked {
     ) -> Result<Answer, Error> {
         let text = &self.question.text;
         let embedder = &self.asker.config.embedder;
-        let mut answer = extractive::answer(text, vector, hits, embedder, emit).await?;
+        let hits = &hits[..hits.len().min(self.asker.config.passages)];
+        let mut answer =
+            extractive::answer(text, vector, hits, embedder, self.decision, emit).await?;
         answer.note = note.or(answer.note);
         Ok(answer)
     }
+
+    /// What was decided and what came of it; nothing of what was asked or said.
+    fn log(&self, answer: &Answer) {
+        let Decision { route, by, signals } = self.decision;
+        info!(
+            tenant = %self.placement.tenant,
+            route = route.as_str(),
+            by = by.as_str(),
+            words = signals.words,
+            compares = signals.compares,
+            reasons = signals.reasons,
+            sums = signals.sums,
+            spans_time = signals.spans_time,
+            for_each = signals.for_each,
+            kind = answer.kind.as_str(),
+            model = answer.model.as_deref(),
+            input_tokens = answer.usage.input_tokens,
+            output_tokens = answer.usage.output_tokens,
+            cost_nanousd = answer.usage.cost.nanos(),
+            "a question was answered"
+        );
+    }
 }
 
-/// Ends an attempt with what the server says it used. One that does not say is charged what was reserved.
-fn close(attempt: Attempt, usage: &Usage, price: &Price) {
+/// Ends an attempt with what the server says it used, and returns what that costs. One that does not say is
+/// charged what was reserved.
+fn close(attempt: Attempt, usage: &Usage, price: &Price) -> Option<NanoUsd> {
     let used = Tokens {
         input: usage.input_tokens.min(MOST_TOKENS),
         cached: usage.cached_tokens.min(MOST_TOKENS),
         output: usage.output_tokens.min(MOST_TOKENS),
         ..Tokens::default()
     };
-    if used != Tokens::default() {
-        attempt.close(quantities(used), price.cost(used));
+    if used == Tokens::default() {
+        return None;
     }
+    let cost = price.cost(used);
+    attempt.close(quantities(used), cost);
+    Some(cost)
 }
 
 /// Tells an answer that was given before.

@@ -7,6 +7,7 @@ use crate::Error;
 use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
 use crate::evidence::{Candidate, candidates};
 use crate::render::inert;
+use crate::router::Decision;
 
 /// Sentences whose meaning is compared with the question: each costs about 5 ms, and on the questions of
 /// the sample company a fifth never changed the answer.
@@ -30,6 +31,7 @@ pub(crate) async fn answer(
     vector: &[f32],
     hits: &[Hit],
     embedder: &Embedder,
+    decision: Decision,
     emit: &mut (dyn FnMut(Event) + Send),
 ) -> Result<Answer, Error> {
     let mut candidates = candidates(question, hits);
@@ -42,18 +44,12 @@ pub(crate) async fn answer(
     let chosen = choose(scored);
     if chosen.is_empty() {
         emit(Event::Delta(UNANSWERED.to_owned()));
-        return Ok(unanswered(usage));
+        return Ok(unanswered(decision, usage));
     }
 
     let mut answer = Answer {
-        kind: AnswerKind::Extractive,
-        text: String::new(),
         note: Some(NOTE),
-        citations: Vec::new(),
-        claims: Vec::new(),
-        model: None,
-        is_cached: false,
-        usage,
+        ..Answer::empty(AnswerKind::Extractive, decision, usage)
     };
     for (marker, candidate) in (1..).zip(&chosen) {
         let char_start = length(&answer.text) + u32::from(marker > 1);
@@ -79,16 +75,10 @@ pub(crate) async fn answer(
     Ok(answer)
 }
 
-pub(crate) fn unanswered(usage: Usage) -> Answer {
+pub(crate) fn unanswered(decision: Decision, usage: Usage) -> Answer {
     Answer {
-        kind: AnswerKind::Unanswered,
         text: UNANSWERED.to_owned(),
-        note: None,
-        citations: Vec::new(),
-        claims: Vec::new(),
-        model: None,
-        is_cached: false,
-        usage,
+        ..Answer::empty(AnswerKind::Unanswered, decision, usage)
     }
 }
 

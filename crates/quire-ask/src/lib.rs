@@ -12,11 +12,13 @@ mod compose;
 mod error;
 mod evidence;
 mod extractive;
-mod question_type;
+mod recipe;
 mod render;
+mod router;
 mod sentences;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
 pub use ask::{Asker, AskerConfig, Asking, Found, Question, Turn};
 pub use error::Error;
 pub use render::inert;
+pub use router::{Chooser, Decision, Reach, Route, Signals, route};

@@ -17,6 +17,7 @@ mod fusion;
 mod load;
 mod maintain;
 mod query;
+mod reach;
 mod score;
 mod search;
 mod segment;

@@ -148,7 +148,7 @@ impl Search {
 
     /// What the passages at these places say. Those that can't be read are left out, and their parts
     /// noted.
-    async fn passages_at(
+    pub(crate) async fn passages_at(
         &self,
         io: &Io<'_>,
         view: &View,
@@ -380,9 +380,9 @@ impl Search {
 
 /// A tenant's corpus at one version.
 pub struct Snapshot {
-    search: Search,
-    placement: Placement,
-    view: Arc<View>,
+    pub(crate) search: Search,
+    pub(crate) placement: Placement,
+    pub(crate) view: Arc<View>,
 }
 
 impl Snapshot {

@@ -200,14 +200,18 @@ impl View {
 
     fn masks(&self, filter: &Filter) -> Vec<Mask> {
         let mut masks: Vec<Mask> = self.part_rows().into_iter().map(Mask::none).collect();
-        for seen in &self.sources {
-            if filter.passes(&seen.located)
-                && let Some(mask) = masks.get_mut(seen.part)
-            {
+        for seen in self.passing(filter) {
+            if let Some(mask) = masks.get_mut(seen.part) {
                 mask.open(seen.first_row, seen.rows);
             }
         }
         masks
+    }
+
+    /// The sources that a filter lets through, in order of their ids.
+    pub(crate) fn passing(&self, filter: &Filter) -> impl Iterator<Item = &Seen> {
+        let sources = self.sources.iter().map(AsRef::as_ref);
+        sources.filter(|seen: &&Seen| filter.passes(&seen.located))
     }
 
     /// A source that search sees.

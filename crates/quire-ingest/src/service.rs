@@ -13,7 +13,7 @@ use quire_models::Embedder;
 use quire_queue::{Wishes, announce};
 use quire_store::notebooks::Notebook;
 use quire_store::outbox::NewEvent;
-use quire_store::sources::{self, Added, NewContent, Source, Totals};
+use quire_store::sources::{self, Added, Content, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
 use quire_tenancy::{Account, Control, Stage};
 use quire_types::{Kind, NotebookId, SourceId};
@@ -158,6 +158,14 @@ impl Ingest {
         Ok(source)
     }
 
+    /// The bytes of a version.
+    pub(crate) async fn read(&self, content: Content) -> Result<Bytes, Error> {
+        match content {
+            Content::Object(object) => Ok(self.config.store.objects().read(&object).await?),
+            Content::Text(text) => Ok(text.into()),
+        }
+    }
+
     /// A picture of what search sees of a source, as PNG: a page, the picture itself, a moment of a film.
     pub async fn draw(
         &self,
@@ -168,9 +176,9 @@ impl Ingest {
         let config = &self.config;
         let version = source.live_version.unwrap_or(source.latest_version);
         let mut tx = config.store.tenant(placement).await?;
-        let object = sources::object(&mut tx, source.id, version).await?;
+        let content = sources::content(&mut tx, source.id, version).await?;
         tx.commit().await?;
-        let bytes = config.store.objects().read(&object).await?;
+        let bytes = self.read(content).await?;
         let _place = config.extracting.enter().await?;
         Ok(config.extractor.draw(&source.name, bytes, wanted).await?)
     }

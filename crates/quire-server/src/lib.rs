@@ -11,6 +11,7 @@ mod docs;
 mod idempotent;
 mod metrics;
 mod middleware;
+mod prefetch;
 mod pressure;
 mod problem;
 mod rate;
@@ -19,6 +20,7 @@ mod serve;
 mod state;
 
 pub use metrics::Metrics;
+pub use prefetch::Prefetch;
 pub use pressure::Pressure;
 pub use routes::{app, openapi};
 pub use serve::serve;

@@ -10,6 +10,7 @@ use quire_store::Store;
 use quire_tenancy::Control;
 
 use crate::metrics::Metrics;
+use crate::prefetch::Prefetch;
 use crate::pressure::Pressure;
 
 /// The parts behind the routes.
@@ -31,6 +32,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Whether uploads have to wait.
     pub pressure: Arc<Pressure>,
+    /// What is read ahead of questions.
+    pub prefetch: Prefetch,
     /// How much a request may carry.
     pub limits: Limits,
 }

@@ -114,7 +114,8 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(reason: Reason, text: impl Into<String>) -> Self {
+    /// A refusal for this reason, in these words.
+    pub fn new(reason: Reason, text: impl Into<String>) -> Self {
         Self {
             reason,
             text: text.into(),

@@ -501,8 +501,19 @@ pub(crate) struct AskArgs {
     /// Only these notebooks (name or id); may be repeated [default: all].
     #[arg(long)]
     pub(crate) notebook: Vec<String>,
+    /// How to answer it [default: as its words call for].
+    #[arg(long, value_enum)]
+    pub(crate) route: Option<AskRoute>,
     /// The question.
     pub(crate) question: String,
+}
+
+/// A way to answer; docs/ask.md says what they are.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum AskRoute {
+    Simple,
+    Moderate,
+    Complex,
 }
 
 #[derive(Args)]

@@ -243,6 +243,8 @@ pub(crate) struct Chat {
     pub(crate) base_url: Option<String>,
     /// Its model.
     pub(crate) model: Option<String>,
+    /// Its model for questions that compare or weigh. Unset: the same.
+    pub(crate) large_model: Option<String>,
     /// A file that holds the key, if the server wants one.
     pub(crate) api_key_file: Option<PathBuf>,
     /// Seconds until the first word.
@@ -258,6 +260,7 @@ impl Default for Chat {
         Self {
             base_url: None,
             model: None,
+            large_model: None,
             api_key_file: None,
             first_token_timeout_s: 20,
             between_tokens_timeout_s: 10,

@@ -64,6 +64,7 @@ pub(crate) async fn run(
             text: question.to_owned(),
             filter: Filter::default(),
             fresh: true,
+            route: None,
         };
         let answer = services
             .asker

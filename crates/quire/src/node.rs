@@ -162,7 +162,11 @@ impl Node {
         let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
             .await
             .map_err(|_| Failure::internal("loading the model was interrupted"))??;
-        let chat = chat(&self.config)?;
+        let chat = chat(&self.config, self.config.chat.model.as_ref())?;
+        let large_chat = match &self.config.chat.large_model {
+            Some(model) => self::chat(&self.config, Some(model))?,
+            None => None,
+        };
         let program = std::env::current_exe().map_err(|error| {
             Failure::internal(format!("can't find my own program file: {error}"))
         })?;
@@ -204,6 +208,7 @@ impl Node {
             searching: stage("search", self.config.admission.searches),
             embedder,
             chat,
+            large_chat,
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
             cache_bytes: limits.answer_cache_bytes,
@@ -430,9 +435,9 @@ fn role_password(data: &Path) -> Result<String, Failure> {
     Ok(password)
 }
 
-fn chat(config: &Config) -> Result<Option<Chat>, Failure> {
+fn chat(config: &Config, model: Option<&String>) -> Result<Option<Chat>, Failure> {
     let chat = &config.chat;
-    let (base_url, model) = match (&chat.base_url, &chat.model) {
+    let (base_url, model) = match (&chat.base_url, model) {
         (None, None) => return Ok(None),
         (Some(base_url), Some(model)) => (base_url.clone(), model.clone()),
         _ => {

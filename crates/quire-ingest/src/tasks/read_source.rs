@@ -50,10 +50,7 @@ impl ReadSource {
         let Some((source, content)) = self.start(ingest, placement).await? else {
             return Ok(());
         };
-        let bytes = match content {
-            Content::Object(object) => config.store.objects().read(&object).await?,
-            Content::Text(text) => text.into(),
-        };
+        let bytes = ingest.read(content).await?;
         let extraction = {
             let takes_long = config.extractor.takes_long(&source.name, &bytes);
             let stage = if takes_long {

@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 use utoipa::ToSchema;
 
-use quire_ask::{Answer, Citation, Event, Question, Turn, Usage};
+use quire_ask::{Answer, Citation, Decision, Event, Question, Route, Turn, Usage};
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
@@ -38,8 +38,32 @@ pub(super) struct AskIn {
     /// Do not repeat an answer that was given to the same question over the same corpus.
     #[serde(default)]
     fresh: bool,
+    /// The way to answer it, if the plan has it; without it the words of the question decide.
+    route: Option<RouteIn>,
     #[serde(default)]
     filter: FilterIn,
+}
+
+/// A way to answer.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RouteIn {
+    /// From a few passages, by the small model.
+    Simple,
+    /// From more passages and an outline of the sources, by the small model.
+    Moderate,
+    /// From a deeper search, by the large model.
+    Complex,
+}
+
+impl RouteIn {
+    const fn route(self) -> Route {
+        match self {
+            Self::Simple => Route::Simple,
+            Self::Moderate => Route::Moderate,
+            Self::Complex => Route::Complex,
+        }
+    }
 }
 
 /// A place in a source that supports a part of the answer.
@@ -93,6 +117,9 @@ pub(super) struct UsageOut {
     input_tokens: u64,
     output_tokens: u64,
     cached_tokens: u64,
+    /// What they cost, in US dollars.
+    #[schema(example = "$0.00042")]
+    cost: String,
 }
 
 impl UsageOut {
@@ -102,6 +129,59 @@ impl UsageOut {
             input_tokens: usage.input_tokens,
             output_tokens: usage.output_tokens,
             cached_tokens: usage.cached_tokens,
+            cost: usage.cost.to_string(),
+        }
+    }
+}
+
+/// What the router looked at.
+#[derive(Serialize, ToSchema)]
+pub(super) struct RouteSignalsOut {
+    words: u32,
+    /// It sets things against each other.
+    compares: bool,
+    /// It asks what follows, what caused it, or what to do.
+    reasons: bool,
+    /// It adds up, lists or sums up.
+    sums: bool,
+    /// It is about a stretch of time.
+    spans_time: bool,
+    /// It asks for work on each of many things.
+    for_each: bool,
+    /// Notebooks it is about; absent when it is about all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notebooks: Option<u32>,
+    /// Passages in reach, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    passages: Option<u64>,
+}
+
+/// The way the answer was made, and why that one.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DecisionOut {
+    /// `simple`, `moderate` or `complex`.
+    name: String,
+    /// Who chose it: `signals`, `caller`, or `plan` where the plan lacks what the signals called for.
+    by: String,
+    signals: RouteSignalsOut,
+}
+
+impl DecisionOut {
+    fn of(decision: Decision) -> Self {
+        let signals = decision.signals;
+        Self {
+            name: decision.route.as_str().to_owned(),
+            by: decision.by.as_str().to_owned(),
+            signals: RouteSignalsOut {
+                words: signals.words,
+                compares: signals.compares,
+                reasons: signals.reasons,
+                sums: signals.sums,
+                spans_time: signals.spans_time,
+                for_each: signals.for_each,
+                notebooks: signals.notebooks,
+                passages: signals.passages,
+            },
         }
     }
 }
@@ -121,6 +201,7 @@ pub(super) struct AnswerOut {
     claims: Vec<ClaimOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    route: DecisionOut,
     /// Whether it was given before, to the same question over the same corpus.
     cached: bool,
     usage: UsageOut,
@@ -145,6 +226,7 @@ impl AnswerOut {
                 })
                 .collect(),
             model: answer.model,
+            route: DecisionOut::of(answer.decision),
             cached: answer.is_cached,
         }
     }
@@ -202,6 +284,7 @@ async fn answer(
     let question = Question {
         text: asked.question,
         fresh: asked.fresh,
+        route: asked.route.map(RouteIn::route),
         filter: asked.filter.check(&app, &caller).await?,
     };
     // What can be refused is refused before a stream begins, with a status.

@@ -144,6 +144,7 @@ pub(super) async fn get(
     let counts = sources::counts(&mut tx, notebook.id).await?;
     let tier = tiers::tiers(&mut tx, Some(notebook.id)).await?.pop();
     tx.commit().await?;
+    app.prefetch.begin(&app.search, caller.placement());
     let sources = counts
         .into_iter()
         .map(|(state, count)| (state.to_string(), count))

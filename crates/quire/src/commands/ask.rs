@@ -2,11 +2,11 @@
 
 use serde_json::json;
 
-use quire_ask::{Answer, Citation, Question};
+use quire_ask::{Answer, Citation, Question, Route};
 use quire_index::Filter;
 
 use super::{after_name, notebook_ids, tenant};
-use crate::cli::AskArgs;
+use crate::cli::{AskArgs, AskRoute};
 use crate::failure::Failure;
 use crate::node::Node;
 use crate::output::Output;
@@ -23,6 +23,11 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
             ..Filter::default()
         },
         fresh: true,
+        route: args.route.map(|route| match route {
+            AskRoute::Simple => Route::Simple,
+            AskRoute::Moderate => Route::Moderate,
+            AskRoute::Complex => Route::Complex,
+        }),
     };
     let answer = services
         .asker
@@ -37,7 +42,7 @@ pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
         let citations: Vec<_> = answer.citations.iter().map(citation_json).collect();
         return output.json(&json!({
             "kind": answer.kind.as_str(), "text": answer.text, "note": answer.note, "model": answer.model,
-            "citations": citations,
+            "citations": citations, "route": answer.decision, "cost": answer.usage.cost.to_string(),
         }));
     }
     output.line(&answer.text);

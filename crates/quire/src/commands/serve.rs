@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use quire_server::{App, Limits};
+use quire_server::{App, Limits, Prefetch};
 use quire_store::tenants;
 use quire_types::{ErrorKind, TenantId};
 
@@ -101,6 +101,7 @@ pub(super) async fn http(
         search: services.search.clone(),
         metrics: services.metrics.clone(),
         pressure: Arc::default(),
+        prefetch: Prefetch::default(),
         limits: Limits {
             json_bytes: limits.json_bytes,
             file_bytes: limits.file_bytes,

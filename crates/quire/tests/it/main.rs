@@ -20,6 +20,7 @@ mod isolation;
 mod media;
 mod openapi;
 mod records;
+mod routes;
 mod spending;
 mod support;
 mod tasks;
