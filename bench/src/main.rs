@@ -3,6 +3,7 @@
 //! A suite prints the machine, the versions and its command line, then a table, and ends with one line
 //! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
 
+mod connect;
 mod control;
 mod failure;
 mod first_run;
@@ -49,6 +50,8 @@ enum Suite {
     Control(control::Options),
     /// The model layer: what it adds to a call, faults of providers, balance of pools.
     Models(models::Options),
+    /// Records and webhooks: speed, order, a backfill beside others, deliveries over crashes, idle connections.
+    Connect(connect::Options),
     /// A process of the control suite; started by the suite itself.
     #[command(hide = true)]
     ControlWorker(control::WorkerArgs),
@@ -151,6 +154,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Router(options) => Box::pin(router::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::Models(options) => Box::pin(models::run(options)).await,
+        Suite::Connect(options) => Box::pin(connect::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }
