@@ -11,16 +11,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use quire_ask::Asker;
 use quire_index::Search;
 use quire_ingest::tasks::FoldTotals;
 use quire_queue::{Stats, Tally};
 use quire_tenancy::Control;
 
 mod admission;
+mod cache;
 mod search;
 mod tasks;
 
 use admission::Admission;
+use cache::CacheMetrics;
 use search::SearchMetrics;
 use tasks::Tasks;
 
@@ -55,6 +58,7 @@ pub struct Metrics {
     admission: Admission,
     tasks: Tasks,
     search: SearchMetrics,
+    cache: CacheMetrics,
 }
 
 impl Default for Metrics {
@@ -85,6 +89,7 @@ impl Default for Metrics {
         let admission = Admission::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
         let search = SearchMetrics::register(&mut registry);
+        let cache = CacheMetrics::register(&mut registry);
         registry.register("build_info", "The running version", build);
         Self {
             registry,
@@ -94,6 +99,7 @@ impl Default for Metrics {
             admission,
             tasks,
             search,
+            cache,
         }
     }
 }
@@ -142,6 +148,10 @@ impl Metrics {
 
     pub(crate) fn search(&self, search: &Search, folds: FoldTotals, degraded: u64) {
         self.search.update(search, folds, degraded);
+    }
+
+    pub(crate) fn cache(&self, asker: &Asker) {
+        self.cache.update(asker);
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0).

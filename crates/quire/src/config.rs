@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) model: Model,
     pub(crate) chat: Chat,
     pub(crate) limits: Limits,
+    pub(crate) cache: Cache,
     pub(crate) admission: Admission,
     pub(crate) connect: Connect,
 }
@@ -314,6 +315,15 @@ impl Limits {
     pub(crate) fn object_grace(&self) -> Duration {
         Duration::from_secs(self.object_grace_hours * 3_600)
     }
+}
+
+/// What was worked out before, beyond the memory of this process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cache {
+    /// A Redis or Valkey that processes share answers in, such as redis://127.0.0.1:6379. Unset: each process
+    /// remembers its own.
+    pub(crate) redis_url: Option<Secret>,
 }
 
 /// What flows in and out by itself.

@@ -51,6 +51,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     app.metrics.control(&app.control);
     app.metrics
         .search(&app.search, app.ingest.fold_totals(), app.asker.degraded());
+    app.metrics.cache(&app.asker);
     let text = app.metrics.text().map_err(|error| {
         ApiError::new(
             ErrorKind::Internal,

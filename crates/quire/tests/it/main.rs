@@ -8,6 +8,7 @@
 
 mod ask;
 mod bad_input;
+mod cache;
 mod chat;
 mod cli;
 mod connectors;
@@ -18,6 +19,7 @@ mod http;
 mod index;
 mod isolation;
 mod media;
+mod openai;
 mod openapi;
 mod records;
 mod routes;
