@@ -14,6 +14,8 @@ mod rate;
 mod scene;
 mod usage;
 
+pub(crate) use scene::{Customer, Running, caller, customer, open};
+
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;

@@ -4,10 +4,12 @@
 //! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
 
 mod cache;
+mod connect;
 mod control;
 mod failure;
 mod first_run;
 mod lab;
+mod models;
 mod provider;
 mod queue;
 mod report;
@@ -49,6 +51,10 @@ enum Suite {
     Router(router::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
     Control(control::Options),
+    /// The model layer: what it adds to a call, faults of providers, balance of pools.
+    Models(models::Options),
+    /// Records and webhooks: speed, order, a backfill beside others, deliveries over crashes, idle connections.
+    Connect(connect::Options),
     /// A process of the control suite; started by the suite itself.
     #[command(hide = true)]
     ControlWorker(control::WorkerArgs),
@@ -151,6 +157,8 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Cache(options) => Box::pin(cache::run(options)).await,
         Suite::Router(options) => Box::pin(router::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
+        Suite::Models(options) => Box::pin(models::run(options)).await,
+        Suite::Connect(options) => Box::pin(connect::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The labelled questions are in `bench/questions/router.tsv`. For the cost they are asked of the real program over the
 //! sample company, with a provider on this machine, so prompts are as large as they are; prices are those of the
-//! catalogue. What is compared with is the same prompts, all sent to the large model.
+//! registry. What is compared with is the same prompts, all sent to the large model.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
@@ -10,8 +10,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use quire_ask::{Reach, Route, route};
+use quire_models::registry::{Price, Registry, Tokens};
 use quire_postgres::Binaries;
-use quire_tenancy::catalogue::{Catalogue, Price, Tokens};
 use quire_types::{NanoUsd, Timestamp};
 use serde_json::json;
 
@@ -166,12 +166,13 @@ async fn cost(
 ) -> Result<(), Failure> {
     quire.serving().await?;
     let client = Client::new(quire.address(), &quire.key("northgate").await?)?;
-    let prices = Catalogue::shipped()?.prices;
-    // The last prices of the catalogue: far in the future nothing is older.
+    let registry = Registry::shipped()?;
+    // The last prices of the registry: far in the future nothing is older.
     let now: Timestamp = "2100-01-01T00:00:00Z"
         .parse()
         .map_err(Failure::doing("reading a day"))?;
-    let (small, large) = (prices.of(SMALL, now), prices.of(LARGE, now));
+    let price = |model| registry.model(model)?.price(now);
+    let (small, large) = (price(SMALL)?, price(LARGE)?);
     note(format!("router: asking {} questions", questions.len()));
     let mut costs: BTreeMap<String, Cost> = BTreeMap::new();
     for question in questions {

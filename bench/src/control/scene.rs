@@ -20,7 +20,7 @@ use crate::lab::{Address, Lab, Process};
 use crate::report::line;
 
 /// A fresh database with the shipped plans and the partitions of the month.
-pub(super) async fn open(lab: &Lab) -> Result<(Address, Store), Failure> {
+pub(crate) async fn open(lab: &Lab) -> Result<(Address, Store), Failure> {
     let (name, store) = lab.database().await?;
     let mut tx = store.system().await?;
     plans::ensure_catalogue(&mut tx).await?;
@@ -31,13 +31,13 @@ pub(super) async fn open(lab: &Lab) -> Result<(Address, Store), Failure> {
 
 /// A tenant with its first key.
 #[derive(Clone)]
-pub(super) struct Customer {
+pub(crate) struct Customer {
     pub(super) id: TenantId,
-    pub(super) key: String,
+    pub(crate) key: String,
 }
 
 /// What was agreed beside the plan.
-pub(super) type Limits = [(LimitName, &'static str)];
+pub(crate) type Limits = [(LimitName, &'static str)];
 
 /// Tenants named by a word and a number; what plan and limits each has depends on the number.
 pub(super) async fn customers(
@@ -54,14 +54,14 @@ pub(super) async fn customers(
     Ok(customers)
 }
 
-async fn customer(
+pub(crate) async fn customer(
     store: &Store,
-    slug: String,
+    slug: impl Into<String>,
     plan: &str,
     limits: &Limits,
 ) -> Result<Customer, Failure> {
     let newcomer = Newcomer {
-        slug,
+        slug: slug.into(),
         name: None,
         country: None,
         plan: Some(plan.to_owned()),
@@ -91,14 +91,14 @@ pub(super) async fn find(store: &Store, slug: &str) -> Result<TenantId, Failure>
 }
 
 /// A control plane of this process.
-pub(super) struct Running {
-    pub(super) control: Control,
+pub(crate) struct Running {
+    pub(crate) control: Control,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
 
 impl Running {
-    pub(super) fn start(store: &Store, gate: GateConfig, ladder: Ladder) -> Self {
+    pub(crate) fn start(store: &Store, gate: GateConfig, ladder: Ladder) -> Self {
         let store = store.clone();
         let control = Control::new(ControlConfig {
             store,
@@ -114,7 +114,7 @@ impl Running {
         }
     }
 
-    pub(super) async fn stop(self) -> Result<(), Failure> {
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
         let ended = self.task.await;
         ended.map_err(Failure::doing("stopping the control plane"))
@@ -138,7 +138,7 @@ pub(super) fn few_seats() -> GateConfig {
 }
 
 /// Whoever shows this key.
-pub(super) async fn caller(control: &Control, key: &str) -> Result<Caller, Failure> {
+pub(crate) async fn caller(control: &Control, key: &str) -> Result<Caller, Failure> {
     match control.who(key).await? {
         Some(Who::Tenant(caller, _)) => Ok(caller),
         _ => Err(Failure::failed("the key of a tenant is not known")),

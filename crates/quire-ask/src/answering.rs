@@ -3,25 +3,24 @@
 use std::sync::Arc;
 
 use quire_index::{Fusion, Hit, Mode, Query};
-use quire_models::Chat;
+use quire_models::registry::{Price, Tokens};
 use quire_store::Placement;
 use quire_store::passages::Passage;
-use quire_tenancy::catalogue::{Price, Tokens};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{Admitted, Attempt, Reason, Route as Admission};
 use quire_types::NanoUsd;
 use tracing::{info, warn};
 
-use crate::answer::{Answer, Event, Note, Usage};
-use crate::ask::{Asker, Asking, BYTES_PER_TOKEN, Question};
+use crate::answer::{Answer, Event, Note};
+use crate::ask::{Asker, Asking, Question};
 use crate::cache::Key;
 use crate::compose::{self, Composed, Prompt};
 use crate::recipe::Recipe;
 use crate::router::{Chooser, Decision, Route};
 use crate::{Error, conversation, extractive};
 
-/// What a server says beyond this is a mistake, and must not break the sums of others.
-const MOST_TOKENS: u64 = 100_000_000;
+/// The attempt that understands a question; those that answer it are numbered from 1.
+const UNDERSTANDING: i16 = 100;
 
 /// A question with all that its answer depends on.
 pub(crate) struct Asked {
@@ -78,9 +77,9 @@ impl Asked {
             emit(Event::source(rank, hit));
         }
 
-        let mut answer = match self.model(admitted, &hits) {
-            Ok(chat) => match self
-                .compose(admitted, chat, text, &hits, &found.openings, emit)
+        let mut answer = match self.may_compose(admitted, &hits) {
+            Ok(()) => match self
+                .compose(admitted, text, &hits, &found.openings, emit)
                 .await?
             {
                 Some(answer) => answer,
@@ -118,35 +117,38 @@ impl Asked {
             return Ok((text.clone(), NanoUsd::ZERO));
         }
         let by_rule = || conversation::by_rule(history, text);
-        let chat = self.asker.config.chat.as_ref();
-        let Some(chat) = chat.filter(|_| admitted.route == Admission::Full) else {
-            return Ok((by_rule(), NanoUsd::ZERO));
-        };
         let messages = conversation::messages(history, text);
         let bytes: usize = messages.iter().map(|message| message.content.len()).sum();
-        let price = self.asker.config.control.price(chat.model()).await?;
-        let input = Tokens {
-            input: bytes.div_ceil(BYTES_PER_TOKEN) as u64,
-            ..Tokens::default()
+        let hops = match admitted.route {
+            Admission::Full => {
+                let account = admitted.account();
+                self.asker.hops(account, Route::Simple, bytes).await?
+            }
+            Admission::Cheaper(_) => None,
         };
-        let most = Tokens {
-            output: conversation::TOKENS,
-            ..input
+        let Some(Ok(hop)) = hops.map(|mut hops| hops.next(None)) else {
+            return Ok((by_rule(), NanoUsd::ZERO));
         };
-        let costs = (price.cost(most), price.cost(input));
+        let costs = hop.costs();
         let mut attempt = admitted
-            .attempt(Work::Chat, 2, chat.host(), chat.model(), costs)
+            .attempt(
+                Work::Chat,
+                UNDERSTANDING,
+                hop.provider(),
+                hop.model(),
+                costs,
+            )
             .await?;
-        match compose::whole(chat, &messages, &mut attempt).await {
-            Ok((reply, usage)) => {
-                let cost = close(attempt, &usage, &price).unwrap_or(costs.0);
+        match compose::whole(&hop, &messages, &mut attempt).await {
+            Ok((reply, used)) => {
+                let cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
                 Ok((
                     conversation::understood(&reply).unwrap_or_else(by_rule),
                     cost,
                 ))
             }
             Err(error) => {
-                warn!(%error, "the chat model failed; a question is understood by rule");
+                warn!(%error, "a model failed; a question is understood by rule");
                 if error.is_unbilled() {
                     attempt.refused();
                 }
@@ -186,76 +188,85 @@ impl Asked {
     /// What is looked for: where no model is going to read it, as much as a quotation needs.
     fn recipe(&self) -> Recipe {
         let route = self.decision.route;
-        let is_read = self.asker.chat(route).is_some();
+        let is_read = self.asker.chain(route).is_some();
         self.asker
             .recipe(if is_read { route } else { Route::Simple })
     }
 
-    /// The model that is to write the answer, or what to tell the reader about there being none.
-    fn model(&self, admitted: &Admitted, hits: &[Hit]) -> Result<&Chat, Option<Note>> {
-        let chat = self.asker.chat(self.decision.route);
-        let chat = chat.filter(|_| !hits.is_empty()).ok_or(None)?;
+    /// Whether a model is to write the answer, or what to tell the reader about there being none.
+    fn may_compose(&self, admitted: &Admitted, hits: &[Hit]) -> Result<(), Option<Note>> {
+        if hits.is_empty() || self.asker.chain(self.decision.route).is_none() {
+            return Err(None);
+        }
         match admitted.route {
             Admission::Cheaper(Reason::Budget) => return Err(Some(Note::NoBudget)),
             Admission::Cheaper(_) => return Err(Some(Note::Limited)),
             Admission::Full => {}
         }
         if admitted.allows(self.decision.needs()) {
-            Ok(chat)
+            Ok(())
         } else {
             Err(Some(Note::NotInPlan))
         }
     }
 
-    /// An answer by the model; none when it failed before the first word.
+    /// An answer by a model: by the first of its chain that says a word. None when all failed before that.
     async fn compose(
         &self,
         admitted: &Admitted,
-        chat: &Chat,
         text: &str,
         hits: &[Hit],
         openings: &[Passage],
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Option<Answer>, Error> {
         let prompt = Prompt::new(text, hits, openings, self.decision, self.recipe());
-        let price = self.asker.config.control.price(chat.model()).await?;
-        let input = Tokens {
-            input: prompt.bytes().div_ceil(BYTES_PER_TOKEN) as u64,
-            ..Tokens::default()
+        let (account, route) = (admitted.account(), self.decision.route);
+        let Some(mut hops) = self.asker.hops(account, route, prompt.bytes()).await? else {
+            return Ok(None);
         };
-        let most = Tokens {
-            output: u64::from(chat.max_tokens()),
-            ..input
-        };
-        let costs = (price.cost(most), price.cost(input));
-        let mut attempt = admitted
-            .attempt(Work::Chat, 1, chat.host(), chat.model(), costs)
-            .await?;
-        match compose::answer(prompt, chat, &mut attempt, emit).await {
-            Composed::Answer(mut answer) => {
-                answer.usage.cost = close(attempt, &answer.usage, &price).unwrap_or(costs.0);
-                Ok(Some(answer))
-            }
-            Composed::BrokenOff(mut answer, error) => {
-                warn!(%error, "the chat model broke off; the answer ends there");
-                // Nobody says what was used, so all that was reserved is charged.
-                answer.usage.cost = costs.0;
-                Ok(Some(answer))
-            }
-            Composed::Failed(error) => {
-                warn!(%error, "the chat model failed; answering by quotation");
-                // Whoever began and broke off is paid for what it was given at least.
-                if error.is_unbilled() {
-                    attempt.refused();
+        let mut failed = None;
+        for number in 1..UNDERSTANDING {
+            let hop = match hops.next(failed.as_ref()) {
+                Ok(hop) => hop,
+                Err(error) => {
+                    warn!(%error, "no model is left to ask; answering by quotation");
+                    return Ok(None);
                 }
-                Ok(None)
-            }
-            Composed::Silent(usage) => {
-                warn!("the chat model said nothing; answering by quotation");
-                close(attempt, &usage, &price);
-                Ok(None)
+            };
+            let costs = hop.costs();
+            let mut attempt = admitted
+                .attempt(Work::Chat, number, hop.provider(), hop.model(), costs)
+                .await?;
+            match compose::answer(prompt, &hop, &mut attempt, emit).await {
+                Composed::Answer(mut answer, used) => {
+                    answer.usage.cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
+                    return Ok(Some(answer));
+                }
+                Composed::BrokenOff(mut answer, error) => {
+                    warn!(%error, model = hop.model(), "a model broke off; the answer ends there");
+                    // Nobody says what was used, so all that was reserved is charged.
+                    answer.usage.cost = costs.0;
+                    return Ok(Some(answer));
+                }
+                Composed::Failed(error) => {
+                    warn!(%error, model = hop.model(), pool = hop.pool(), "a model failed; asking the next one");
+                    // Whoever began and broke off is paid for what it was given at least.
+                    if error.is_unbilled() {
+                        attempt.refused();
+                    }
+                    failed = Some(error);
+                }
+                Composed::Silent(used) => {
+                    warn!(
+                        model = hop.model(),
+                        "a model said nothing; answering by quotation"
+                    );
+                    close(attempt, used, hop.price());
+                    return Ok(None);
+                }
             }
         }
+        Ok(None)
     }
 
     async fn quote(
@@ -297,18 +308,10 @@ impl Asked {
     }
 }
 
-/// Ends an attempt with what the server says it used, and returns what that costs. One that does not say is
+/// Ends an attempt with what the provider says it used, and returns what that costs. One that does not say is
 /// charged what was reserved.
-fn close(attempt: Attempt, usage: &Usage, price: &Price) -> Option<NanoUsd> {
-    let used = Tokens {
-        input: usage.input_tokens.min(MOST_TOKENS),
-        cached: usage.cached_tokens.min(MOST_TOKENS),
-        output: usage.output_tokens.min(MOST_TOKENS),
-        ..Tokens::default()
-    };
-    if used == Tokens::default() {
-        return None;
-    }
+fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) -> Option<NanoUsd> {
+    let used = used?;
     let cost = price.cost(used);
     attempt.close(quantities(used), cost);
     Some(cost)
@@ -319,7 +322,8 @@ fn quantities(tokens: Tokens) -> Quantities {
     Quantities {
         input_tokens: count(tokens.input),
         cached_tokens: count(tokens.cached),
-        output_tokens: count(tokens.output),
+        output_tokens: count(tokens.received()),
+        reasoning_tokens: count(tokens.reasoning),
         ..Quantities::default()
     }
 }

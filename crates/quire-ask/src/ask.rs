@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
-use quire_models::{Chat, Embedder};
+use quire_models::Embedder;
 use quire_store::{Placement, Store, segments};
-use quire_tenancy::catalogue::Tokens;
 use quire_tenancy::usage::{Kind as Work, Quantities};
-use quire_tenancy::{Call, Caller, Class, Control, RateState, Reason, Refusal, Stage};
-use quire_types::{Language, NotebookId, RequestId};
+use quire_tenancy::{
+    Account, Call, Caller, Class, Control, Providers, RateState, Reason, Refusal, Stage, Wanted,
+};
+use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
+use tracing::warn;
 
 use crate::answer::{Answer, Event};
 use crate::answering::Asked;
@@ -28,6 +30,10 @@ const VECTOR_LIFE: Duration = Duration::from_hours(1);
 /// How long a question holds its seat when a model writes, and when sentences are quoted.
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
+/// The chain of models that write answers.
+pub const ANSWER: &str = "answer";
+/// The chain of those that write the answers of complex questions.
+pub const COMPLEX: &str = "answer-complex";
 /// The least bytes of text in a token, so that what is reserved is enough.
 pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
@@ -44,10 +50,11 @@ pub struct AskerConfig {
     pub searching: Stage,
     /// Turns the question into a vector.
     pub embedder: Embedder,
-    /// Writes answers, where a model is configured.
-    pub chat: Option<Chat>,
-    /// Writes the answers of complex questions; the other one does where this is not configured.
-    pub large_chat: Option<Chat>,
+    /// Write answers, where the chain [`ANSWER`] is configured; those of complex questions by [`COMPLEX`], where
+    /// that is.
+    pub providers: Providers,
+    /// Tokens of an answer, at most.
+    pub answer_tokens: u64,
     /// The longest question, in characters.
     pub question_chars: usize,
     /// Passages an answer is made from.
@@ -125,11 +132,11 @@ impl Asker {
     pub fn new(config: AskerConfig) -> Result<Self, Error> {
         let redis = config.cache_redis_url.as_deref().map(Redis::new);
         let redis = redis.transpose()?;
-        let model = |chat: &Option<Chat>| chat.as_ref().map(|chat| chat.model().to_owned());
+        let chains = config.providers.models().chains();
         let settings = format!(
             "{:?} {:?} {} {}",
-            model(&config.chat),
-            model(&config.large_chat),
+            chains.get(ANSWER),
+            chains.get(COMPLEX),
             config.passages,
             config.embedder.name()
         );
@@ -312,18 +319,20 @@ impl Asker {
         route: Route,
     ) -> Result<Call, Error> {
         let mut call = self.free_call(asking, question);
-        if let Some(chat) = self.chat(route) {
-            let bytes = compose::most_bytes(&question.text, self.recipe(route));
-            let (before, understood) = conversation_bytes(question);
-            let most = Tokens {
-                input: (bytes + before).div_ceil(BYTES_PER_TOKEN) as u64,
-                output: u64::from(chat.max_tokens()) + understood,
-                ..Tokens::default()
-            };
-            let price = self.config.control.price(chat.model()).await?;
-            call.tokens = most.input + most.output;
-            call.cost = price.cost(most);
+        let bytes = compose::most_bytes(&question.text, self.recipe(route));
+        let account = &asking.caller.account;
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
+        if let Some(hops) = self.hops(account, route, bytes).await? {
+            call.tokens = tokens(bytes) + self.config.answer_tokens;
+            call.cost = hops.most();
             call.estimate = COMPOSING;
+        }
+        let before = conversation_bytes(question);
+        if before > 0
+            && let Some(hops) = self.hops(account, Route::Simple, before).await?
+        {
+            call.tokens += tokens(before) + self.config.answer_tokens;
+            call.cost = call.cost.saturating_add(hops.most());
         }
         Ok(call)
     }
@@ -339,11 +348,41 @@ impl Asker {
         }
     }
 
-    /// The model for answers of this way.
-    pub(crate) fn chat(&self, route: Route) -> Option<&Chat> {
-        let large = self.config.large_chat.as_ref();
-        let large = large.filter(|_| route == Route::Complex);
-        large.or(self.config.chat.as_ref())
+    /// The models that may write an answer from so many bytes; none when there are none, for which a question
+    /// is not refused: its answer is quoted.
+    pub(crate) async fn hops(
+        &self,
+        account: &Account,
+        route: Route,
+        input_bytes: usize,
+    ) -> Result<Option<quire_models::Route>, Error> {
+        let Some(chain) = self.chain(route) else {
+            return Ok(None);
+        };
+        let wanted = Wanted {
+            chain: chain.to_owned(),
+            input_tokens: input_bytes.div_ceil(BYTES_PER_TOKEN) as u64,
+            output_tokens: self.config.answer_tokens,
+            ..Wanted::default()
+        };
+        match self.config.providers.route(account, wanted).await {
+            Ok(hops) => Ok(Some(hops)),
+            // Money fails closed: what can't be looked up is refused.
+            Err(error @ quire_tenancy::Error::Slow(_)) => Err(error.into()),
+            Err(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
+            Err(error) => {
+                warn!(%error, "no model can be asked; answering by quotation");
+                Ok(None)
+            }
+        }
+    }
+
+    /// The chain for answers of this way.
+    pub(crate) fn chain(&self, route: Route) -> Option<&'static str> {
+        let models = self.config.providers.models();
+        let is_complex = route == Route::Complex && models.has_chain(COMPLEX);
+        let chain = if is_complex { COMPLEX } else { ANSWER };
+        models.has_chain(chain).then_some(chain)
     }
 
     pub(crate) fn recipe(&self, route: Route) -> Recipe {
@@ -437,14 +476,13 @@ fn only(filter: &Filter) -> Option<NotebookId> {
     }
 }
 
-/// What a model reads and writes at most to understand a question that follows others: bytes, and tokens.
-fn conversation_bytes(question: &Question) -> (usize, u64) {
+/// Bytes that a model reads to understand a question that follows others.
+fn conversation_bytes(question: &Question) -> usize {
     if question.history.is_empty() {
-        return (0, 0);
+        return 0;
     }
     let messages = conversation::messages(&question.history, &question.text);
-    let bytes = messages.iter().map(|message| message.content.len()).sum();
-    (bytes, conversation::TOKENS)
+    messages.iter().map(|message| message.content.len()).sum()
 }
 
 /// What an answer takes in memory, about.

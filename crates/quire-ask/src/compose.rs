@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use futures::StreamExt;
 
 use quire_index::{Hit, terms};
-use quire_models::{Chat, ChatEvent, FinishReason};
+use quire_models::registry::Tokens;
+use quire_models::{ChatEvent, FinishReason, Hop};
 use quire_store::passages::Passage;
 use quire_tenancy::Attempt;
 use quire_types::{ChatMessage, ChatRole};
@@ -113,24 +114,24 @@ fn within(hits: &[Hit], bytes: usize) -> &[Hit] {
 
 /// How composing ended.
 pub(crate) enum Composed {
-    /// The whole answer left.
-    Answer(Answer),
+    /// The whole answer left, and this was used, if the provider said so.
+    Answer(Answer, Option<Tokens>),
     /// Nothing left yet, so another way may be tried.
     Failed(quire_models::Error),
     /// The model ended without a word, having used this.
-    Silent(Usage),
+    Silent(Option<Tokens>),
     /// A part of it left; the rest will not come, and nothing may take its place.
     BrokenOff(Answer, quire_models::Error),
 }
 
-/// All of a short reply, and what it took.
+/// All of a short reply, and what it took, if the provider said so.
 pub(crate) async fn whole(
-    chat: &Chat,
+    hop: &Hop,
     messages: &[ChatMessage],
     attempt: &mut Attempt,
-) -> Result<(String, Usage), quire_models::Error> {
-    let mut events = std::pin::pin!(chat.stream(messages).await?);
-    let (mut text, mut usage) = (String::new(), Usage::default());
+) -> Result<(String, Option<Tokens>), quire_models::Error> {
+    let mut events = hop.stream(messages, None).await?;
+    let (mut text, mut used) = (String::new(), None);
     while let Some(event) = events.next().await {
         match event? {
             ChatEvent::Delta(more) => {
@@ -140,33 +141,27 @@ pub(crate) async fn whole(
                     break;
                 }
             }
-            ChatEvent::Usage {
-                input_tokens,
-                output_tokens,
-                cached_tokens,
-            } => {
-                (usage.input_tokens, usage.output_tokens, usage.cached_tokens) =
-                    (input_tokens, output_tokens, cached_tokens);
-            }
+            ChatEvent::Usage(tokens) => used = Some(tokens),
             ChatEvent::Done { .. } => {}
         }
     }
-    Ok((text, usage))
+    Ok((text, used))
 }
 
 /// Lets the model answer.
 pub(crate) async fn answer(
     prompt: Prompt<'_>,
-    chat: &Chat,
+    hop: &Hop,
     attempt: &mut Attempt,
     emit: &mut (dyn FnMut(Event) + Send),
 ) -> Composed {
-    let mut events = match chat.stream(&prompt.messages()).await {
-        Ok(events) => std::pin::pin!(events),
+    let mut events = match hop.stream(&prompt.messages(), None).await {
+        Ok(events) => events,
         Err(error) => return Composed::Failed(error),
     };
-    let mut writer = Writer::new(prompt.hits, prompt.decision, chat.model());
+    let mut writer = Writer::new(prompt.hits, prompt.decision, hop.model());
     let mut rest = String::new();
+    let mut used = None;
     while let Some(event) = events.next().await {
         match event {
             Ok(ChatEvent::Delta(text)) => {
@@ -187,14 +182,11 @@ pub(crate) async fn answer(
                     writer.write(&sentence, emit);
                 }
             }
-            Ok(ChatEvent::Usage {
-                input_tokens,
-                output_tokens,
-                cached_tokens,
-            }) => {
+            Ok(ChatEvent::Usage(tokens)) => {
                 let usage = &mut writer.answer.usage;
                 (usage.input_tokens, usage.output_tokens, usage.cached_tokens) =
-                    (input_tokens, output_tokens, cached_tokens);
+                    (tokens.input, tokens.received(), tokens.cached);
+                used = Some(tokens);
             }
             Ok(ChatEvent::Done { finish_reason }) => {
                 if finish_reason == FinishReason::Length {
@@ -211,16 +203,17 @@ pub(crate) async fn answer(
     if writer.is_empty() && rest.trim().starts_with(REFUSAL) {
         let unanswered = crate::extractive::unanswered(prompt.decision, writer.answer.usage);
         emit(Event::Delta(unanswered.text.clone()));
-        return Composed::Answer(Answer {
+        let unanswered = Answer {
             model: writer.answer.model,
             ..unanswered
-        });
+        };
+        return Composed::Answer(unanswered, used);
     }
     writer.write(&rest, emit);
     if writer.answer.text.trim().is_empty() {
-        return Composed::Silent(writer.answer.usage);
+        return Composed::Silent(used);
     }
-    Composed::Answer(writer.answer)
+    Composed::Answer(writer.answer, used)
 }
 
 /// One past the end of the first whole sentence: after its closing mark, its citations and a space.

@@ -10,8 +10,6 @@ use serde::{Deserialize, Serialize};
 const TURNS: usize = 6;
 /// Bytes of each; the beginning of an answer says what it is about.
 const TURN_BYTES: usize = 1_000;
-/// Tokens that a question takes at most.
-pub(crate) const TOKENS: u64 = 200;
 /// Bytes of a question beyond which a model has written something else.
 const MOST_BYTES: usize = 1_000;
 

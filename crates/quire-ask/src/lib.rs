@@ -22,7 +22,7 @@ mod turn;
 mod versions;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
-pub use ask::{Asker, AskerConfig, Asking, Found, Question};
+pub use ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Found, Question};
 pub use cache::{CacheTotals, Caches, Tier};
 pub use conversation::Said;
 pub use error::Error;

@@ -1,5 +1,5 @@
 //! What can go wrong with a model. Refuses to know who asked: kinds speak about quire's callers, so a
-//! key that the chat server refuses is `Unavailable`, never `Unauthenticated`.
+//! key that the provider refuses is `Unavailable`, never `Unauthenticated`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -52,20 +52,20 @@ pub enum Error {
     #[error("can't start the threads of the embedder; check the limits on processes and memory")]
     Threads(#[source] Box<dyn std::error::Error + Send + Sync>),
 
-    /// The chat configuration can never work.
+    /// The configuration of a provider can never work.
     #[error("{0}")]
-    ChatConfig(String),
-    /// The chat server can't be reached, or the connection broke.
-    #[error("can't talk to the chat server at {url}; check `base_url` and that the server runs")]
-    ChatConnection {
+    Config(String),
+    /// The provider can't be reached, or the connection broke.
+    #[error("can't talk to the provider at {url}; check `base_url` and that the server runs")]
+    Connection {
         /// Where the server should be.
         url: String,
         /// Why not.
         source: reqwest::Error,
     },
-    /// The chat server answered with an error status or an error object.
-    #[error("the chat server refused ({}{message})", status_text(*.status))]
-    ChatRefused {
+    /// The provider answered with an error status or an error object.
+    #[error("the provider refused ({}{message})", status_text(*.status))]
+    Refused {
         /// The HTTP status, or none for an error object inside a successful response.
         status: Option<u16>,
         /// What the server said, shortened and without the key.
@@ -73,49 +73,78 @@ pub enum Error {
         /// How long the server wants to be left alone.
         retry_after: Option<Duration>,
     },
-    /// The chat server was silent for too long.
-    #[error("the chat server sent no {waited_for} for {} ms; try again, or raise the timeout", .after.as_millis())]
-    ChatTimeout {
+    /// The provider was silent for too long.
+    #[error("the provider sent no {waited_for} for {} ms; try again, or raise the timeout", .after.as_millis())]
+    Timeout {
         /// "first token", "further token" or "connection".
         waited_for: &'static str,
         /// The limit that passed.
         after: Duration,
     },
     /// The answer stopped in the middle.
-    #[error("the chat server ended its answer in the middle; try again")]
-    ChatCut {
+    #[error("the provider ended its answer in the middle; try again")]
+    Cut {
         /// How the connection broke, unless it was closed in good order.
         source: Option<reqwest::Error>,
     },
-    /// The chat server does not speak the protocol.
-    #[error("the chat server sent {what}; check that `base_url` is an OpenAI-compatible API")]
-    ChatMalformed {
+    /// The provider does not speak the protocol.
+    #[error("the provider sent {what}; check that `base_url` is the API of this provider")]
+    Malformed {
         /// What came instead of a chunk of an answer.
         what: String,
     },
     /// The answer is larger than any answer should be.
-    #[error("the chat server's answer is larger than {limit_bytes} bytes; ask for a shorter one")]
-    ChatTooLarge {
+    #[error("the provider's answer is larger than {limit_bytes} bytes; ask for a shorter one")]
+    TooLarge {
         /// The limit.
         limit_bytes: usize,
     },
 }
 
 impl Error {
-    /// Whether the chat server certainly did no work: it was not reached, or said no before it began.
+    /// Whether the provider certainly did no work: it was not reached, or said no before it began.
     pub fn is_unbilled(&self) -> bool {
         match self {
-            Self::ChatConfig(_) => true,
-            Self::ChatRefused { status, .. } => status.is_some(),
-            Self::ChatConnection { source, .. } => source.is_connect(),
+            Self::Config(_) => true,
+            Self::Refused { status, .. } => status.is_some(),
+            Self::Connection { source, .. } => source.is_connect(),
             _ => false,
         }
     }
 
-    /// How long the chat server wants to be left alone, when it said so.
+    /// Whether another model or another server may do better: not when the question itself was wrong, unless it
+    /// was only too long for this model.
+    pub fn may_fall_back(&self) -> bool {
+        self.kind() != ErrorKind::Invalid || self.is_too_long() || matches!(self, Self::Config(_))
+    }
+
+    /// Whether the model was given more than its context holds.
+    pub fn is_too_long(&self) -> bool {
+        let Self::Refused {
+            status: Some(400 | 413),
+            message,
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let message = message.to_lowercase();
+        [
+            "context length",
+            "context_length",
+            "context window",
+            "prompt is too long",
+            "maximum context",
+            "maximum number of tokens",
+        ]
+        .iter()
+        .any(|words| message.contains(words))
+    }
+
+    /// How long the provider wants to be left alone, when it said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::ChatRefused { retry_after, .. } => *retry_after,
+            Self::Refused { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -130,13 +159,13 @@ impl Kind for Error {
             Self::Tokenize(_) | Self::Compute(_) | Self::Abandoned | Self::Threads(_) => {
                 ErrorKind::Internal
             }
-            Self::ChatConfig(_) => ErrorKind::Invalid,
-            Self::ChatRefused { status, .. } => refusal_kind(*status),
-            Self::ChatTimeout { .. } => ErrorKind::Timeout,
-            Self::ChatConnection { .. }
-            | Self::ChatCut { .. }
-            | Self::ChatMalformed { .. }
-            | Self::ChatTooLarge { .. } => ErrorKind::Unavailable,
+            Self::Config(_) => ErrorKind::Invalid,
+            Self::Refused { status, .. } => refusal_kind(*status),
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Connection { .. }
+            | Self::Cut { .. }
+            | Self::Malformed { .. }
+            | Self::TooLarge { .. } => ErrorKind::Unavailable,
         }
     }
 }
@@ -154,9 +183,7 @@ fn refusal_kind(status: Option<u16>) -> ErrorKind {
 
 fn status_text(status: Option<u16>) -> String {
     match status {
-        Some(401 | 403) => {
-            "the key is wrong or may not use this model; check `api_key`: ".to_owned()
-        }
+        Some(401 | 403) => "the key is wrong or may not use this model; check the key: ".to_owned(),
         Some(404) => "unknown model or address; check `model` and `base_url`: ".to_owned(),
         Some(status @ 300..=399) => {
             format!("HTTP {status} leads elsewhere; set `base_url` to the final address: ")

@@ -1,16 +1,35 @@
-//! Embedding and chat models: in process or at an OpenAI-compatible server.
+//! Models: one that makes vectors in this process, and those of providers.
 //!
-//! Text becomes vectors here, in this process, with one small model whose files are checked before use
-//! ([`find_model`], [`Embedder`]); answers come from a chat server that somebody else runs ([`Chat`]).
-//! This crate knows no tenant, no passage and no prompt, keeps nothing, reads no environment variable
-//! and never swaps one model for another: vectors of two models can't be compared.
+//! What models there are, what they cost and when they end is data ([`registry`]). A [`Server`] is one provider
+//! with one key, spoken to in its own protocol: chat comes back as one kind of stream, whoever answers. Which
+//! model in which pool answers, and who is next when it fails, is decided by [`Models`].
+//! Text becomes vectors in this process with one small model whose files are checked before use
+//! ([`find_model`], [`Embedder`]). This crate knows no tenant's content, no passage and no prompt, keeps nothing,
+//! reads no environment variable and never swaps one embedding model for another: vectors of two models can't
+//! be compared.
 
 mod chat;
 mod embed;
 mod error;
 mod find;
+mod pools;
+pub mod registry;
+mod rerank;
+mod server;
+mod sound;
+mod vectors;
 
-pub use chat::{Chat, ChatConfig, ChatEvent, ChatStream, FinishReason};
+pub use chat::{
+    ChatCall, ChatEvent, ChatStream, FinishReason, Schema, Streamed, Structured, Unstructured,
+};
 pub use embed::Embedder;
 pub use error::Error;
 pub use find::{check_model, find_model};
+pub use pools::{
+    BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota, Route, Supply,
+    Tally, Wish,
+};
+pub use rerank::{RerankCall, Reranked};
+pub use server::{Patience, Remaining, Server, ServerConfig, Told};
+pub use sound::{Heard, SpeakCall, TranscribeCall, Transcript};
+pub use vectors::{EmbedCall, Embedded};

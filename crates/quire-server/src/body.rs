@@ -1,6 +1,7 @@
 //! Extractors and small bodies that many routes share, with our own words for what is wrong.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
@@ -23,6 +24,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         Json::<T>::from_request(request, state)
             .await
             .map(|Json(value)| Self(value))
+            .map_err(|rejection| {
+                let kind = match rejection.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,
+                    _ => ErrorKind::Invalid,
+                };
+                ApiError::new(kind, rejection.body_text().to_lowercase_first())
+            })
+    }
+}
+
+/// A body as it came, byte by byte.
+pub(crate) struct Raw(pub(crate) Bytes);
+
+impl<S: Send + Sync> FromRequest<S> for Raw {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state)
+            .await
+            .map(Self)
             .map_err(|rejection| {
                 let kind = match rejection.status() {
                     StatusCode::PAYLOAD_TOO_LARGE => ErrorKind::TooLarge,

@@ -14,16 +14,19 @@ use prometheus_client::registry::{Registry, Unit};
 use quire_ask::Asker;
 use quire_index::Search;
 use quire_ingest::tasks::FoldTotals;
+use quire_models::Models;
 use quire_queue::{Stats, Tally};
 use quire_tenancy::Control;
 
 mod admission;
 mod cache;
+mod models;
 mod search;
 mod tasks;
 
 use admission::Admission;
 use cache::CacheMetrics;
+use models::ModelMetrics;
 use search::SearchMetrics;
 use tasks::Tasks;
 
@@ -56,6 +59,7 @@ pub struct Metrics {
     durations: Family<RouteLabels, Histogram>,
     answers: Family<AnswerLabels, Counter>,
     admission: Admission,
+    models: ModelMetrics,
     tasks: Tasks,
     search: SearchMetrics,
     cache: CacheMetrics,
@@ -87,6 +91,7 @@ impl Default for Metrics {
         );
         registry.register("answers", "Questions answered", answers.clone());
         let admission = Admission::register(&mut registry);
+        let models = ModelMetrics::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
         let search = SearchMetrics::register(&mut registry);
         let cache = CacheMetrics::register(&mut registry);
@@ -97,6 +102,7 @@ impl Default for Metrics {
             durations,
             answers,
             admission,
+            models,
             tasks,
             search,
             cache,
@@ -144,6 +150,10 @@ impl Metrics {
 
     pub(crate) fn control(&self, control: &Control) {
         self.admission.update(control);
+    }
+
+    pub(crate) fn models(&self, models: &Models) {
+        self.models.update(models);
     }
 
     pub(crate) fn search(&self, search: &Search, folds: FoldTotals, degraded: u64) {

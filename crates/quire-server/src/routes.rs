@@ -11,6 +11,7 @@ mod limits;
 mod notebooks;
 pub(crate) mod openai;
 mod plans;
+mod pools;
 mod records;
 mod search;
 mod sources;
@@ -87,6 +88,10 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(plans::set_feature))
         .routes(routes!(plans::regions))
         .routes(routes!(plans::set_region))
+        .routes(routes!(pools::list, pools::add))
+        .routes(routes!(pools::get, pools::update, pools::remove))
+        .routes(routes!(pools::document, pools::apply))
+        .routes(routes!(pools::models))
         .routes(routes!(usage::own))
         .routes(routes!(usage::of_tenant))
         .routes(routes!(usage::events))
@@ -162,6 +167,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
     tags(
         (name = "tenants", description = "Customers of the installation; with the operator's key"),
         (name = "plans", description = "Plans, limits, features and regions; with the operator's key"),
+        (name = "models", description = "Pools with their keys, and the registry of models; with the operator's key"),
         (name = "usage", description = "What was used; of all tenants with the operator's key"),
         (name = "keys", description = "A tenant's own keys"),
         (name = "notebooks", description = "Containers of sources"),

@@ -7,7 +7,8 @@ use quire_connect::Connect;
 use quire_index::Search;
 use quire_ingest::Ingest;
 use quire_store::Store;
-use quire_tenancy::Control;
+use quire_store::sealed::Keyring;
+use quire_tenancy::{Control, Providers};
 
 use crate::metrics::Metrics;
 use crate::prefetch::Prefetch;
@@ -30,6 +31,10 @@ pub struct App {
     pub caches: Caches,
     /// The views it searches in, for metrics.
     pub search: Search,
+    /// The models it asks, for metrics.
+    pub providers: Providers,
+    /// Seals the keys of pools.
+    pub keyring: Keyring,
     /// What happened so far.
     pub metrics: Arc<Metrics>,
     /// Whether uploads have to wait.

@@ -14,7 +14,7 @@ with rel as (
 shared (name) as (
     values ('directory.regions'), ('directory.shards'), ('directory.plans'), ('directory.tenants'),
            ('directory.admin_keys'), ('directory.migrations'), ('shard.migrations'), ('queue.migrations'),
-           ('directory.pools'), ('control.catalogues'), ('control.features'), ('control.migrations'),
+           ('directory.pools'), ('control.registries'), ('control.catalogues'), ('control.features'), ('control.migrations'),
            ('queue.workers'), ('queue.shards'), ('queue.receipts'), ('queue.kinds')
 ),
 app (oid, name) as (

@@ -1,10 +1,9 @@
-//! The catalogue: what plans there are and what work costs.
+//! The catalogue: what plans there are. What models cost is in the registry (quire-models).
 //!
-//! Names of plans, limits and prices are data, shipped as `plans.toml` and replaced by an installation. Every
+//! Names and limits of plans are data, shipped as `plans.toml` and replaced by an installation. Every
 //! plan is checked where it is read, from the file, from the database or from a request, so that no part of
 //! quire ever holds one that makes no sense. Knows no tenant: see [`crate::terms`].
 
-mod prices;
 #[cfg(test)]
 mod tests;
 
@@ -13,13 +12,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use quire_types::{ErrorKind, Kind, NanoUsd};
-use serde::de::Error as _;
+use serde::de::{Error as _, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limit::{self, Limit, LimitName};
-
-pub use prices::{Measure, Price, Prices, Tokens};
-use prices::{PriceRow, UnitRow};
 
 /// A catalogue that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -38,9 +34,11 @@ pub enum Error {
     /// The default is a plan that the catalogue lacks.
     #[error("default: there is no plan '{0}'")]
     NoDefault(PlanId),
-    /// A thing has two prices from one day on, or none.
-    #[error("{0}")]
-    Prices(String),
+    /// The document has prices, which are in the registry of models.
+    #[error(
+        "prices, unknown_price and units: models and their prices are in the registry, see `quire model apply`"
+    )]
+    Prices,
 }
 
 impl Kind for Error {
@@ -49,15 +47,13 @@ impl Kind for Error {
     }
 }
 
-/// All plans and prices.
+/// All plans.
 #[derive(Clone, Debug)]
 pub struct Catalogue {
     /// The plan of a tenant that was made without one; always among the plans.
     pub default: PlanId,
     /// Every plan by its id.
     pub plans: BTreeMap<PlanId, Plan>,
-    /// What work costs.
-    pub prices: Prices,
 }
 
 #[derive(Deserialize)]
@@ -65,9 +61,10 @@ pub struct Catalogue {
 struct File {
     default: PlanId,
     plans: BTreeMap<String, toml::Table>,
-    prices: Vec<PriceRow>,
-    unknown_price: Price,
-    units: Vec<UnitRow>,
+    /// Prices stood here before the registry had them. A document of then can be read, but not applied.
+    prices: Option<IgnoredAny>,
+    unknown_price: Option<IgnoredAny>,
+    units: Option<IgnoredAny>,
 }
 
 impl Catalogue {
@@ -77,6 +74,16 @@ impl Catalogue {
     /// The catalogue that quire ships.
     pub fn shipped() -> Result<Self, Error> {
         Self::parse(Self::SHIPPED)
+    }
+
+    /// Reads a catalogue that is to be applied.
+    pub fn parse_new(text: &str) -> Result<Self, Error> {
+        let file: File = toml::from_str(text)?;
+        let old = [file.prices, file.unknown_price, file.units];
+        if old.iter().any(Option::is_some) {
+            return Err(Error::Prices);
+        }
+        Self::parse(text)
     }
 
     /// Reads a catalogue from TOML.
@@ -93,7 +100,6 @@ impl Catalogue {
         Ok(Self {
             default: file.default,
             plans,
-            prices: Prices::read(file.prices, file.unknown_price, file.units)?,
         })
     }
 }

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::Mutex as Turn;
@@ -20,12 +19,12 @@ use quire_store::Store;
 use quire_types::{NanoUsd, TenantId};
 
 use crate::budgets::{self, Need, Purse};
-use crate::catalogue::Price;
 use crate::error::{Reason, Refusal};
 use crate::gate::{Gate, GateConfig};
 use crate::known::{Account, Caller, Known, Who};
 use crate::limit::LimitName;
 use crate::meter::Meter;
+use crate::models::SealedSupply;
 use crate::overload::{Insistence, Ladder};
 use crate::rates::{self, Counters, Rate, RateState, Slices, UsedUp};
 use crate::seats::Class;
@@ -155,15 +154,9 @@ impl Control {
         Ok(shared.features.is_on(feature, account.tenant.id))
     }
 
-    /// What a model costs now; the conservative price for one that nobody has named.
-    pub async fn price(&self, model: &str) -> Result<Price, Error> {
-        Ok(self
-            .inner
-            .known
-            .shared()
-            .await?
-            .prices
-            .of(model, Utc::now()))
+    /// Models and pools, as the database has them.
+    pub(crate) async fn supply(&self) -> Result<Arc<SealedSupply>, Error> {
+        Ok(self.inner.known.shared().await?.supply.clone())
     }
 
     /// The plan of a tenant that is made without one.

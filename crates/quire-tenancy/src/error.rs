@@ -27,6 +27,15 @@ pub enum Error {
     /// The catalogue can't be used.
     #[error("the catalogue: {0}")]
     Catalogue(#[from] crate::catalogue::Error),
+    /// The registry of models can't be used, or lacks a model or a price.
+    #[error("the registry: {0}")]
+    Registry(#[from] quire_models::registry::RegistryError),
+    /// No model can be asked.
+    #[error(transparent)]
+    NoModel(#[from] quire_models::NoHop),
+    /// A model can't be used.
+    #[error(transparent)]
+    Model(#[from] quire_models::Error),
     /// A limit can't be read.
     #[error(transparent)]
     Limit(#[from] crate::limit::BadLimit),
@@ -46,6 +55,9 @@ impl Kind for Error {
             Self::Database(_) | Self::Slow(_) | Self::NotHeld => ErrorKind::Unavailable,
             Self::Invalid(_) | Self::Catalogue(_) | Self::Limit(_) => ErrorKind::Invalid,
             Self::Conflict(_) => ErrorKind::Conflict,
+            Self::Registry(error) => error.kind(),
+            Self::NoModel(error) => error.kind(),
+            Self::Model(error) => error.kind(),
         }
     }
 }

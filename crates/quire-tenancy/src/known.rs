@@ -22,9 +22,11 @@ use quire_store::tenants::Tenant;
 use quire_types::{KeyId, TenantId};
 
 use crate::Error;
-use crate::catalogue::{Plan, PlanId, Prices};
+use crate::catalogue::{Plan, PlanId};
 use crate::limit::LimitName;
+use crate::models::{self, SealedSupply};
 use crate::plans::{self, Agreed};
+use crate::pools;
 use crate::terms::{Features, Terms};
 
 const CHANNEL: &str = "quire_control";
@@ -70,7 +72,7 @@ pub struct Account {
 pub(crate) struct Shared {
     pub(crate) plans: BTreeMap<PlanId, Arc<Plan>>,
     pub(crate) default_plan: PlanId,
-    pub(crate) prices: Prices,
+    pub(crate) supply: Arc<SealedSupply>,
     pub(crate) features: Features,
 }
 
@@ -142,18 +144,22 @@ impl Known {
         Ok(account)
     }
 
-    /// Plans, prices and features.
+    /// Plans, features, models and pools.
     pub(crate) async fn shared(&self) -> Result<Arc<Shared>, Error> {
         if let Some(shared) = self.shared.get(&(), self.life()) {
             return Ok(shared);
         }
         let seen = self.changes.load(Ordering::Acquire);
-        let (features, catalogue) = in_time(Box::pin(async {
+        let (features, catalogue, supply) = in_time(Box::pin(async {
             let mut tx = self.store.system().await?;
             let features = plans::features(&mut tx).await?;
             let catalogue = plans::catalogue(&mut tx).await?;
+            let supply = SealedSupply {
+                registry: Arc::new(models::registry(&mut tx).await?),
+                pools: pools::sealed(&mut tx).await?,
+            };
             tx.commit().await?;
-            Ok((features, catalogue))
+            Ok((features, catalogue, supply))
         }))
         .await?;
         let mut shared = Shared {
@@ -163,7 +169,7 @@ impl Known {
                 .map(|(id, plan)| (id, Arc::new(plan)))
                 .collect(),
             default_plan: catalogue.default,
-            prices: catalogue.prices,
+            supply: Arc::new(supply),
             features: Features::default(),
         };
         for (name, percent) in features {

@@ -2,9 +2,9 @@
 //!
 //! Every question, search and upload passes [`Control`] before it costs anything: who is calling, is the
 //! tenant within its rates, does its budget hold what this may cost, and is there a seat. What was used is
-//! noted as usage events and charged; nothing is spent that was not held before. Plans and prices are data
-//! ([`catalogue`]), changed while everything runs. The pieces that decide (`seats`, `overload`, `adaptive`,
-//! the slices in `rates` and `budgets`) take time as a value and do no I/O. Knows no HTTP, no model and no
+//! noted as usage events and charged; nothing is spent that was not held before. Plans are data
+//! ([`catalogue`]), models and their prices too ([`models`]), changed while everything runs. The pieces that decide (`seats`, `overload`, `adaptive`,
+//! the slices in `rates` and `budgets`) take time as a value and do no I/O. Knows no HTTP and no
 //! content of any tenant.
 
 pub mod budgets;
@@ -17,10 +17,12 @@ mod known;
 pub mod lifecycle;
 pub mod limit;
 mod meter;
+pub mod models;
 pub mod notices;
 mod overload;
 pub mod placement;
 pub mod plans;
+pub mod pools;
 mod rates;
 mod seats;
 mod stage;
@@ -39,6 +41,7 @@ pub use gate::GateConfig;
 pub use known::{Account, Caller, Who};
 pub use limit::{Limit, LimitName};
 pub use meter::FLUSH_AFTER;
+pub use models::{LocalPool, Providers, Wanted};
 pub use overload::Ladder;
 pub use rates::RateState;
 pub use seats::Class;
@@ -65,5 +68,8 @@ async fn alone(tx: &mut SystemTx, what: &str, waits: bool) -> Result<bool, Error
 /// The tables of the control plane.
 pub const MIGRATIONS: MigrationSet = MigrationSet {
     schema: "control",
-    steps: &[(1, "control", include_str!("../migrations/0001_control.sql"))],
+    steps: &[
+        (1, "control", include_str!("../migrations/0001_control.sql")),
+        (20, "models", include_str!("../migrations/0020_models.sql")),
+    ],
 };

@@ -28,7 +28,7 @@ pub async fn ensure_catalogue(tx: &mut SystemTx) -> Result<(), Error> {
 
 /// Makes a catalogue the one that counts. A plan that tenants are on can't be left out.
 pub async fn apply(tx: &mut SystemTx, document: &str) -> Result<Catalogue, Error> {
-    let catalogue = Catalogue::parse(document)?;
+    let catalogue = Catalogue::parse_new(document)?;
     let (ids, names): (Vec<&str>, Vec<&str>) = catalogue
         .plans
         .values()

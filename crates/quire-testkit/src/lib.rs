@@ -6,9 +6,9 @@
 )]
 
 pub mod notion;
-pub mod openai;
 mod port;
 pub mod postgres;
+pub mod provider;
 pub mod receiver;
 pub mod redis;
 pub mod remote;

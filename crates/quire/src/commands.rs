@@ -8,8 +8,10 @@ mod feature;
 mod index;
 mod key;
 mod limits;
+mod model;
 mod notebook;
 mod plan;
+mod pool;
 mod records;
 mod region;
 mod search;
@@ -77,6 +79,8 @@ async fn dispatch(
         match command {
             Command::Tenant(command) => tenant::run(command, node, output).await,
             Command::Plan(command) => plan::run(command, node, output).await,
+            Command::Pool(command) => pool::run(command, node, output).await,
+            Command::Model(command) => model::run(command, node, output).await,
             Command::Limits(command) => limits::run(command, node, output).await,
             Command::Feature(command) => feature::run(command, node, output).await,
             Command::Region(command) => region::run(command, node, output).await,

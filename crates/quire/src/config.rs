@@ -1,7 +1,7 @@
 //! The configuration: a file, overridden by `QUIRE__SECTION__KEY` in the environment, overridden by
 //! flags. Every field has a default that works offline on one machine.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) model: Model,
     pub(crate) chat: Chat,
+    /// Models by name in the order in which they are asked, by what they are for: `answer`.
+    pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) limits: Limits,
     pub(crate) cache: Cache,
     pub(crate) admission: Admission,
@@ -236,7 +238,8 @@ pub(crate) struct Model {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// The model that writes answers. Unset: answers are quoted from the sources.
+/// How models are called, and the one of the pool `local`. Without a model here and without [chains] answers are
+/// quoted from the sources.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Chat {
@@ -248,6 +251,11 @@ pub(crate) struct Chat {
     pub(crate) large_model: Option<String>,
     /// A file that holds the key, if the server wants one.
     pub(crate) api_key_file: Option<PathBuf>,
+    /// What a million tokens cost, for a model that the registry lacks: "$0" for one of your own.
+    pub(crate) input_price: Option<String>,
+    pub(crate) output_price: Option<String>,
+    /// What such a model holds, question and answer together.
+    pub(crate) context_tokens: Option<u64>,
     /// Seconds until the first word.
     pub(crate) first_token_timeout_s: u64,
     /// Seconds between two words.
@@ -263,6 +271,9 @@ impl Default for Chat {
             model: None,
             large_model: None,
             api_key_file: None,
+            input_price: None,
+            output_price: None,
+            context_tokens: None,
             first_token_timeout_s: 20,
             between_tokens_timeout_s: 10,
             max_tokens: 1_000,

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use quire_ask::{Asker, AskerConfig, Asking, Caches};
+use quire_ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Caches};
 use quire_connect::connections::SyncConnection;
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
@@ -24,14 +24,15 @@ use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
 use quire_ingest::{Ingest, IngestConfig};
-use quire_models::{Chat, ChatConfig, Embedder};
+use quire_models::registry::Model;
+use quire_models::{Embedder, Models, ModelsConfig, Patience, Pool, PoolState, Quota};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::Metrics;
 use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
-use quire_tenancy::{Caller, Control, ControlConfig, Stage, plans};
+use quire_tenancy::{Caller, Control, ControlConfig, LocalPool, Providers, Stage, plans};
 use quire_types::{ErrorKind, RequestId, Secret, TenantId};
 use tracing::warn;
 
@@ -68,6 +69,7 @@ struct Private {
 /// Everything that works on content.
 pub(crate) struct Services {
     pub(crate) asker: Asker,
+    pub(crate) providers: Providers,
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
     pub(crate) connect: Connect,
@@ -171,11 +173,8 @@ impl Node {
         let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
             .await
             .map_err(|_| Failure::internal("loading the model was interrupted"))??;
-        let chat = chat(&self.config, self.config.chat.model.as_ref())?;
-        let large_chat = match &self.config.chat.large_model {
-            Some(model) => self::chat(&self.config, Some(model))?,
-            None => None,
-        };
+        let providers = self.providers()?;
+        providers.refresh().await?;
         let program = std::env::current_exe().map_err(|error| {
             Failure::internal(format!("can't find my own program file: {error}"))
         })?;
@@ -206,7 +205,7 @@ impl Node {
         let connect = Connect::new(ConnectConfig {
             store: self.store.clone(),
             ingest: ingest.clone(),
-            keyring: Keyring::of_data_dir(&self.data)?,
+            keyring: self.keyring()?,
             egress: Egress::new(self.config.connect.networks()?)?,
             bell: bell.clone(),
         });
@@ -216,8 +215,8 @@ impl Node {
             search: search.clone(),
             searching: stage("search", self.config.admission.searches),
             embedder,
-            chat,
-            large_chat,
+            providers: providers.clone(),
+            answer_tokens: u64::from(self.config.chat.max_tokens),
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
             cache_bytes: limits.answer_cache_bytes,
@@ -226,12 +225,44 @@ impl Node {
         })?;
         Ok(Services {
             asker,
+            providers,
             search,
             ingest,
             connect,
             bell,
             metrics: Arc::new(Metrics::default()),
         })
+    }
+
+    /// The models that this installation calls.
+    pub(crate) fn providers(&self) -> Result<Providers, Failure> {
+        let chat = &self.config.chat;
+        let local = local_pool(&self.config)?;
+        let mut chains = self.config.chains.clone();
+        for (chain, model) in [(ANSWER, &chat.model), (COMPLEX, &chat.large_model)] {
+            if let Some(model) = model {
+                chains
+                    .entry(chain.to_owned())
+                    .or_insert_with(|| vec![model.clone()]);
+            }
+        }
+        let patience = Patience {
+            first_token: Duration::from_secs(chat.first_token_timeout_s),
+            between_tokens: Duration::from_secs(chat.between_tokens_timeout_s),
+            ..Patience::default()
+        };
+        let models = Models::new(ModelsConfig { chains, patience });
+        Ok(Providers::new(
+            self.control.clone(),
+            self.keyring()?,
+            models,
+            local,
+        ))
+    }
+
+    /// The keys that seal the secrets of others.
+    pub(crate) fn keyring(&self) -> Result<Keyring, Failure> {
+        Ok(Keyring::of_data_dir(&self.data)?)
     }
 
     /// Runs tasks until told to stop: of all tenants, or of the one that this worker is dedicated to.
@@ -446,18 +477,19 @@ fn role_password(data: &Path) -> Result<String, Failure> {
     Ok(password)
 }
 
-fn chat(config: &Config, model: Option<&String>) -> Result<Option<Chat>, Failure> {
+/// What the configuration says about the pool that every installation begins with.
+fn local_pool(config: &Config) -> Result<Option<LocalPool>, Failure> {
     let chat = &config.chat;
-    let (base_url, model) = match (&chat.base_url, model) {
+    let (base_url, name) = match (&chat.base_url, &chat.model) {
         (None, None) => return Ok(None),
-        (Some(base_url), Some(model)) => (base_url.clone(), model.clone()),
+        (Some(base_url), Some(name)) => (base_url.clone(), name.clone()),
         _ => {
             return Err(Failure::invalid(
                 "set both chat.base_url and chat.model, or neither",
             ));
         }
     };
-    let api_key = match &chat.api_key_file {
+    let key = match &chat.api_key_file {
         Some(path) => {
             let key = fs::read_to_string(path).map_err(|error| {
                 Failure::invalid(format!("chat.api_key_file {}: {error}", path.display()))
@@ -466,13 +498,41 @@ fn chat(config: &Config, model: Option<&String>) -> Result<Option<Chat>, Failure
         }
         None => None,
     };
-    Ok(Some(Chat::new(ChatConfig {
-        base_url,
-        api_key,
-        model,
-        connect_timeout: Duration::from_secs(5),
-        first_token_timeout: Duration::from_secs(chat.first_token_timeout_s),
-        between_tokens_timeout: Duration::from_secs(chat.between_tokens_timeout_s),
-        max_tokens: chat.max_tokens,
-    })?))
+    let price = |text: &str| {
+        text.parse().map_err(|error| {
+            Failure::invalid(format!("chat.input_price, chat.output_price: {error}"))
+        })
+    };
+    let mut names = vec![name];
+    names.extend(chat.large_model.clone());
+    let models = match (&chat.input_price, &chat.output_price) {
+        (None, None) => Vec::new(),
+        (Some(input), Some(output)) => {
+            let (input, output) = (price(input)?, price(output)?);
+            let model = |name: &String| Model {
+                context_tokens: chat.context_tokens,
+                ..Model::chat(name, "compatible", input, output)
+            };
+            names.iter().map(model).collect()
+        }
+        _ => {
+            return Err(Failure::invalid(
+                "set both chat.input_price and chat.output_price, or neither",
+            ));
+        }
+    };
+    Ok(Some(LocalPool {
+        pool: Pool {
+            id: "local".to_owned(),
+            region: "local".to_owned(),
+            provider: "compatible".to_owned(),
+            base_url: Some(base_url),
+            key,
+            models: names,
+            quota: Quota::default(),
+            state: PoolState::Active,
+            reserved_for: None,
+        },
+        models,
+    }))
 }

@@ -1,6 +1,6 @@
 //! Making sources of queued records: one task looks after a lane of a tenant, a bounded part at a time.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -164,7 +164,7 @@ impl SyncRecords {
         );
         settled.retain(|one| is_queued(&now, one.id));
         rows::settle(&mut tx, &settled).await?;
-        announce(&mut tx, &[synced(&settled)]).await?;
+        announce(&mut tx, &synced(kept.iter().chain(&gone), &settled)).await?;
         if has_more {
             plan(&mut tx, self.lane, Duration::ZERO).await?;
         }
@@ -189,18 +189,26 @@ impl SyncRecords {
     }
 }
 
-/// How many changes can be found, for whoever waits for them.
-fn synced(settled: &[Settled]) -> NewEvent {
-    let count = |state| settled.iter().filter(|one| one.state == state).count();
-    NewEvent {
-        kind: "records.synced",
-        data: json!({
-            "searchable": count(RecordState::Searchable),
-            "deleted": count(RecordState::Deleted),
-            "failed": count(RecordState::Failed),
-        }),
-        origin: None,
+/// How many changes can be found, told apart by who made them, so that nobody hears the echo of its own.
+fn synced<'a>(records: impl Iterator<Item = &'a Record>, settled: &[Settled]) -> Vec<NewEvent> {
+    let states: HashMap<RecordId, RecordState> =
+        settled.iter().map(|one| (one.id, one.state)).collect();
+    let mut counts: BTreeMap<Option<&str>, [usize; 3]> = BTreeMap::new();
+    for record in records {
+        let at = match states.get(&record.id) {
+            Some(RecordState::Searchable) => 0,
+            Some(RecordState::Deleted) => 1,
+            Some(RecordState::Failed) => 2,
+            Some(RecordState::Queued) | None => continue,
+        };
+        counts.entry(record.origin.as_deref()).or_default()[at] += 1;
     }
+    let event = |(origin, [searchable, deleted, failed]): (Option<&str>, [usize; 3])| NewEvent {
+        kind: "records.synced",
+        data: json!({ "searchable": searchable, "deleted": deleted, "failed": failed, "origin": origin }),
+        origin: origin.map(str::to_owned),
+    };
+    counts.into_iter().map(event).collect()
 }
 
 fn is_queued(now: &HashMap<RecordId, (i64, RecordState)>, id: RecordId) -> bool {

@@ -9,9 +9,11 @@ use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
 use super::sse::Events;
-use super::wire::{Chunk, Said};
-use super::{ChatConfig, ChatEvent, ChatStream, FinishReason};
+use super::wire::{self, Said};
+use super::{ChatEvent, ChatStream, FinishReason};
 use crate::Error;
+use crate::registry::Tokens;
+use crate::server::Server;
 
 /// Largest text of an answer, and largest single piece: far above what any model writes.
 const MAX_TEXT_BYTES: usize = 4 * 1024 * 1024;
@@ -21,14 +23,17 @@ const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
 pub(super) struct Answer {
     response: Response,
-    config: ChatConfig,
+    server: Server,
+    /// What was asked for, which bounds what can have been used.
+    max_tokens: u32,
+    sent_bytes: usize,
     /// When the next piece of text must have come.
     deadline: Instant,
     started: bool,
     body: Body,
     body_bytes: usize,
     text_bytes: usize,
-    usage: Option<ChatEvent>,
+    usage: Option<Tokens>,
     finish_reason: Option<FinishReason>,
     ready: VecDeque<Result<ChatEvent, Error>>,
     ended: bool,
@@ -48,10 +53,18 @@ enum Body {
 type Step = Result<ControlFlow<()>, Error>;
 
 impl Answer {
-    pub(super) fn new(response: Response, deadline: Instant, config: ChatConfig) -> Self {
+    pub(super) fn new(
+        response: Response,
+        deadline: Instant,
+        server: Server,
+        max_tokens: u32,
+        sent_bytes: usize,
+    ) -> Self {
         Self {
             response,
-            config,
+            server,
+            max_tokens,
+            sent_bytes,
             deadline,
             started: false,
             body: Body::Unknown,
@@ -92,13 +105,13 @@ impl Answer {
         match timeout_at(self.deadline, self.response.chunk()).await {
             Ok(Ok(Some(bytes))) => self.take(&bytes),
             Ok(Ok(None)) => self.close(),
-            Ok(Err(source)) => Err(Error::ChatCut {
+            Ok(Err(source)) => Err(Error::Cut {
                 source: Some(source),
             }),
-            Err(_) if !self.started => Err(Error::first_token_timeout(&self.config)),
-            Err(_) => Err(Error::ChatTimeout {
+            Err(_) if !self.started => Err(self.server.no_first_token()),
+            Err(_) => Err(Error::Timeout {
                 waited_for: "further token",
-                after: self.config.between_tokens_timeout,
+                after: self.server.patience().between_tokens,
             }),
         }
     }
@@ -137,12 +150,12 @@ impl Answer {
 
     /// The response ended in good order; the answer may not have.
     fn close(&mut self) -> Step {
-        let cut = || Error::ChatCut { source: None };
+        let cut = || Error::Cut { source: None };
         match &mut self.body {
             Body::Unknown => return Err(cut()),
             Body::Object(object) => {
                 let object = String::from_utf8_lossy(&std::mem::take(object)).into_owned();
-                let said = Chunk::parse(&object, self.config.api_key.as_ref())?;
+                let said = wire::parse(self.server.wire(), &object, self.server.api_key())?;
                 // Some servers that don't stream leave the reason out; their answer is whole all the same.
                 self.finish_reason = Some(FinishReason::Stop);
                 self.add(said)?;
@@ -151,7 +164,7 @@ impl Answer {
                 if let Some(data) = events.finish() {
                     // Half a chunk is a cut answer, not a malformed one.
                     self.hear(&data).map(drop).map_err(|error| match error {
-                        Error::ChatMalformed { .. } => cut(),
+                        Error::Malformed { .. } => cut(),
                         error => error,
                     })?;
                 }
@@ -164,13 +177,14 @@ impl Answer {
     }
 
     fn hear(&mut self, data: &str) -> Step {
-        if data.trim() == "[DONE]" {
+        let said = wire::parse(self.server.wire(), data, self.server.api_key())?;
+        let is_last = said.is_last;
+        self.add(said)?;
+        if is_last {
             // A server that says it is done has stopped, whether or not it gave the reason.
             self.finish_reason.get_or_insert(FinishReason::Stop);
             return Ok(ControlFlow::Break(()));
         }
-        let said = Chunk::parse(data, self.config.api_key.as_ref())?;
-        self.add(said)?;
         Ok(ControlFlow::Continue(()))
     }
 
@@ -180,20 +194,40 @@ impl Answer {
         // Only progress counts: comments and empty chunks keep a hanging server's connection alive too.
         if said.thinks || !said.text.is_empty() || said.finish_reason.is_some() {
             self.started = true;
-            self.deadline = Instant::now() + self.config.between_tokens_timeout;
+            self.deadline = Instant::now() + self.server.patience().between_tokens;
         }
         if !said.text.is_empty() {
             self.ready.push_back(Ok(ChatEvent::Delta(said.text)));
         }
-        // Some servers repeat a growing usage in every chunk; the last one counts.
-        self.usage = said.usage.or(self.usage.take());
+        // Some servers repeat a growing usage, some say it in two pieces.
+        if let Some(usage) = said.usage {
+            self.usage = Some(self.usage.unwrap_or_default().max(usage));
+        }
         self.finish_reason = said.finish_reason.or(self.finish_reason.take());
         Ok(())
     }
 
+    /// Whether so much can have been used. A server that is wrong about it is as good as one that says nothing:
+    /// then what was reserved is charged.
+    fn is_believable(&self, usage: &Tokens) -> bool {
+        let text = self.text_bytes as u64;
+        // Every token has a byte at least, and no tokenizer makes one of a hundred; what a provider adds by
+        // itself, such as the roles of messages, is little.
+        let most_input = self.sent_bytes as u64 + 4_096;
+        let most_output = u64::from(self.max_tokens).saturating_mul(2).max(text) + 1_024;
+        usage.input > 0
+            && usage.input <= most_input
+            && usage.cached.saturating_add(usage.cache_written) <= usage.input
+            && usage.received() >= text / 100
+            && (usage.received() > 0 || text == 0)
+            && usage.received() <= most_output
+    }
+
     fn complete(&mut self) {
         self.ended = true;
-        self.ready.extend(self.usage.take().map(Ok));
+        let usage = self.usage.take().filter(|usage| self.is_believable(usage));
+        self.ready
+            .extend(usage.map(|usage| Ok(ChatEvent::Usage(usage))));
         let finish_reason = self.finish_reason.take().unwrap_or(FinishReason::Stop);
         self.ready.push_back(Ok(ChatEvent::Done { finish_reason }));
     }
@@ -201,7 +235,7 @@ impl Answer {
 
 fn within(bytes: usize, limit_bytes: usize) -> Result<(), Error> {
     if bytes > limit_bytes {
-        return Err(Error::ChatTooLarge { limit_bytes });
+        return Err(Error::TooLarge { limit_bytes });
     }
     Ok(())
 }

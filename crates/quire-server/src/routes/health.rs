@@ -49,6 +49,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     app.metrics.queue(&quire_queue::stats(&mut tx).await?);
     tx.commit().await?;
     app.metrics.control(&app.control);
+    app.metrics.models(app.providers.models());
     app.metrics
         .search(&app.search, app.ingest.fold_totals(), app.asker.degraded());
     app.metrics.cache(&app.asker);

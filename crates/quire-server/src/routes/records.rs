@@ -2,7 +2,6 @@
 //! of them.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -13,7 +12,7 @@ use quire_connect::records::{self as connect, Refused, template};
 use quire_store::records::{self as rows, Heard, Record};
 use quire_types::{Lane, RecordId, RecordState};
 
-use crate::body::{Body, ListOut, Paged, Params, time};
+use crate::body::{Body, ListOut, Paged, Params, Raw, time};
 use crate::caller::{TenantReader, Writer};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
@@ -99,7 +98,7 @@ pub(super) struct LaneParams {
 pub(super) async fn tell(
     writer: Writer,
     State(app): State<App>,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> ApiResult<(StatusCode, Json<HeardOut>)> {
     let heard = hear(&writer, &app, &body, Lane::Realtime).await?;
     match heard.refused.into_iter().next() {
@@ -126,7 +125,7 @@ pub(super) async fn tell_many(
     writer: Writer,
     State(app): State<App>,
     Params(params): Params<LaneParams>,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> ApiResult<(StatusCode, Json<HeardOut>)> {
     let lane = params.lane.unwrap_or(Lane::Standard);
     let heard = hear(&writer, &app, &body, lane).await?;

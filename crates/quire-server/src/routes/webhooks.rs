@@ -1,6 +1,5 @@
 //! Webhooks that come in. They carry no key: whoever knows the secret of a connection signed them.
 
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 
@@ -8,6 +7,7 @@ use quire_connect::connections::{Incoming, Verdict};
 use quire_connect::standard::Doubt;
 use quire_types::{ConnectionId, ErrorKind, Kind, TenantId, TenantState};
 
+use crate::body::Raw;
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
@@ -22,7 +22,7 @@ pub(super) async fn receive(
     State(app): State<App>,
     Path((tenant, connection)): Path<(String, String)>,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> ApiResult<StatusCode> {
     let nobody = || ApiError::not_found("connection");
     let tenant: TenantId = tenant.parse().map_err(|_| nobody())?;

@@ -1,10 +1,8 @@
-//! The shipped catalogue, what is refused, and what things cost.
+//! The shipped catalogue, what is refused, and old documents.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use super::*;
-
-use quire_types::Timestamp;
 
 fn shipped() -> Catalogue {
     Catalogue::shipped().unwrap()
@@ -12,10 +10,6 @@ fn shipped() -> Catalogue {
 
 fn plan(id: &str) -> Plan {
     shipped().plans[&id.parse().unwrap()].clone()
-}
-
-fn at(day: &str) -> Timestamp {
-    format!("{day}T12:00:00Z").parse().unwrap()
 }
 
 fn usd(text: &str) -> NanoUsd {
@@ -255,29 +249,13 @@ fn what_makes_no_sense_is_refused_and_the_message_names_plan_and_field() {
         &["defualt"],
     );
     check("[plans.premium]", "[plans.starter]", &["duplicate"]);
-    check(
-        "from = \"2024-10-02\"",
-        "from = \"2024-05-13\"",
-        &["gpt-4o", "two prices from 2024-05-13"],
+    let old = format!("{}\n[[prices]]\nmodel = 'x'\n", Catalogue::SHIPPED);
+    assert!(
+        Catalogue::parse(&old).is_ok(),
+        "an older document can be read"
     );
-    check(
-        "from = \"2024-10-02\"",
-        "from = \"October\"",
-        &["from", "October", "2026-01-31"],
-    );
-    check(
-        "input = \"$0.02\"",
-        "input = \"cheap\"",
-        &["input", "cheap"],
-    );
-    check("output = \"$0\"\n", "", &["output"]);
-    check("what = \"images\"", "what = \"pages\"", &["units: pages"]);
-    check("what = \"images\"", "what = \"pictures\"", &["pictures"]);
-    check(
-        "[[units]]\nwhat = \"pages\"\nprice = \"$0\"",
-        "",
-        &["units: pages", "no price"],
-    );
+    let error = Catalogue::parse_new(&old).unwrap_err().to_string();
+    assert!(error.contains("quire model apply"), "{error}");
 }
 
 #[test]
@@ -295,71 +273,4 @@ fn plan_ids_are_short_and_plain() {
     for id in ["", "Gold", "a b", "ä", "a_b", too_long.as_str()] {
         assert!(id.parse::<PlanId>().is_err(), "{id}");
     }
-}
-
-#[test]
-fn a_price_counts_from_its_day_until_the_next() {
-    let prices = shipped().prices;
-    let input = |day| prices.of("gpt-4o", at(day)).input;
-    assert_eq!(input("2024-05-13"), usd("$5"));
-    assert_eq!(input("2024-10-01"), usd("$5"));
-    assert_eq!(input("2024-10-02"), usd("$2.50"));
-    assert_eq!(input("2030-01-01"), usd("$2.50"));
-    assert!(!prices.of("gpt-4o", at("2024-05-12")).is_known);
-}
-
-#[test]
-fn a_model_without_a_price_is_dear_and_free_is_spelled_out() {
-    let prices = shipped().prices;
-    let unknown = prices.of("gpt-4o-mni", at("2026-01-01"));
-    assert!(!unknown.is_known);
-    for row in Catalogue::SHIPPED
-        .lines()
-        .filter_map(|line| line.strip_prefix("model = \""))
-    {
-        let model = row.split('"').next().unwrap();
-        let price = prices.of(model, at("2026-01-01"));
-        assert!(price.is_known, "{model}");
-        assert!(price.input <= unknown.input && price.output <= unknown.output);
-        assert!(price.cached_input <= price.input);
-    }
-    let local = prices.of("all-MiniLM-L6-v2", at("2026-01-01"));
-    assert!(local.is_known && local.input == NanoUsd::ZERO);
-}
-
-#[test]
-fn a_call_costs_its_fresh_its_cached_and_its_received_tokens() {
-    let price = shipped().prices.of("gpt-4o-mini", at("2026-01-01"));
-    let check = |(input, cached, output, reasoning), nanos| {
-        let tokens = Tokens {
-            input,
-            cached,
-            output,
-            reasoning,
-        };
-        assert_eq!(price.cost(tokens), NanoUsd::from_nanos(nanos));
-    };
-    check((0, 0, 0, 0), 0);
-    check((1_000, 0, 0, 0), 150_000);
-    check((1_000, 1_000, 0, 0), 75_000);
-    check((1_000, 400, 100, 0), 90_000 + 30_000 + 60_000);
-    check((0, 0, 100, 50), 90_000);
-    // What makes no sense costs at least what was reported.
-    check((10, 20, 0, 0), 1_500);
-    check((u64::MAX, 0, u64::MAX, u64::MAX), i64::MAX);
-}
-
-#[test]
-fn other_work_is_free_until_somebody_prices_it() {
-    for measure in Measure::ALL {
-        assert_eq!(shipped().prices.cost_of(*measure, u64::MAX), NanoUsd::ZERO);
-        assert_eq!(serde_json::to_value(measure).unwrap(), measure.as_str());
-    }
-    let text = Catalogue::SHIPPED.replacen(
-        "what = \"pages\"\nprice = \"$0\"",
-        "what = \"pages\"\nprice = \"$20000\"",
-        1,
-    );
-    let prices = Catalogue::parse(&text).unwrap().prices;
-    assert_eq!(prices.cost_of(Measure::Pages, 3), usd("$0.06"));
 }

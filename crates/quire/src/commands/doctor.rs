@@ -53,7 +53,16 @@ pub(super) async fn run(cli: &Cli, output: &Output) -> Result<(), Failure> {
     let mut findings = vec![
         server_programs(&config),
         model(&config, &places),
-        poppler().await,
+        program("PDF reader", "pdftotext", "-v", "poppler-utils").await,
+        program("picture reader", "tesseract", "--version", "tesseract-ocr").await,
+        program("sound and films", "ffmpeg", "-version", "ffmpeg").await,
+        program(
+            "speech recogniser",
+            "pocketsphinx_continuous",
+            "-version",
+            "pocketsphinx pocketsphinx-en-us",
+        )
+        .await,
         confinement().await,
         disk(&data),
         open_files(),
@@ -121,21 +130,28 @@ fn model(config: &Config, places: &Places) -> Finding {
     }
 }
 
-async fn poppler() -> Finding {
-    const WHAT: &str = "PDF reader";
-    let version = tokio::process::Command::new("pdftotext")
-        .arg("-v")
+/// A program that readers of files start, with the option that makes it say its version.
+async fn program(what: &'static str, name: &str, option: &str, package: &'static str) -> Finding {
+    let version = tokio::process::Command::new(name)
+        .arg(option)
         .output()
         .await;
     match version {
         Ok(version) => {
-            let text = String::from_utf8_lossy(&version.stderr);
-            Finding::ok(WHAT, text.lines().next().unwrap_or("pdftotext").to_owned())
+            let said = [version.stdout, version.stderr].concat();
+            let said = String::from_utf8_lossy(&said).into_owned();
+            let first = said.lines().find(|line| line.contains(' '));
+            // Some only complain about a question they don't know; they are there.
+            let first = first.filter(|_| version.status.success());
+            Finding::ok(
+                what,
+                first.unwrap_or(name).chars().take(80).collect::<String>(),
+            )
         }
         Err(error) => Finding::bad(
-            WHAT,
-            format!("pdftotext: {error}"),
-            "apt-get install poppler-utils",
+            what,
+            format!("{name}: {error}"),
+            format!("apt-get install {package}"),
         ),
     }
 }

@@ -54,7 +54,7 @@ fn refuses(region: &str, lacks: &[&str]) -> String {
             "the database of this installation is its only shard. To take these customers here, name their countries \
              in the region of the shard; otherwise give them an installation of their own"
         }
-        false => "add a row to directory.pools",
+        false => "add one with `quire pool add`",
     };
     format!(
         "region '{region}' refuses customers, for it has no {}: {what_to_do}",

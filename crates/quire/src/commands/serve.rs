@@ -100,6 +100,8 @@ pub(super) async fn http(
         asker: services.asker.clone(),
         caches: node.caches()?,
         search: services.search.clone(),
+        providers: services.providers.clone(),
+        keyring: node.keyring()?,
         metrics: services.metrics.clone(),
         pressure: Arc::default(),
         prefetch: Prefetch::default(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use quire_testkit::openai::{ChatDouble, Script};
+use quire_testkit::provider::{ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 
@@ -10,6 +10,8 @@ async fn setup(double: &ChatDouble) -> (Quire, Caller, String) {
     let quire = Quire::up_with(&[
         ("QUIRE__CHAT__BASE_URL", &double.base_url()),
         ("QUIRE__CHAT__MODEL", "test-model"),
+        ("QUIRE__CHAT__INPUT_PRICE", "$0.10"),
+        ("QUIRE__CHAT__OUTPUT_PRICE", "$0.40"),
         ("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "2"),
         ("QUIRE__CHAT__BETWEEN_TOKENS_TIMEOUT_S", "2"),
     ]);
@@ -127,26 +129,31 @@ async fn a_composed_answer_is_checked_and_inert() {
 async fn a_failing_model_never_fails_the_question() {
     let double = ChatDouble::start().await.unwrap();
     let (_quire, caller, notebook) = setup(&double).await;
+    // Once text has left, nothing may take its place: the stream ends with an error, never silently.
+    double.push(Script::Raw {
+        content_type: "text/event-stream".to_owned(),
+        pieces: vec![
+            br#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"The gate code of the yard is 4417 [1]. And then it"}}]}"#.to_vec(),
+            b"\n\n".to_vec(),
+        ],
+    });
+    let streamed = stream(&caller, &notebook).await;
+    let (name, problem) = streamed.last().unwrap();
+    assert_eq!(name, "error", "{streamed:?}");
+    assert!(problem["detail"].is_string());
+
+    // Few enough that the breaker stays closed: each of them must be met.
+    let status = |code, retry_after: Option<&str>| Script::Status {
+        code,
+        body: "{}".to_owned(),
+        retry_after: retry_after.map(str::to_owned),
+    };
     let scripts = [
-        Script::Status {
-            code: 500,
-            body: "{}".to_owned(),
-            retry_after: None,
-        },
-        Script::Status {
-            code: 429,
-            body: "{}".to_owned(),
-            retry_after: Some("1".to_owned()),
-        },
-        Script::Status {
-            code: 401,
-            body: "{}".to_owned(),
-            retry_after: None,
-        },
+        status(429, Some("0")),
         Script::HangBefore,
         Script::Malformed,
         Script::ErrorInStream,
-        Script::ErrorBody200,
+        status(401, None),
     ];
     for script in scripts {
         let name = format!("{script:?}");
@@ -166,22 +173,6 @@ async fn a_failing_model_never_fails_the_question() {
             answer["text"].as_str().unwrap().contains("4417"),
             "{name}: {answer:#}"
         );
+        assert_eq!(double.scripts_left(), 0, "{name}: the model was not asked");
     }
-
-    // Once text has left, nothing may take its place: the answer ends there, and says so.
-    double.push(Script::Raw {
-        content_type: "text/event-stream".to_owned(),
-        pieces: vec![
-            br#"data: {"id":"c","object":"chat.completion.chunk","choices":[{"index":0,"delta":{"content":"The gate code of the yard is 4417 [1]. And then it"}}]}"#.to_vec(),
-            b"\n\n".to_vec(),
-        ],
-    });
-    let streamed = stream(&caller, &notebook).await;
-    let (name, answer) = streamed.last().unwrap();
-    assert_eq!(name, "done", "{streamed:?}");
-    assert!(
-        answer["note"].as_str().unwrap().contains("broke off"),
-        "{answer:#}"
-    );
-    assert_eq!(answer["text"], "The gate code of the yard is 4417 [1]. ");
 }

@@ -83,6 +83,7 @@ impl Things {
             .replace("{name}", "requests_per_minute")
             .replace("{feature}", "insights")
             .replace("{region}", "local")
+            .replace("{pool}", "local")
     }
 }
 
@@ -137,7 +138,11 @@ fn body(operation: &Operation, things: &Things) -> Value {
         "/v1/tenants/{tenant}/features/{feature}" => json!({ "on": true }),
         "/v1/features/{feature}" => json!({ "percent": 100 }),
         "/v1/regions/{region}" => json!({ "name": "planted", "countries": [] }),
-        "/v1/catalogue" => json!({ "document": "" }),
+        "/v1/pools" => {
+            json!({ "id": "planted", "region": "local", "provider": "openai", "key": "sk" })
+        }
+        "/v1/pools/{pool}" => json!({ "status": "maintenance" }),
+        "/v1/catalogue" | "/v1/registry" => json!({ "document": "" }),
         "/v1/usage/reconcile" => json!({ "provider": "p", "invoice": "" }),
         _ => json!({ "name": "renamed" }),
     }

@@ -19,6 +19,7 @@ mod http;
 mod index;
 mod isolation;
 mod media;
+mod models;
 mod openai;
 mod openapi;
 mod records;

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use quire_testkit::openai::{ChatDouble, Script};
+use quire_testkit::provider::{ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use quire_testkit::openai::{ChatDouble, Script};
 use quire_testkit::postgres::eventually;
+use quire_testkit::provider::{ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 

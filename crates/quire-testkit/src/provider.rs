@@ -1,10 +1,17 @@
-//! A chat server for tests that speaks OpenAI's chat completions over real HTTP, and misbehaves on request.
+//! A provider for tests: OpenAI's chat completions, responses, embeddings and sound, Anthropic's messages,
+//! Gemini's generateContent and Cohere's rerank over real HTTP, misbehaving on request.
 //!
 //! Refuses to know what is asked: it plays its scripts in order, one per request, and remembers the requests.
+//! Which protocol is spoken, the path of the request says.
+
+mod dialect;
+mod quota;
+mod tools;
 
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -19,10 +26,16 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use dialect::Dialect;
+pub use quota::Quota;
+
 /// `prompt_tokens` of every usage that the double reports.
 pub const PROMPT_TOKENS: u64 = 12;
 /// `cached_tokens` of every usage that the double reports.
 pub const CACHED_TOKENS: u64 = 4;
+
+/// `reasoning_tokens` of every usage that the double reports, in protocols that have them.
+pub const REASONING_TOKENS: u64 = 3;
 
 /// What the double does with one request.
 #[derive(Clone, Debug)]
@@ -56,6 +69,21 @@ pub enum Script {
     ErrorBody200,
     /// Streams words until the connection closes.
     Endless,
+    /// Streams this text word by word and never says what it used.
+    NoUsage(String),
+    /// Streams this text word by word and says that it used this many tokens in each direction.
+    Usage(String, u64, u64),
+    /// Waits before the first word and before each further one, then answers.
+    Paced {
+        /// The answer.
+        text: String,
+        /// The wait before the response begins.
+        first: Duration,
+        /// The wait before each further piece.
+        between: Duration,
+    },
+    /// Plays the other script with these headers.
+    With(Vec<(&'static str, String)>, Box<Script>),
     /// Answers 200 with this content type and these pieces, each in its own write.
     Raw {
         /// The header `Content-Type`.
@@ -97,6 +125,10 @@ pub struct ChatDouble {
 #[derive(Debug)]
 struct Shared {
     scripts: Mutex<VecDeque<Script>>,
+    always: Mutex<Option<Script>>,
+    quota: Mutex<Option<quota::Meter>>,
+    remembers: AtomicBool,
+    count: AtomicUsize,
     received: Mutex<Vec<Received>>,
     /// Changes never; closes when the double is dropped.
     running: watch::Receiver<()>,
@@ -110,6 +142,10 @@ impl ChatDouble {
         let (sender, running) = watch::channel(());
         let shared = Arc::new(Shared {
             scripts: Mutex::default(),
+            always: Mutex::default(),
+            quota: Mutex::default(),
+            remembers: AtomicBool::new(true),
+            count: AtomicUsize::new(0),
             received: Mutex::default(),
             running,
         });
@@ -126,9 +162,42 @@ impl ChatDouble {
         })
     }
 
-    /// The address to configure, with `/v1`.
+    /// The address to configure, with `/v1`: of all protocols but Gemini's.
     pub fn base_url(&self) -> String {
-        format!("http://{}/v1", self.address)
+        self.base_url_of(Dialect::OpenAi)
+    }
+
+    /// The address to configure for a protocol.
+    pub fn base_url_of(&self, dialect: Dialect) -> String {
+        format!("http://{}{}", self.address, dialect.root())
+    }
+
+    /// What to do with every request that no script waits for.
+    pub fn always(&self, script: Script) {
+        *lock(&self.shared.always) = Some(script);
+    }
+
+    /// Refuses what goes beyond a quota with 429, and tells what is left.
+    pub fn limit(&self, quota: Quota) {
+        *lock(&self.shared.quota) = Some(quota::Meter::new(quota));
+    }
+
+    /// Counts requests from now on and keeps none: for measurements.
+    pub fn forget_requests(&self) {
+        self.shared.remembers.store(false, Ordering::Relaxed);
+        lock(&self.shared.received).clear();
+    }
+
+    /// How many requests came so far.
+    pub fn count(&self) -> usize {
+        self.shared.count.load(Ordering::Relaxed)
+    }
+
+    /// How many requests went beyond the quota.
+    pub fn refused(&self) -> usize {
+        lock(&self.shared.quota)
+            .as_ref()
+            .map_or(0, |meter| meter.refused)
     }
 
     /// Adds what to do with the next unscripted request.
@@ -172,60 +241,130 @@ async fn handle(
     };
     let wants_usage =
         request.body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
-    let right_address = method == Method::POST && uri.path() == "/v1/chat/completions";
-    lock(&shared.received).push(request);
-    if !right_address {
+    let dialect = Dialect::of(uri.path()).filter(|_| method == Method::POST);
+    let tool = tools::answer(uri.path(), &request.body).filter(|_| method == Method::POST);
+    shared.count.fetch_add(1, Ordering::Relaxed);
+    if shared.remembers.load(Ordering::Relaxed) {
+        lock(&shared.received).push(request);
+    }
+    if dialect.is_none() && tool.is_none() {
         return (
             StatusCode::NOT_FOUND,
-            "the chat double knows only POST /v1/chat/completions",
+            "the double knows POST to the methods of providers only",
         )
             .into_response();
     }
+    let told = match lock(&shared.quota).as_mut().map(quota::Meter::take) {
+        Some(Err(refusal)) => return refusal,
+        Some(Ok(told)) => told,
+        None => Vec::new(),
+    };
     let script = lock(&shared.scripts).pop_front();
-    match script {
-        Some(script) => play(script, wants_usage, shared.running.clone()).await,
-        None => error(
+    let script = script.or_else(|| lock(&shared.always).clone());
+    let playing = Playing {
+        dialect: dialect.unwrap_or(Dialect::OpenAi),
+        wants_usage,
+        running: shared.running.clone(),
+    };
+    let response = match (script, tool) {
+        (None, Some(tool)) => tool,
+        (Some(script), _) => playing.play(script).await,
+        (None, None) => error(
             StatusCode::INTERNAL_SERVER_ERROR,
             "the chat double has no script left",
         ),
-    }
+    };
+    with_headers(response, &told)
 }
 
-async fn play(script: Script, wants_usage: bool, running: watch::Receiver<()>) -> Response {
-    match script {
-        Script::Answer(text) => events(answer(&text, wants_usage), Ending::Close),
-        Script::Status {
-            code,
-            body,
-            retry_after,
-        } => status(code, body, retry_after),
-        Script::CutAfter(words) => events(some_words(words), Ending::Break),
-        Script::EndAfter(words) => events(some_words(words), Ending::Close),
-        Script::HangBefore => {
-            until_dropped(running).await;
-            error(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the chat double was dropped",
-            )
+fn with_headers(mut response: Response, headers: &[(&'static str, String)]) -> Response {
+    for (name, value) in headers {
+        let value = value.parse().expect("a header's value");
+        response.headers_mut().insert(*name, value);
+    }
+    response
+}
+
+/// A request that is being answered.
+struct Playing {
+    dialect: Dialect,
+    wants_usage: bool,
+    running: watch::Receiver<()>,
+}
+
+impl Playing {
+    async fn play(self, script: Script) -> Response {
+        let dialect = self.dialect;
+        let words = |count| dialect.words(&some_words(count));
+        match script {
+            Script::Answer(text) => {
+                let usage = Some((PROMPT_TOKENS, None))
+                    .filter(|_| dialect != Dialect::OpenAi || self.wants_usage);
+                events(dialect.answer(&text, usage), Ending::Close)
+            }
+            Script::NoUsage(text) => events(dialect.answer(&text, None), Ending::Close),
+            Script::Usage(text, input, output) => events(
+                dialect.answer(&text, Some((input, Some(output)))),
+                Ending::Close,
+            ),
+            Script::Paced {
+                text,
+                first,
+                between,
+            } => {
+                tokio::time::sleep(first).await;
+                let chunks = dialect.answer(&text, Some((PROMPT_TOKENS, None)));
+                let chunks = stream::iter(chunks.into_iter().enumerate()).then(
+                    move |(at, chunk)| async move {
+                        if at > 0 {
+                            tokio::time::sleep(between).await;
+                        }
+                        Ok::<_, io::Error>(Bytes::from(chunk))
+                    },
+                );
+                body(
+                    "text/event-stream; charset=utf-8",
+                    Body::from_stream(chunks),
+                )
+            }
+            Script::With(headers, script) => {
+                with_headers(Box::pin(self.play(*script)).await, &headers)
+            }
+            Script::Status {
+                code,
+                body,
+                retry_after,
+            } => status(code, body, retry_after),
+            Script::CutAfter(count) => events(words(count), Ending::Break),
+            Script::EndAfter(count) => events(words(count), Ending::Close),
+            Script::HangBefore => {
+                until_dropped(self.running).await;
+                error(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "the chat double was dropped",
+                )
+            }
+            Script::HangAfter(count) => events(words(count), Ending::Hang(self.running)),
+            Script::Malformed => {
+                let mut chunks = words(1);
+                chunks.push("data: {\"choices\":[{\n\n".to_owned());
+                events(chunks, Ending::Close)
+            }
+            Script::ErrorInStream => {
+                let mut chunks = words(1);
+                chunks.push(dialect.error("the engine crashed"));
+                events(chunks, Ending::Close)
+            }
+            Script::NotStreaming(text) => axum::Json(dialect.whole(&text)).into_response(),
+            Script::ErrorBody200 => {
+                axum::Json(dialect.error_object("the model is loading")).into_response()
+            }
+            Script::Endless => endless(dialect),
+            Script::Raw {
+                content_type,
+                pieces,
+            } => raw(content_type, pieces),
         }
-        Script::HangAfter(words) => events(some_words(words), Ending::Hang(running)),
-        Script::Malformed => {
-            let mut chunks = some_words(1);
-            chunks.push("data: {\"choices\":[{\n\n".to_owned());
-            events(chunks, Ending::Close)
-        }
-        Script::ErrorInStream => {
-            let mut chunks = some_words(1);
-            chunks.push(event(&error_object("the engine crashed")));
-            events(chunks, Ending::Close)
-        }
-        Script::NotStreaming(text) => axum::Json(whole_answer(&text)).into_response(),
-        Script::ErrorBody200 => axum::Json(error_object("the model is loading")).into_response(),
-        Script::Endless => endless(),
-        Script::Raw {
-            content_type,
-            pieces,
-        } => raw(content_type, pieces),
     }
 }
 
@@ -263,13 +402,14 @@ fn events(chunks: Vec<String>, ending: Ending) -> Response {
     }
 }
 
-fn endless() -> Response {
-    let words = event(&chunk(
-        json!({"content": "x".repeat(64 * 1024)}),
-        Value::Null,
-    ));
-    let stream = stream::repeat(Bytes::from(words)).then(in_its_own_write);
+fn endless(dialect: Dialect) -> Response {
+    let word = dialect.words(&["x".repeat(64 * 1024)]).concat();
+    let stream = stream::repeat(Bytes::from(word)).then(in_its_own_write);
     body("text/event-stream", Body::from_stream(stream))
+}
+
+fn some_words(count: usize) -> Vec<String> {
+    (1..=count).map(|number| format!("word{number} ")).collect()
 }
 
 fn raw(content_type: String, pieces: Vec<Vec<u8>>) -> Response {
@@ -303,83 +443,6 @@ fn error(code: StatusCode, message: &str) -> Response {
 async fn until_dropped(mut running: watch::Receiver<()>) {
     // The only change is the end.
     let _ = running.changed().await;
-}
-
-fn answer(text: &str, wants_usage: bool) -> Vec<String> {
-    let words: Vec<&str> = text.split_inclusive(' ').collect();
-    let mut chunks = vec![event(&chunk(
-        json!({"role": "assistant", "content": ""}),
-        Value::Null,
-    ))];
-    chunks.extend(
-        words
-            .iter()
-            .map(|word| event(&chunk(json!({"content": word}), Value::Null))),
-    );
-    chunks.push(event(&chunk(json!({}), json!("stop"))));
-    if wants_usage {
-        let mut last = chunk(json!({}), Value::Null);
-        last["choices"] = json!([]);
-        last["usage"] = usage(words.len());
-        chunks.push(event(&last));
-    }
-    chunks.push("data: [DONE]\n\n".to_owned());
-    chunks
-}
-
-fn some_words(count: usize) -> Vec<String> {
-    (1..=count)
-        .map(|number| {
-            event(&chunk(
-                json!({"content": format!("word{number} ")}),
-                Value::Null,
-            ))
-        })
-        .collect()
-}
-
-fn event(data: &Value) -> String {
-    format!("data: {data}\n\n")
-}
-
-fn chunk(delta: Value, finish_reason: Value) -> Value {
-    json!({
-        "id": "chatcmpl-double",
-        "object": "chat.completion.chunk",
-        "created": 1_760_000_000,
-        "model": "double",
-        "service_tier": "default",
-        "system_fingerprint": "fp_double",
-        "choices": [{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason}],
-        "usage": null,
-        "obfuscation": "x7",
-    })
-}
-
-fn whole_answer(text: &str) -> Value {
-    json!({
-        "id": "chatcmpl-double",
-        "object": "chat.completion",
-        "created": 1_760_000_000,
-        "model": "double",
-        "choices": [{
-            "index": 0,
-            "message": {"role": "assistant", "content": text, "refusal": null},
-            "logprobs": null,
-            "finish_reason": "stop",
-        }],
-        "usage": usage(text.split_inclusive(' ').count()),
-    })
-}
-
-fn usage(words: usize) -> Value {
-    json!({
-        "prompt_tokens": PROMPT_TOKENS,
-        "completion_tokens": words,
-        "total_tokens": PROMPT_TOKENS + words as u64,
-        "prompt_tokens_details": {"cached_tokens": CACHED_TOKENS, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": 0},
-    })
 }
 
 fn error_object(message: &str) -> Value {

@@ -5,26 +5,25 @@
 use super::*;
 
 #[test]
-fn an_address_leads_to_chat_completions() {
-    for base_url in [
+fn an_address_has_a_scheme_and_a_host_and_nothing_secret() {
+    for text in [
         "http://127.0.0.1:11434/v1",
         "http://127.0.0.1:11434/v1/",
         " http://127.0.0.1:11434/v1",
     ] {
-        let url = completions_url(base_url).unwrap();
-        assert_eq!(url.as_str(), "http://127.0.0.1:11434/v1/chat/completions");
+        assert_eq!(
+            base_url(text).unwrap().as_str(),
+            "http://127.0.0.1:11434/v1/"
+        );
     }
-    for base_url in [
+    for text in [
         "",
         "127.0.0.1:11434",
         "ftp://models/v1",
         "http://me:pw@models/v1",
         "http://models/v1?key=1",
     ] {
-        assert!(
-            completions_url(base_url).is_err(),
-            "{base_url} was accepted"
-        );
+        assert!(base_url(text).is_err(), "{text} was accepted");
     }
 }
 
@@ -32,8 +31,10 @@ fn an_address_leads_to_chat_completions() {
 fn a_secret_is_not_printed() {
     let secret = Secret::new("sk-1");
     assert_eq!(format!("{secret:?}"), "[secret]");
-    let headers = headers(Some(&secret)).unwrap();
-    assert!(!format!("{headers:?}").contains("sk-1"));
+    for wire in [Wire::OpenAi, Wire::Anthropic, Wire::Gemini] {
+        let headers = headers(wire, Some(&secret)).unwrap();
+        assert!(!format!("{headers:?}").contains("sk-1"));
+    }
 }
 
 #[test]
@@ -61,17 +62,13 @@ fn a_wait_is_seconds_or_milliseconds() {
 
 #[test]
 fn only_this_machine_is_loopback() {
-    for (base_url, expected) in [
+    for (text, expected) in [
         ("http://localhost:1/v1", true),
         ("http://127.9.9.9/v1", true),
         ("http://[::1]:1/v1", true),
         ("http://10.0.0.1/v1", false),
         ("http://localhost.example.org/v1", false),
     ] {
-        assert_eq!(
-            is_loopback(&completions_url(base_url).unwrap()),
-            expected,
-            "{base_url}"
-        );
+        assert_eq!(is_loopback(&base_url(text).unwrap()), expected, "{text}");
     }
 }

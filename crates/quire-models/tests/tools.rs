@@ -1,0 +1,249 @@
+//! What is no chat (vectors, order, sound) from providers, against a real HTTP server that behaves and
+//! misbehaves.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::time::Duration;
+
+use quire_models::registry::Wire;
+use quire_models::{
+    EmbedCall, Error, Patience, RerankCall, Server, ServerConfig, SpeakCall, TranscribeCall,
+};
+use quire_testkit::provider::{ChatDouble, Dialect, Script};
+use quire_types::{ErrorKind, Kind, Secret};
+use serde_json::json;
+
+fn server(double: &ChatDouble, wire: Wire) -> Server {
+    let dialect = match wire {
+        Wire::Gemini => Dialect::Gemini,
+        _ => Dialect::OpenAi,
+    };
+    let config = ServerConfig {
+        wire,
+        base_url: double.base_url_of(dialect),
+        api_key: Some(Secret::new("sk-test-123")),
+        patience: Patience {
+            first_token: Duration::from_secs(5),
+            ..Patience::default()
+        },
+    };
+    Server::new(config).unwrap()
+}
+
+fn texts(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("text {number}")).collect()
+}
+
+fn embed(texts: &[String]) -> EmbedCall<'_> {
+    EmbedCall {
+        model: "double",
+        texts,
+        dimensions: 16,
+        are_questions: false,
+    }
+}
+
+/// What every tool does with a server that fails, one call each.
+async fn every_failure(script: Script) -> Vec<Error> {
+    let mut errors = Vec::new();
+    let texts = texts(2);
+    for wire in [Wire::OpenAi, Wire::Gemini] {
+        let double = ChatDouble::start().await.unwrap();
+        double.push(script.clone());
+        errors.push(
+            server(&double, wire)
+                .embed(&embed(&texts))
+                .await
+                .unwrap_err(),
+        );
+    }
+    let double = ChatDouble::start().await.unwrap();
+    let openai = server(&double, Wire::OpenAi);
+    let call = RerankCall {
+        model: "double",
+        query: "q",
+        documents: &texts,
+        top: 2,
+    };
+    double.push(script.clone());
+    errors.push(openai.rerank(&call).await.unwrap_err());
+    let call = TranscribeCall {
+        model: "double",
+        bytes: b"RIFF",
+        file_name: "a.wav",
+        language: None,
+    };
+    double.push(script.clone());
+    errors.push(openai.transcribe(&call).await.unwrap_err());
+    let call = SpeakCall {
+        model: "double",
+        text: "hello",
+        voice: "alloy",
+        format: "wav",
+    };
+    double.push(script);
+    errors.push(openai.speak(&call).await.unwrap_err());
+    errors
+}
+
+#[tokio::test]
+async fn vectors_come_in_the_order_of_their_texts_and_in_as_many_requests_as_it_takes() {
+    for (wire, requests) in [(Wire::OpenAi, 1), (Wire::Gemini, 3)] {
+        let double = ChatDouble::start().await.unwrap();
+        let texts = texts(250);
+        let embedded = server(&double, wire).embed(&embed(&texts)).await.unwrap();
+        assert_eq!(double.received().len(), requests, "{wire:?}");
+        assert_eq!(embedded.vectors.len(), 250);
+        assert_ne!(embedded.vectors[0], embedded.vectors[1]);
+        let alone = server(&double, wire)
+            .embed(&embed(&texts[7..8]))
+            .await
+            .unwrap();
+        assert_eq!(alone.vectors[0], embedded.vectors[7]);
+        assert_eq!(
+            embedded.input_tokens,
+            (wire == Wire::OpenAi).then_some(1_250)
+        );
+    }
+}
+
+#[tokio::test]
+async fn vectors_that_are_none_are_refused() {
+    let texts = texts(2);
+    let vector =
+        |index: usize, length: usize| json!({"index": index, "embedding": vec![0.5; length]});
+    for data in [
+        json!([vector(0, 16)]),
+        json!([vector(0, 16), vector(0, 16)]),
+        json!([vector(0, 16), vector(1, 15)]),
+        json!([vector(0, 16), vector(2, 16)]),
+    ] {
+        let double = ChatDouble::start().await.unwrap();
+        double.push(Script::Status {
+            code: 200,
+            body: json!({ "data": data }).to_string(),
+            retry_after: None,
+        });
+        let error = server(&double, Wire::OpenAi)
+            .embed(&embed(&texts))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn passages_are_ordered_by_what_the_provider_finds() {
+    let double = ChatDouble::start().await.unwrap();
+    let documents = ["the roof leaks", "who pays the buyer", "the buyer"].map(str::to_owned);
+    let call = RerankCall {
+        model: "double",
+        query: "buyer pays",
+        documents: &documents,
+        top: 2,
+    };
+    let reranked = server(&double, Wire::Cohere).rerank(&call).await.unwrap();
+    assert_eq!(reranked.order, [(1, 1.0), (2, 0.5)]);
+    assert_eq!(reranked.searches, Some(1));
+    let request = double.received().remove(0);
+    assert_eq!(request.path, "/v1/rerank");
+    assert_eq!(request.body["top_n"], 2);
+    // An order of what was never asked is none.
+    for results in [
+        json!([{"index": 3, "relevance_score": 1.0}]),
+        json!([{"index": 1, "relevance_score": 1.0}, {"index": 1, "relevance_score": 0.9}]),
+    ] {
+        let body = json!({ "results": results }).to_string();
+        double.push(Script::Status {
+            code: 200,
+            body,
+            retry_after: None,
+        });
+        let error = server(&double, Wire::Cohere)
+            .rerank(&call)
+            .await
+            .unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn speech_is_written_down_with_its_times_and_text_is_spoken() {
+    let double = ChatDouble::start().await.unwrap();
+    let openai = server(&double, Wire::OpenAi);
+    let call = TranscribeCall {
+        model: "whisper-1",
+        bytes: b"RIFF....",
+        file_name: "yard\"\r\nX: y.wav",
+        language: Some("en"),
+    };
+    let (transcript, _) = openai.transcribe(&call).await.unwrap();
+    assert_eq!(transcript.segments.len(), 2);
+    assert_eq!(
+        (transcript.segments[1].start, transcript.segments[1].end),
+        (2.0, 4.2)
+    );
+    assert_eq!(transcript.duration, Some(4.2));
+    let request = double.received().remove(0);
+    let content_type = request.header("content-type").unwrap().to_owned();
+    assert!(
+        content_type.starts_with("multipart/form-data; boundary=quire-"),
+        "{content_type}"
+    );
+
+    let call = SpeakCall {
+        model: "tts-1",
+        text: "hello",
+        voice: "alloy",
+        format: "wav",
+    };
+    let (sound, _) = openai.speak(&call).await.unwrap();
+    assert!(sound.starts_with(b"RIFF"));
+    let too_long = "x".repeat(4_097);
+    let error = openai
+        .speak(&SpeakCall {
+            text: &too_long,
+            ..call
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn a_server_that_fails_fails_alike_for_every_tool() {
+    let status = |code| Script::Status {
+        code,
+        body: "{\"error\":{\"message\":\"because\"}}".to_owned(),
+        retry_after: None,
+    };
+    for (script, kind) in [
+        (status(429), ErrorKind::RateLimited),
+        (status(401), ErrorKind::Unavailable),
+        (status(500), ErrorKind::Unavailable),
+        (status(400), ErrorKind::Invalid),
+        (Script::ErrorBody200, ErrorKind::Unavailable),
+        (
+            Script::Status {
+                code: 200,
+                body: "{}".to_owned(),
+                retry_after: None,
+            },
+            ErrorKind::Unavailable,
+        ),
+        (
+            Script::Status {
+                code: 200,
+                body: "{\"data\": [".to_owned(),
+                retry_after: None,
+            },
+            ErrorKind::Unavailable,
+        ),
+    ] {
+        let errors = every_failure(script.clone()).await;
+        assert_eq!(errors.len(), 5);
+        for error in errors {
+            assert_eq!(error.kind(), kind, "{script:?}: {error:?}");
+            assert!(!format!("{error:?}").contains("sk-test"));
+        }
+    }
+}

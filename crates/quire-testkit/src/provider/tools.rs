@@ -1,0 +1,87 @@
+//! What is no chat: vectors, order, sound. Answered from the request alone, so that tests know what comes.
+
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+/// The answer to a request at this path; none when it is no such method.
+pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
+    let json = |value: Value| Some(axum::Json(value).into_response());
+    match path {
+        "/v1/embeddings" => {
+            let texts = strings(&body["input"]);
+            let dimensions = body["dimensions"].as_u64().unwrap_or(8);
+            // In another order than asked, as the index allows.
+            let data: Vec<Value> = texts
+                .iter()
+                .enumerate()
+                .rev()
+                .map(|(index, text)| {
+                    json!({"object": "embedding", "index": index, "embedding": vector(text, dimensions)})
+                })
+                .collect();
+            json(
+                json!({"object": "list", "data": data, "model": body["model"],
+                "usage": {"prompt_tokens": texts.len() * 5, "total_tokens": texts.len() * 5}}),
+            )
+        }
+        "/v1/rerank" | "/v2/rerank" => {
+            let query = body["query"].as_str().unwrap_or_default().to_lowercase();
+            let scores: Vec<Value> = strings(&body["documents"])
+                .iter()
+                .enumerate()
+                .map(|(index, text)| {
+                    let text = text.to_lowercase();
+                    let words = query.split_whitespace().count().max(1);
+                    let shared = query
+                        .split_whitespace()
+                        .filter(|word| text.contains(word))
+                        .count();
+                    json!({"index": index, "relevance_score": shared as f64 / words as f64})
+                })
+                .collect();
+            json(json!({"id": "r1", "results": scores,
+                "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}}))
+        }
+        "/v1/audio/transcriptions" => json(json!({
+            "task": "transcribe", "language": "english", "duration": 4.2,
+            "text": "The gate is open. Close it at six.",
+            "segments": [
+                {"id": 0, "seek": 0, "start": 0.0, "end": 2.0, "text": " The gate is open.", "tokens": [1],
+                 "temperature": 0.0, "avg_logprob": -0.2, "compression_ratio": 1.1, "no_speech_prob": 0.01},
+                {"id": 1, "seek": 0, "start": 2.0, "end": 4.2, "text": " Close it at six.", "tokens": [2],
+                 "temperature": 0.0, "avg_logprob": -0.2, "compression_ratio": 1.1, "no_speech_prob": 0.02},
+            ],
+            "usage": {"type": "duration", "seconds": 5},
+        })),
+        "/v1/audio/speech" => Some(b"RIFF\x24\0\0\0WAVEfmt ".to_vec().into_response()),
+        _ if path.starts_with("/v1beta/models/") && path.ends_with(":batchEmbedContents") => {
+            let requests = body["requests"].as_array().cloned().unwrap_or_default();
+            let embeddings: Vec<Value> = requests
+                .iter()
+                .map(|request| {
+                    let text = request
+                        .pointer("/content/parts/0/text")
+                        .and_then(Value::as_str);
+                    let dimensions = request["outputDimensionality"].as_u64().unwrap_or(8);
+                    json!({"values": vector(text.unwrap_or_default(), dimensions)})
+                })
+                .collect();
+            json(json!({ "embeddings": embeddings }))
+        }
+        _ => None,
+    }
+}
+
+/// Numbers that depend on the text and nothing else.
+pub(super) fn vector(text: &str, dimensions: u64) -> Vec<f64> {
+    let sum: u64 = text.bytes().map(u64::from).sum();
+    (0..dimensions)
+        .map(|at| (sum * (at + 1) % 97) as f64 / 97.0)
+        .collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    let list = value.as_array().into_iter().flatten();
+    list.filter_map(|text| text.as_str().map(str::to_owned))
+        .collect()
+}
