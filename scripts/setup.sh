@@ -13,6 +13,7 @@ readonly oldest_postgres=15
 readonly pgdg_script=/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh
 readonly cluster_conf=/etc/postgresql-common/createcluster
 readonly moto_version=5.2.5
+readonly openai_version=3.54.0
 
 # Even with an empty HOME, as rustup does it. Its cargo is found before the shell knows about it.
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
@@ -20,6 +21,8 @@ readonly home
 export HOME=$home
 # The same place as in crates/quire-testkit/src/s3.rs.
 readonly moto=${XDG_CACHE_HOME:-$home/.cache}/quire/moto
+# The same place as in crates/quire/tests/it/openai.rs.
+readonly openai=${XDG_CACHE_HOME:-$home/.cache}/quire/openai
 # No package may ask questions.
 export DEBIAN_FRONTEND=noninteractive
 # The answers of apt and dpkg are read below, so they must not be translated.
@@ -67,6 +70,12 @@ has_moto() {
     "$moto/bin/python" -c 'import flask, moto' 2>/dev/null
 }
 
+# OpenAI's own client, which the tests ask quire with; likewise.
+has_openai() {
+  [[ $(cat "$openai/version" 2>/dev/null) == "$openai_version" ]] &&
+    "$openai/bin/python" -c 'import openai' 2>/dev/null
+}
+
 # A cargo that can build this workspace, with clippy and rustfmt, without downloading anything.
 has_rust() {
   local version pinned
@@ -105,6 +114,12 @@ look() {
       need "python3 python3-venv" "python3 with venv: runs the S3 server of the tests"
     moto_missing=1
     say "missing: moto $moto_version, a server that speaks S3: the tests keep objects in one of their own"
+  fi
+  if [[ -n $for_tests ]] && ! has_openai; then
+    python3 -c 'import venv, ensurepip' 2>/dev/null ||
+      need "python3 python3-venv" "python3 with venv: runs the client of OpenAI that the tests use"
+    openai_missing=1
+    say "missing: openai $openai_version, the official client: the tests ask quire with it"
   fi
   has_rust && return
   rust_missing=1
@@ -217,6 +232,15 @@ install_moto() {
   printf '%s' "$moto_version" >"$moto/version"
 }
 
+install_openai() {
+  rm -rf "$openai"
+  mkdir -p "$(dirname "$openai")"
+  python3 -m venv "$openai" >&2
+  "$openai/bin/python" -m pip install --quiet --disable-pip-version-check "openai==$openai_version" >&2
+  "$openai/bin/python" -c 'import openai'
+  printf '%s' "$openai_version" >"$openai/version"
+}
+
 by_hand() {
   say "install these by hand (names as on Debian): ${packages[*]}${rust_missing:+ and Rust from https://rustup.rs}"
   say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils tesseract ffmpeg-free python3-pip"
@@ -243,8 +267,9 @@ esac
 
 rust_missing=
 moto_missing=
+openai_missing=
 look
-if ((${#packages[@]} == 0)) && [[ -z $rust_missing && -z $moto_missing ]]; then exit 0; fi
+if ((${#packages[@]} == 0)) && [[ -z $rust_missing && -z $moto_missing && -z $openai_missing ]]; then exit 0; fi
 
 if ((${#packages[@]} > 0)); then
   if ! have apt-get || ! have dpkg; then by_hand; fi
@@ -253,12 +278,14 @@ if ((${#packages[@]} > 0)); then
 fi
 if [[ -n $rust_missing ]]; then install_rust; fi
 if [[ -n $moto_missing ]]; then install_moto; fi
+if [[ -n $openai_missing ]]; then install_openai; fi
 
 packages=()
 rust_missing=
 moto_missing=
+openai_missing=
 look
-if ((${#packages[@]} > 0)) || [[ -n $rust_missing || -n $moto_missing ]]; then
+if ((${#packages[@]} > 0)) || [[ -n $rust_missing || -n $moto_missing || -n $openai_missing ]]; then
   say "still missing after the installation, see above"
   exit 1
 fi

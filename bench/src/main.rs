@@ -3,6 +3,7 @@
 //! A suite prints the machine, the versions and its command line, then a table, and ends with one line
 //! `RESULT {json}`. It uses what quire itself uses: the library crates, or the program beside this one.
 
+mod cache;
 mod connect;
 mod control;
 mod failure;
@@ -44,6 +45,8 @@ enum Suite {
     QueueWorker(lab::Address),
     /// Search in one tenant's passages: speed, recall, size, and other engines beside it.
     Search(search::Options),
+    /// Answers that are given again: how many in a second, and never to the wrong one.
+    Cache(cache::Options),
     /// The router of questions: accuracy on labelled questions, and what it saves.
     Router(router::Options),
     /// The control plane: what admission costs, and whether money, rates, fairness and usage hold.
@@ -151,6 +154,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Queue(options) => Box::pin(queue::run(options)).await,
         Suite::QueueWorker(address) => Box::pin(queue::work(address)).await,
         Suite::Search(options) => Box::pin(search::run(options)).await,
+        Suite::Cache(options) => Box::pin(cache::run(options)).await,
         Suite::Router(options) => Box::pin(router::run(options)).await,
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::Models(options) => Box::pin(models::run(options)).await,

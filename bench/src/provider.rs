@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -22,6 +23,8 @@ pub(crate) struct Provider {
 #[derive(Default)]
 struct Seen {
     calls: AtomicU64,
+    /// How long an answer takes, in milliseconds.
+    delay_ms: AtomicU64,
     /// The model and the bytes of the prompt of the last call.
     last: Mutex<(String, u64)>,
 }
@@ -50,6 +53,11 @@ impl Provider {
 
     pub(crate) fn calls(&self) -> u64 {
         self.seen.calls.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn answer_after(&self, delay: Duration) {
+        let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
+        self.seen.delay_ms.store(millis, Ordering::SeqCst);
     }
 
     /// The model and the bytes of the prompt of the last call.
@@ -87,6 +95,8 @@ async fn serve(stream: TcpStream, seen: &Seen) -> Option<()> {
     let model = request.get("model")?.as_str()?.to_owned();
     seen.calls.fetch_add(1, Ordering::SeqCst);
     *seen.last.lock().unwrap_or_else(PoisonError::into_inner) = (model, bytes as u64);
+    let delay = Duration::from_millis(seen.delay_ms.load(Ordering::SeqCst));
+    tokio::time::sleep(delay).await;
 
     let chunk = |choices: Value, usage: Value| {
         let data = json!({"id": "c", "object": "chat.completion.chunk", "choices": choices, "usage": usage});

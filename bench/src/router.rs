@@ -13,6 +13,7 @@ use quire_ask::{Reach, Route, route};
 use quire_models::registry::{Price, Registry, Tokens};
 use quire_postgres::Binaries;
 use quire_types::{NanoUsd, Timestamp};
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire, version};
@@ -176,7 +177,9 @@ async fn cost(
     let mut costs: BTreeMap<String, Cost> = BTreeMap::new();
     for question in questions {
         let before = provider.calls();
-        client.ask_anything(&question.text).await?;
+        client
+            .ask_with(&json!({ "question": question.text, "fresh": true }))
+            .await?;
         if provider.calls() == before {
             return Err(Failure::failed(format!(
                 "no model was asked: {}",

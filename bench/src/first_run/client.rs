@@ -20,7 +20,7 @@ pub(crate) struct Client {
 }
 
 /// Notebooks by id.
-pub(super) type Notebooks = HashMap<String, String>;
+pub(crate) type Notebooks = HashMap<String, String>;
 
 #[derive(Deserialize)]
 pub(super) struct Answer {
@@ -72,7 +72,7 @@ impl Client {
         })
     }
 
-    pub(super) async fn notebooks(&self) -> Result<Notebooks, Failure> {
+    pub(crate) async fn notebooks(&self) -> Result<Notebooks, Failure> {
         let request = self.http.get(self.url("/v1/notebooks?limit=200"));
         let list: List<Notebook> = self.send(request).await?;
         let pairs = list.items.into_iter();
@@ -97,20 +97,22 @@ impl Client {
             .await
     }
 
-    /// Asks over everything the tenant has.
-    pub(crate) async fn ask_anything(&self, question: &str) -> Result<(), Failure> {
-        let body = json!({ "question": question, "fresh": true });
-        let request = self.http.post(self.url("/v1/ask")).json(&body);
-        self.send::<serde_json::Value>(request).await.map(drop)
+    /// Asks with this body.
+    pub(crate) async fn ask_with(
+        &self,
+        body: &serde_json::Value,
+    ) -> Result<serde_json::Value, Failure> {
+        self.send(self.http.post(self.url("/v1/ask")).json(body))
+            .await
     }
 
-    pub(super) async fn create_notebook(&self, name: &str) -> Result<String, Failure> {
+    pub(crate) async fn create_notebook(&self, name: &str) -> Result<String, Failure> {
         let request = self.http.post(self.url("/v1/notebooks"));
         let notebook: Notebook = self.send(request.json(&json!({ "name": name }))).await?;
         Ok(notebook.id)
     }
 
-    pub(super) async fn add(&self, notebook: &str, name: &str, text: &str) -> Result<(), Failure> {
+    pub(crate) async fn add(&self, notebook: &str, name: &str, text: &str) -> Result<(), Failure> {
         let request = self.http.post(self.sources(notebook));
         let body = json!({ "name": name, "text": text });
         self.send::<serde_json::Value>(request.json(&body))
@@ -119,7 +121,7 @@ impl Client {
     }
 
     /// Waits until all sources of a notebook can be found, and counts their passages.
-    pub(super) async fn passages_when_searchable(&self, notebook: &str) -> Result<i32, Failure> {
+    pub(crate) async fn passages_when_searchable(&self, notebook: &str) -> Result<i32, Failure> {
         loop {
             let request = self.http.get(self.sources(notebook) + "?limit=200");
             let list: List<Source> = self.send(request).await?;

@@ -2,11 +2,12 @@
 
 use quire_index::Hit;
 use quire_types::{NanoUsd, NotebookId, PassageId, Place, SourceId};
+use serde::{Deserialize, Serialize};
 
 use crate::router::Decision;
 
 /// How an answer came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AnswerKind {
     /// Sentences of the sources, word for word.
     Extractive,
@@ -27,8 +28,58 @@ impl AnswerKind {
     }
 }
 
+/// What a reader should know about an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Note {
+    /// There is no model.
+    Quoted,
+    /// The plan lacks the way that the question calls for.
+    Simpler,
+    /// The plan lacks questions over several notebooks.
+    NotInPlan,
+    /// The budget for models is used up.
+    NoBudget,
+    /// No model answers right now.
+    Limited,
+    /// The model reached its length limit.
+    Cut,
+    /// The model broke off.
+    BrokenOff,
+    /// A part of the sources could not be read.
+    Degraded,
+}
+
+impl Note {
+    /// The words.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quoted => "extractive answer: sentences quoted from the sources",
+            Self::Simpler => {
+                "the plan has no questions that compare or sum up: answered as a simple one"
+            }
+            Self::NotInPlan => {
+                "the plan has no questions over several notebooks: sentences quoted from the sources"
+            }
+            Self::NoBudget => "the budget for models is used up: sentences quoted from the sources",
+            Self::Limited => "AI temporarily limited: sentences quoted from the sources",
+            Self::Cut => "the model reached its length limit: the answer is not complete",
+            Self::BrokenOff => {
+                "AI temporarily limited: the model broke off, the answer is not complete"
+            }
+            Self::Degraded => {
+                "a part of the sources can't be read right now: there may be more to say"
+            }
+        }
+    }
+
+    /// Whether the next one who asks the same should get this answer, too.
+    pub(crate) const fn is_lasting(self) -> bool {
+        matches!(self, Self::Quoted | Self::Simpler | Self::Cut)
+    }
+}
+
 /// A place in a source that supports a part of the answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Citation {
     /// The number it has in the answer's text, from 1.
     pub marker: u32,
@@ -49,7 +100,7 @@ pub struct Citation {
 }
 
 /// How well a statement stands on what it cites.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Support {
     /// It cites passages that share its words.
     Cited,
@@ -71,7 +122,7 @@ impl Support {
 }
 
 /// One statement of an answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Claim {
     /// First character in the answer's text.
     pub char_start: u32,
@@ -84,7 +135,7 @@ pub struct Claim {
 }
 
 /// What an answer used.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     /// Passages that were looked at.
     pub passages: u32,
@@ -99,14 +150,16 @@ pub struct Usage {
 }
 
 /// An answer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Answer {
     /// How it came to be.
     pub kind: AnswerKind,
     /// The text, with `[n]` after what citation n supports. Holds no link and no image.
     pub text: String,
     /// What to tell the reader about it, if anything.
-    pub note: Option<&'static str>,
+    pub note: Option<Note>,
+    /// The question as it was understood, where it followed others.
+    pub understood: Option<String>,
     /// What the markers point at, in order.
     pub citations: Vec<Citation>,
     /// Its statements.
@@ -128,6 +181,7 @@ impl Answer {
             kind,
             text: String::new(),
             note: None,
+            understood: None,
             citations: Vec::new(),
             claims: Vec::new(),
             model: None,

@@ -6,32 +6,27 @@ use std::time::Duration;
 
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
 use quire_models::Embedder;
-use quire_models::registry::{Price, Tokens};
-use quire_store::passages::Passage;
-use quire_store::{Placement, Store, corpus, segments};
+use quire_store::{Placement, Store, segments};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
-    Account, Admitted, Attempt, Call, Caller, Class, Control, Providers, RateState, Reason,
-    Refusal, Route as Admission, Stage, Wanted,
+    Account, Call, Caller, Class, Control, Providers, RateState, Reason, Refusal, Stage, Wanted,
 };
-use quire_types::{ErrorKind, Kind, Language, NanoUsd, NotebookId, RequestId};
-use tracing::{info, warn};
+use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
+use tracing::warn;
 
 use crate::answer::{Answer, Event};
-use crate::cache::{Answers, Key};
-use crate::compose::{self, Composed, Prompt};
+use crate::answering::Asked;
+use crate::cache::{Asks, CacheTotals, Flights, Key, Redis, Tiers};
+use crate::conversation::Said;
 use crate::recipe::Recipe;
 use crate::router::{Chooser, Decision, Reach, Route, route};
-use crate::{Error, extractive};
+use crate::turn::Turn;
+use crate::versions::Versions;
+use crate::{Error, compose, conversation};
 
-const LIMITED: &str = "AI temporarily limited: sentences quoted from the sources";
-const NO_BUDGET: &str = "the budget for models is used up: sentences quoted from the sources";
-const NOT_IN_PLAN: &str =
-    "the plan has no questions over several notebooks: sentences quoted from the sources";
-const SIMPLER: &str = "the plan has no questions that compare or sum up: answered as a simple one";
-
-const DEGRADED: &str = "a part of the sources can't be read right now: there may be more to say";
-
+/// How long an answer is kept at most: a model may know better tomorrow.
+const ANSWER_LIFE: Duration = Duration::from_mins(15);
+const VECTOR_LIFE: Duration = Duration::from_hours(1);
 /// How long a question holds its seat when a model writes, and when sentences are quoted.
 const COMPOSING: Duration = Duration::from_secs(3);
 const QUOTING: Duration = Duration::from_millis(50);
@@ -40,7 +35,7 @@ pub const ANSWER: &str = "answer";
 /// The chain of those that write the answers of complex questions.
 pub const COMPLEX: &str = "answer-complex";
 /// The least bytes of text in a token, so that what is reserved is enough.
-const BYTES_PER_TOKEN: usize = 3;
+pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
 /// What answering is built from.
 #[derive(Clone)]
@@ -66,6 +61,8 @@ pub struct AskerConfig {
     pub passages: usize,
     /// Memory for answers that were given, in bytes.
     pub cache_bytes: u64,
+    /// A Redis that processes share for the same.
+    pub cache_redis_url: Option<String>,
 }
 
 /// Who asks.
@@ -80,7 +77,7 @@ pub struct Asking {
 }
 
 impl Asking {
-    fn placement(&self) -> Placement {
+    pub(crate) fn placement(&self) -> Placement {
         self.caller.account.tenant.placement()
     }
 }
@@ -96,6 +93,8 @@ pub struct Question {
     pub fresh: bool,
     /// The way to answer it; the router chooses when nobody does.
     pub route: Option<Route>,
+    /// What was said before it, oldest first.
+    pub history: Vec<Said>,
 }
 
 /// What a search found.
@@ -114,55 +113,54 @@ pub struct Found {
 /// Answers questions and searches.
 #[derive(Clone)]
 pub struct Asker {
-    config: AskerConfig,
-    answers: Answers,
+    pub(crate) config: AskerConfig,
+    pub(crate) answers: Tiers<Answer>,
+    pub(crate) flights: Flights,
+    vectors: Tiers<Vec<f32>>,
+    versions: Versions,
+    /// The settings that answers rest on.
+    settings: Arc<str>,
     /// Searches for which a part of the sources could not be read.
     degraded: Arc<AtomicU64>,
 }
 
-/// A question that was let in and is about to be answered.
-pub struct Turn {
-    asked: Asked,
-    way: Way,
-}
-
-/// A question with all that its answer depends on.
-struct Asked {
-    asker: Asker,
-    placement: Placement,
-    question: Question,
-    decision: Decision,
-    /// The question over any version of the corpus, and over this one.
-    topic: Key,
-    key: Key,
-}
-
-/// What an answer is made from.
-struct Seen {
-    /// Passages, best first.
-    hits: Vec<Hit>,
-    /// The first passages of the sources in reach, where the recipe wants them.
-    openings: Vec<Passage>,
-    /// Whether a part of the sources could not be read just now.
-    is_degraded: bool,
-}
-
-/// How it is answered.
-enum Way {
-    /// Anew, by what was admitted.
-    Anew(Box<Admitted>),
-    /// By what was answered before, since nothing more is allowed right now.
-    Again(Box<Answer>),
-}
-
 impl Asker {
     /// An asker with these parts.
-    pub fn new(config: AskerConfig) -> Self {
-        Self {
-            answers: Answers::new(config.cache_bytes),
+    ///
+    /// # Errors
+    /// An address of Redis that is none. It is not asked yet.
+    pub fn new(config: AskerConfig) -> Result<Self, Error> {
+        let redis = config.cache_redis_url.as_deref().map(Redis::new);
+        let redis = redis.transpose()?;
+        let chains = config.providers.models().chains();
+        let settings = format!(
+            "{:?} {:?} {} {}",
+            chains.get(ANSWER),
+            chains.get(COMPLEX),
+            config.passages,
+            config.embedder.name()
+        );
+        Ok(Self {
+            answers: Tiers::new(
+                "answer",
+                ANSWER_LIFE,
+                config.cache_bytes,
+                weight,
+                redis.clone(),
+            ),
+            flights: Flights::default(),
+            vectors: Tiers::new(
+                "vector",
+                VECTOR_LIFE,
+                config.cache_bytes / 8,
+                |vector| u32::try_from(vector.len() * 4 + 128).unwrap_or(u32::MAX),
+                redis,
+            ),
+            versions: Versions::default(),
+            settings: settings.into(),
             degraded: Arc::default(),
             config,
-        }
+        })
     }
 
     /// Answers a question over one tenant's passages, telling each part as soon as it is certain.
@@ -175,40 +173,37 @@ impl Asker {
         self.begin(asking, question).await?.answer(emit).await
     }
 
-    /// The part of asking that can refuse: checks the question and lets it in. When there is no room for it
-    /// but the same was answered before, it gets that answer.
+    /// The part of asking that can refuse: checks the question and lets it in. What was answered before, or is
+    /// being answered to somebody else, needs no room and no money.
     pub async fn begin(&self, asking: &Asking, question: Question) -> Result<Turn, Error> {
-        let placement = asking.placement();
         let text = self.check(&question.text)?;
         let question = Question { text, ..question };
         let decision = self.decide(asking, &question)?;
-        let call = self.call(asking, &question, decision.route).await?;
-        let admitted = self.config.control.admit(&asking.caller, call).await;
-        let topic = self.key(asking, None, &question);
-        // A refusal asks the database nothing, unless there may be an answer to repeat.
-        if let Err(refusal) = &admitted
-            && !(bears_a_repetition(refusal) && self.answers.knows(&topic))
-        {
-            return Err(refusal.clone().into());
-        }
-        let version = self.corpus_version(placement).await?;
-        let key = self.key(asking, Some(version), &question);
-        let way = match admitted {
-            Ok(admitted) => Way::Anew(Box::new(admitted)),
-            Err(refusal) => match self.answers.get(&key) {
-                Some(answer) => Way::Again(Box::new(answer)),
-                None => return Err(refusal.into()),
+        // Whoever is held off does not get as far as the database.
+        self.config.control.check(&asking.caller)?;
+        let placement = asking.placement();
+        let corpus = self.versions.read(&self.config.store, placement).await?;
+        let key = Key::answer(
+            placement,
+            Asks {
+                corpus,
+                filter: &question.filter,
+                question: &question.text,
+                history: &question.history,
+                route: question.route,
+                in_plan: &asking.caller.account.terms.plan.question_types,
+                settings: &self.settings,
             },
-        };
+        );
         let asked = Asked {
             asker: self.clone(),
+            asking: asking.clone(),
             placement,
             question,
             decision,
-            topic,
             key,
         };
-        Ok(Turn { asked, way })
+        Turn::begin(Arc::new(asked)).await
     }
 
     /// Finds passages without answering.
@@ -229,7 +224,7 @@ impl Asker {
         };
         let admitted = self.config.control.admit(&asking.caller, call).await?;
         let query = Query {
-            vector: self.config.embedder.embed_query(&text).await?,
+            vector: self.vector(asking.placement(), &text).await?.to_vec(),
             text,
             filter,
             limit,
@@ -253,7 +248,7 @@ impl Asker {
         Ok(found)
     }
 
-    fn note_search(&self, is_degraded: bool) {
+    pub(crate) fn note_search(&self, is_degraded: bool) {
         self.degraded
             .fetch_add(u64::from(is_degraded), Ordering::Relaxed);
     }
@@ -317,32 +312,45 @@ impl Asker {
     }
 
     /// What a question may take at most.
-    async fn call(
+    pub(crate) async fn call(
         &self,
         asking: &Asking,
         question: &Question,
         route: Route,
     ) -> Result<Call, Error> {
-        let mut call = Call {
+        let mut call = self.free_call(asking, question);
+        let bytes = compose::most_bytes(&question.text, self.recipe(route));
+        let account = &asking.caller.account;
+        let tokens = |bytes: usize| bytes.div_ceil(BYTES_PER_TOKEN) as u64;
+        if let Some(hops) = self.hops(account, route, bytes).await? {
+            call.tokens = tokens(bytes) + self.config.answer_tokens;
+            call.cost = hops.most();
+            call.estimate = COMPOSING;
+        }
+        let before = conversation_bytes(question);
+        if before > 0
+            && let Some(hops) = self.hops(account, Route::Simple, before).await?
+        {
+            call.tokens += tokens(before) + self.config.answer_tokens;
+            call.cost = call.cost.saturating_add(hops.most());
+        }
+        Ok(call)
+    }
+
+    /// What a question takes that no model is asked for.
+    pub(crate) fn free_call(&self, asking: &Asking, question: &Question) -> Call {
+        Call {
             user: asking.user.clone(),
             notebook: only(&question.filter),
             questions: 1,
             estimate: QUOTING,
             ..Call::new(asking.request.uuid(), Class::Interactive)
-        };
-        let bytes = compose::most_bytes(&question.text, self.recipe(route));
-        let account = &asking.caller.account;
-        if let Some(hops) = self.hops(account, route, bytes).await? {
-            call.tokens = bytes.div_ceil(BYTES_PER_TOKEN) as u64 + self.config.answer_tokens;
-            call.cost = hops.most();
-            call.estimate = COMPOSING;
         }
-        Ok(call)
     }
 
     /// The models that may write an answer from so many bytes; none when there are none, for which a question
     /// is not refused: its answer is quoted.
-    async fn hops(
+    pub(crate) async fn hops(
         &self,
         account: &Account,
         route: Route,
@@ -369,39 +377,76 @@ impl Asker {
         }
     }
 
-    /// Read before anything is searched: what is answered after it can only be newer.
-    async fn corpus_version(&self, placement: Placement) -> Result<i64, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let version = corpus::version(&mut tx).await?;
-        tx.commit().await?;
-        Ok(version)
-    }
-
     /// The chain for answers of this way.
-    fn chain(&self, route: Route) -> Option<&'static str> {
+    pub(crate) fn chain(&self, route: Route) -> Option<&'static str> {
         let models = self.config.providers.models();
         let is_complex = route == Route::Complex && models.has_chain(COMPLEX);
         let chain = if is_complex { COMPLEX } else { ANSWER };
         models.has_chain(chain).then_some(chain)
     }
 
-    fn recipe(&self, route: Route) -> Recipe {
+    pub(crate) fn recipe(&self, route: Route) -> Recipe {
         Recipe::of(route, self.config.passages)
     }
 
-    /// The decision is no part of it: it follows from the rest.
-    fn key(&self, asking: &Asking, version: Option<i64>, question: &Question) -> Key {
-        let chains = self.config.providers.models().chains();
-        let (small, large) = (chains.get(ANSWER), chains.get(COMPLEX));
-        let in_plan = &asking.caller.account.terms.plan.question_types;
-        let way = format!("{small:?} {large:?} {:?} {in_plan:?}", question.route);
-        Key::new(
-            asking.placement(),
-            version,
-            &question.filter,
-            &question.text,
-            &way,
-        )
+    /// The vector of a question.
+    pub(crate) async fn vector(
+        &self,
+        placement: Placement,
+        text: &str,
+    ) -> Result<Arc<Vec<f32>>, Error> {
+        let embedder = &self.config.embedder;
+        let key = Key::vector(placement, embedder.name(), text);
+        if let Some(vector) = self.vectors.near(&key) {
+            return Ok(vector);
+        }
+        if let Some(vector) = self.vectors.far(placement.tenant, &key).await {
+            return Ok(vector);
+        }
+        let vector = Arc::new(embedder.embed_query(text).await?);
+        self.vectors.note(None);
+        self.vectors.put(placement.tenant, key, vector.clone());
+        Ok(vector)
+    }
+
+    /// Vectors of texts that somebody else wants to compare, and the tokens of the texts.
+    pub async fn embed(
+        &self,
+        asking: &Asking,
+        texts: Vec<String>,
+    ) -> Result<(Vec<Vec<f32>>, u64), Error> {
+        let embedder = &self.config.embedder;
+        let tokens: usize = texts.iter().map(|text| embedder.count_tokens(text)).sum();
+        let characters: usize = texts.iter().map(String::len).sum();
+        let call = Call {
+            user: asking.user.clone(),
+            estimate: QUOTING,
+            ..Call::new(asking.request.uuid(), Class::Retrieval)
+        };
+        let admitted = self.config.control.admit(&asking.caller, call).await?;
+        let vectors = embedder.embed(texts).await?;
+        admitted.note(
+            Work::Embed,
+            Quantities {
+                input_tokens: i64::try_from(tokens).unwrap_or(i64::MAX),
+                characters: i64::try_from(characters).unwrap_or(i64::MAX),
+                ..Quantities::default()
+            },
+        );
+        Ok((vectors, tokens as u64))
+    }
+
+    /// The model of vectors.
+    pub fn embedding_model(&self) -> &'static str {
+        self.config.embedder.name()
+    }
+
+    /// How often answers and vectors of questions were found, by the name of the cache.
+    pub fn cache_totals(&self) -> [(&'static str, CacheTotals); 2] {
+        [
+            ("answer", self.answers.totals()),
+            ("vector", self.vectors.totals()),
+        ]
     }
 
     /// The question without white space around it, if it can be asked.
@@ -423,263 +468,6 @@ impl Asker {
     }
 }
 
-impl Turn {
-    /// What the tenant's rate has left.
-    pub fn rate(&self) -> Option<RateState> {
-        match &self.way {
-            Way::Anew(admitted) => admitted.rate,
-            Way::Again(_) => None,
-        }
-    }
-
-    /// Answers, telling each part as soon as it is certain. Ends at once when the tenant is suspended.
-    pub async fn answer(self, emit: &mut (dyn FnMut(Event) + Send)) -> Result<Answer, Error> {
-        let admitted = match self.way {
-            Way::Again(answer) => return Ok(repeat(*answer, emit)),
-            Way::Anew(admitted) => admitted,
-        };
-        let answers = &self.asked.asker.answers;
-        let known = answers.get(&self.asked.key);
-        if let Some(answer) = known.filter(|_| !self.asked.question.fresh) {
-            admitted.note(Work::Question, Quantities::default());
-            return Ok(repeat(answer, emit));
-        }
-        let answer = tokio::select! {
-            answer = self.asked.answer(&admitted, emit) => answer?,
-            refusal = admitted.revoked() => return Err(refusal.into()),
-        };
-        // What was answered the cheaper way is not what the next one should get.
-        if !matches!(
-            answer.note,
-            Some(LIMITED | NO_BUDGET | NOT_IN_PLAN | DEGRADED)
-        ) {
-            answers.put(self.asked.topic, self.asked.key, &answer);
-        }
-        Ok(answer)
-    }
-}
-
-impl Asked {
-    async fn answer(
-        &self,
-        admitted: &Admitted,
-        emit: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<Answer, Error> {
-        let config = &self.asker.config;
-        let text = &self.question.text;
-
-        // No database connection is held while a model works.
-        let vector = config.embedder.embed_query(text).await?;
-
-        let found = self.look(vector.clone()).await?;
-        let hits = found.hits;
-        for (rank, hit) in (1..).zip(&hits) {
-            emit(Event::source(rank, hit));
-        }
-
-        let mut answer = match self.may_compose(admitted, &hits) {
-            Ok(()) => match self.compose(admitted, &hits, &found.openings, emit).await? {
-                Some(answer) => answer,
-                None => self.quote(&vector, &hits, Some(LIMITED), emit).await?,
-            },
-            Err(why) => self.quote(&vector, &hits, why, emit).await?,
-        };
-        if self.decision.by == Chooser::Plan {
-            answer.note = answer.note.or(Some(SIMPLER));
-        }
-        if found.is_degraded {
-            answer.note = Some(DEGRADED);
-        }
-        self.log(&answer);
-        admitted.note(
-            Work::Question,
-            Quantities {
-                characters: i64::try_from(text.len()).unwrap_or(i64::MAX),
-                ..Quantities::default()
-            },
-        );
-        emit(Event::Usage(answer.usage.clone()));
-        Ok(answer)
-    }
-
-    /// What the answer is to be made from.
-    async fn look(&self, vector: Vec<f32>) -> Result<Seen, Error> {
-        let config = &self.asker.config;
-        let recipe = self.recipe();
-        let query = Query {
-            text: self.question.text.clone(),
-            vector,
-            filter: self.question.filter.clone(),
-            limit: recipe.passages,
-            mode: Mode::Hybrid,
-            fusion: Fusion::default(),
-        };
-        let _place = config.searching.enter().await?;
-        let corpus = config.search.snapshot(self.placement).await?;
-        let found = corpus.search(&query).await?;
-        let openings = match recipe.openings {
-            0 => Vec::new(),
-            most => corpus.openings(&query.filter, most).await,
-        };
-        let is_degraded = !found.missing.is_empty();
-        self.asker.note_search(is_degraded);
-        Ok(Seen {
-            hits: found.hits,
-            openings,
-            is_degraded,
-        })
-    }
-
-    /// What is looked for: where no model is going to read it, as much as a quotation needs.
-    fn recipe(&self) -> Recipe {
-        let route = self.decision.route;
-        let is_read = self.asker.chain(route).is_some();
-        self.asker
-            .recipe(if is_read { route } else { Route::Simple })
-    }
-
-    /// Whether a model is to write the answer, or what to tell the reader about there being none.
-    fn may_compose(&self, admitted: &Admitted, hits: &[Hit]) -> Result<(), Option<&'static str>> {
-        if hits.is_empty() || self.asker.chain(self.decision.route).is_none() {
-            return Err(None);
-        }
-        match admitted.route {
-            Admission::Cheaper(Reason::Budget) => return Err(Some(NO_BUDGET)),
-            Admission::Cheaper(_) => return Err(Some(LIMITED)),
-            Admission::Full => {}
-        }
-        if admitted.allows(self.decision.needs()) {
-            Ok(())
-        } else {
-            Err(Some(NOT_IN_PLAN))
-        }
-    }
-
-    /// An answer by a model: by the first of its chain that says a word. None when all failed before that.
-    async fn compose(
-        &self,
-        admitted: &Admitted,
-        hits: &[Hit],
-        openings: &[Passage],
-        emit: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<Option<Answer>, Error> {
-        let prompt = Prompt::new(
-            &self.question.text,
-            hits,
-            openings,
-            self.decision,
-            self.recipe(),
-        );
-        let (account, route) = (admitted.account(), self.decision.route);
-        let Some(mut hops) = self.asker.hops(account, route, prompt.bytes()).await? else {
-            return Ok(None);
-        };
-        let mut failed = None;
-        for number in 1.. {
-            let hop = match hops.next(failed.as_ref()) {
-                Ok(hop) => hop,
-                Err(error) => {
-                    warn!(%error, "no model is left to ask; answering by quotation");
-                    return Ok(None);
-                }
-            };
-            let costs = hop.costs();
-            let mut attempt = admitted
-                .attempt(Work::Chat, number, hop.provider(), hop.model(), costs)
-                .await?;
-            match compose::answer(prompt, &hop, &mut attempt, emit).await {
-                Composed::Answer(mut answer, used) => {
-                    answer.usage.cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
-                    return Ok(Some(answer));
-                }
-                Composed::CutOff(error) => return Err(error.into()),
-                Composed::Failed(error) => {
-                    warn!(%error, model = hop.model(), pool = hop.pool(), "a model failed; asking the next one");
-                    // Whoever began and broke off is paid for what it was given at least.
-                    if error.is_unbilled() {
-                        attempt.refused();
-                    }
-                    failed = Some(error);
-                }
-                Composed::Silent(used) => {
-                    warn!(
-                        model = hop.model(),
-                        "a model said nothing; answering by quotation"
-                    );
-                    close(attempt, used, hop.price());
-                    return Ok(None);
-                }
-            }
-        }
-        Ok(None)
-    }
-
-    async fn quote(
-        &self,
-        vector: &[f32],
-        hits: &[Hit],
-        note: Option<&'static str>,
-        emit: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<Answer, Error> {
-        let text = &self.question.text;
-        let embedder = &self.asker.config.embedder;
-        let hits = &hits[..hits.len().min(self.asker.config.passages)];
-        let mut answer =
-            extractive::answer(text, vector, hits, embedder, self.decision, emit).await?;
-        answer.note = note.or(answer.note);
-        Ok(answer)
-    }
-
-    /// What was decided and what came of it; nothing of what was asked or said.
-    fn log(&self, answer: &Answer) {
-        let Decision { route, by, signals } = self.decision;
-        info!(
-            tenant = %self.placement.tenant,
-            route = route.as_str(),
-            by = by.as_str(),
-            words = signals.words,
-            compares = signals.compares,
-            reasons = signals.reasons,
-            sums = signals.sums,
-            spans_time = signals.spans_time,
-            for_each = signals.for_each,
-            kind = answer.kind.as_str(),
-            model = answer.model.as_deref(),
-            input_tokens = answer.usage.input_tokens,
-            output_tokens = answer.usage.output_tokens,
-            cost_nanousd = answer.usage.cost.nanos(),
-            "a question was answered"
-        );
-    }
-}
-
-/// Ends an attempt with what the provider says it used, and returns what that costs. One that does not say is
-/// charged what was reserved.
-fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) -> Option<NanoUsd> {
-    let used = used?;
-    let cost = price.cost(used);
-    attempt.close(quantities(used), cost);
-    Some(cost)
-}
-
-/// Tells an answer that was given before.
-fn repeat(answer: Answer, emit: &mut (dyn FnMut(Event) + Send)) -> Answer {
-    emit(Event::Delta(answer.text.clone()));
-    for citation in &answer.citations {
-        emit(Event::Citation(Box::new(citation.clone())));
-    }
-    emit(Event::Usage(answer.usage.clone()));
-    answer
-}
-
-/// Whether a known answer may be given all the same: it costs nothing.
-fn bears_a_repetition(refusal: &Refusal) -> bool {
-    matches!(
-        refusal.reason,
-        Reason::Rate | Reason::Seats | Reason::Budget
-    )
-}
-
 /// The notebook a filter is about, if only one.
 fn only(filter: &Filter) -> Option<NotebookId> {
     match filter.notebooks.as_deref() {
@@ -688,13 +476,21 @@ fn only(filter: &Filter) -> Option<NotebookId> {
     }
 }
 
-fn quantities(tokens: Tokens) -> Quantities {
-    let count = |tokens| i64::try_from(tokens).unwrap_or(i64::MAX);
-    Quantities {
-        input_tokens: count(tokens.input),
-        cached_tokens: count(tokens.cached),
-        output_tokens: count(tokens.received()),
-        reasoning_tokens: count(tokens.reasoning),
-        ..Quantities::default()
+/// Bytes that a model reads to understand a question that follows others.
+fn conversation_bytes(question: &Question) -> usize {
+    if question.history.is_empty() {
+        return 0;
     }
+    let messages = conversation::messages(&question.history, &question.text);
+    messages.iter().map(|message| message.content.len()).sum()
+}
+
+/// What an answer takes in memory, about.
+fn weight(answer: &Answer) -> u32 {
+    let cited: usize = answer
+        .citations
+        .iter()
+        .map(|citation| citation.quote.len() + citation.source_name.len() + 256)
+        .sum();
+    u32::try_from(answer.text.len() + cited + 512).unwrap_or(u32::MAX)
 }

@@ -1,149 +1,150 @@
-//! Answers that were given, for whoever asks the same again.
+//! What was worked out before, for whoever needs the same again: first in the memory of this process, then in a
+//! Redis that processes share.
 //!
-//! The key is made from the tenant's placement, the version of its corpus and what the caller may see, so an
-//! answer is found only by the tenant it was made for, and never once anything that it could rest on changed.
+//! An entry is found by its [`Key`] alone, which holds everything that the entry rests on: nothing is ever
+//! invalidated, it just is not asked for any more. So Redis may be flushed, full, slow or away at any time.
+
+mod flight;
+mod key;
+mod operate;
+mod redis;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use sha2::{Digest, Sha256};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use quire_index::Filter;
-use quire_store::Placement;
+use quire_types::TenantId;
 
-use crate::answer::Answer;
+pub(crate) use flight::{Flights, Leading, Passenger, Place};
+pub(crate) use key::{Asks, Key};
+pub use operate::Caches;
+pub(crate) use redis::Redis;
 
-/// How long an answer is kept at most: a model may know better tomorrow.
-const LIFE: Duration = Duration::from_secs(3_600);
-const MOST_TOPICS: u64 = 100_000;
+/// Where something was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// In the memory of this process.
+    Memory,
+    /// In Redis.
+    Redis,
+    /// With a request that was just working it out.
+    Flight,
+}
 
-/// What an answer depends on.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct Key([u8; 32]);
+impl Tier {
+    /// Every tier, the nearest first.
+    pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Flight];
 
-impl Key {
-    pub(crate) fn new(
-        placement: Placement,
-        corpus_version: Option<i64>,
-        filter: &Filter,
-        question: &str,
-        way: &str,
-    ) -> Self {
-        let mut hash = Sha256::new();
-        let mut add = |part: &[u8]| {
-            // The length keeps parts from running into each other.
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        };
-        add(placement.tenant.uuid().as_bytes());
-        add(placement.incarnation.as_bytes());
-        add(&placement.shard.to_le_bytes());
-        add(format!("{corpus_version:?}").as_bytes());
-        let Filter {
-            notebooks,
-            media_types,
-            added_from,
-            added_before,
-        } = filter;
-        add(format!("{notebooks:?} {media_types:?} {added_from:?} {added_before:?}").as_bytes());
-        let words: Vec<&str> = question.split_whitespace().collect();
-        add(words.join(" ").as_bytes());
-        add(way.as_bytes());
-        Self(hash.finalize().into())
+    /// The stable name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redis => "redis",
+            Self::Flight => "flight",
+        }
     }
 }
 
-/// Answers of this process, the least used of which make room.
+/// How often something was found, and where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheTotals {
+    /// Found, by tier in the order of [`Tier::ALL`].
+    pub hits: [u64; 3],
+    /// Not found anywhere, and worked out.
+    pub misses: u64,
+}
+
+/// One kind of thing in all tiers.
 #[derive(Clone)]
-pub(crate) struct Answers {
-    answers: Cache<Key, Arc<Answer>>,
-    /// Questions that were answered over some version of the corpus: tells without a look at the database that
-    /// there is nothing to repeat.
-    topics: Cache<Key, ()>,
+pub(crate) struct Tiers<V: Send + Sync + 'static> {
+    name: &'static str,
+    life: Duration,
+    memory: Cache<Key, Arc<V>>,
+    redis: Option<Redis>,
+    counts: Arc<Counts>,
 }
 
-impl Answers {
-    pub(crate) fn new(bytes: u64) -> Self {
-        let answers = Cache::builder()
+#[derive(Default)]
+struct Counts {
+    hits: [AtomicU64; 3],
+    misses: AtomicU64,
+}
+
+impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tiers<V> {
+    /// A cache of so many bytes in memory, whose entries are forgotten after `life` in every tier.
+    pub(crate) fn new(
+        name: &'static str,
+        life: Duration,
+        bytes: u64,
+        weigh: fn(&V) -> u32,
+        redis: Option<Redis>,
+    ) -> Self {
+        let memory = Cache::builder()
             .max_capacity(bytes)
-            .weigher(|_, answer: &Arc<Answer>| weight(answer))
-            .time_to_live(LIFE)
+            .weigher(move |_, value: &Arc<V>| weigh(value))
+            .time_to_live(life)
             .build();
-        let topics = Cache::builder()
-            .max_capacity(MOST_TOPICS)
-            .time_to_live(LIFE)
-            .build();
-        Self { answers, topics }
+        Self {
+            name,
+            life,
+            memory,
+            redis,
+            counts: Arc::default(),
+        }
     }
 
-    /// Whether such a question was answered lately.
-    pub(crate) fn knows(&self, topic: &Key) -> bool {
-        self.topics.contains_key(topic)
+    /// What this process remembers.
+    pub(crate) fn near(&self, key: &Key) -> Option<Arc<V>> {
+        let found = self.memory.get(key)?;
+        self.note(Some(Tier::Memory));
+        Some(found)
     }
 
-    pub(crate) fn get(&self, key: &Key) -> Option<Answer> {
-        self.answers.get(key).map(|answer| Answer {
-            is_cached: true,
-            usage: Default::default(),
-            ..Answer::clone(&answer)
-        })
+    /// What the processes remember together. Brought near when it is found.
+    pub(crate) async fn far(&self, tenant: TenantId, key: &Key) -> Option<Arc<V>> {
+        let bytes = self.redis.as_ref()?.get(self.name, tenant, key).await?;
+        // Another version of quire may have written something else.
+        let value: V = serde_json::from_slice(&bytes).ok()?;
+        let value = Arc::new(value);
+        self.memory.insert(*key, value.clone());
+        self.note(Some(Tier::Redis));
+        Some(value)
     }
 
-    pub(crate) fn put(&self, topic: Key, key: Key, answer: &Answer) {
-        self.topics.insert(topic, ());
-        self.answers.insert(key, Arc::new(answer.clone()));
+    /// Remembers it in every tier. Does not wait for Redis.
+    pub(crate) fn put(&self, tenant: TenantId, key: Key, value: Arc<V>) {
+        if let Some(redis) = &self.redis
+            && let Ok(bytes) = serde_json::to_vec(&*value)
+        {
+            redis.put(self.name, tenant, key, bytes, self.life);
+        }
+        self.memory.insert(key, value);
     }
-}
 
-fn weight(answer: &Answer) -> u32 {
-    let cited: usize = answer
-        .citations
-        .iter()
-        .map(|citation| citation.quote.len() + citation.source_name.len() + 256)
-        .sum();
-    u32::try_from(answer.text.len() + cited + 512).unwrap_or(u32::MAX)
-}
+    /// Counts where something was found, or that it was not.
+    pub(crate) fn note(&self, tier: Option<Tier>) {
+        let count = match tier {
+            Some(tier) => self.counts.hits.get(tier as usize),
+            None => Some(&self.counts.misses),
+        };
+        if let Some(count) = count {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quire_types::{NotebookId, TenantId};
-    use uuid::Uuid;
-
-    #[test]
-    fn everything_an_answer_depends_on_makes_another_key() {
-        let placement = Placement {
-            tenant: TenantId::generate(),
-            incarnation: Uuid::new_v4(),
-            shard: 0,
-        };
-        let one = Filter {
-            notebooks: Some(vec![NotebookId::generate()]),
-            ..Filter::default()
-        };
-        let all = Filter::default();
-        let base = Key::new(placement, Some(1), &all, "Where is it?", "m");
-        assert!(base == Key::new(placement, Some(1), &all, "  Where is  it? ", "m"));
-        let other_tenant = Placement {
-            tenant: TenantId::generate(),
-            ..placement
-        };
-        let reborn = Placement {
-            incarnation: Uuid::new_v4(),
-            ..placement
-        };
-        for other in [
-            Key::new(other_tenant, Some(1), &all, "Where is it?", "m"),
-            Key::new(reborn, Some(1), &all, "Where is it?", "m"),
-            Key::new(placement, Some(2), &all, "Where is it?", "m"),
-            Key::new(placement, None, &all, "Where is it?", "m"),
-            Key::new(placement, Some(1), &all, "Where is IT?", "m"),
-            Key::new(placement, Some(1), &one, "Where is it?", "m"),
-            Key::new(placement, Some(1), &all, "Where was it?", "m"),
-            Key::new(placement, Some(1), &all, "Where is it?", "n"),
-        ] {
-            assert!(base != other);
+    pub(crate) fn totals(&self) -> CacheTotals {
+        CacheTotals {
+            hits: std::array::from_fn(|tier| {
+                let count = self.counts.hits.get(tier);
+                count.map_or(0, |count| count.load(Ordering::Relaxed))
+            }),
+            misses: self.counts.misses.load(Ordering::Relaxed),
         }
     }
 }

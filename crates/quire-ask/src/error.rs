@@ -22,7 +22,16 @@ pub enum Error {
     /// Search failed.
     #[error(transparent)]
     Search(#[from] quire_index::Error),
-    /// A model failed after the answer had begun; before that, the answer is extractive instead.
+    /// The version of the corpus could not be read, for several questions at once.
+    #[error(transparent)]
+    Shared(#[from] std::sync::Arc<quire_store::Error>),
+    /// The Redis of the cache failed an operator; questions never fail because of it.
+    #[error("{0}")]
+    Redis(String),
+    /// Whoever worked out the answer for several requests ended after it had begun.
+    #[error("the answer broke off; ask again")]
+    BrokenOff,
+    /// The model of vectors failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
 }
@@ -35,6 +44,8 @@ impl Kind for Error {
             Self::Control(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Search(error) => error.kind(),
+            Self::Shared(error) => error.kind(),
+            Self::Redis(_) | Self::BrokenOff => ErrorKind::Unavailable,
             Self::Model(error) => error.kind(),
         }
     }

@@ -4,7 +4,7 @@ use quire_index::Hit;
 use quire_models::Embedder;
 
 use crate::Error;
-use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
+use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
 use crate::evidence::{Candidate, candidates};
 use crate::render::inert;
 use crate::router::Decision;
@@ -22,7 +22,6 @@ const NEAR_BEST: f32 = 0.85;
 /// that it can't answer: 34 of 36 answers pass and 13 of 14 questions without an answer are refused.
 const LEAST_SCORE: f32 = 0.75;
 
-const NOTE: &str = "extractive answer: sentences quoted from the sources";
 const UNANSWERED: &str = "The sources do not answer this question.";
 
 /// Answers from the hits, and tells so in events.
@@ -48,7 +47,7 @@ pub(crate) async fn answer(
     }
 
     let mut answer = Answer {
-        note: Some(NOTE),
+        note: Some(Note::Quoted),
         ..Answer::empty(AnswerKind::Extractive, decision, usage)
     };
     for (marker, candidate) in (1..).zip(&chosen) {

@@ -6,9 +6,11 @@
 //! evidence is weak the answer says so. Knows neither HTTP nor how passages came to be.
 
 mod answer;
+mod answering;
 mod ask;
 mod cache;
 mod compose;
+mod conversation;
 mod error;
 mod evidence;
 mod extractive;
@@ -16,9 +18,14 @@ mod recipe;
 mod render;
 mod router;
 mod sentences;
+mod turn;
+mod versions;
 
-pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Support, Usage};
-pub use ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Found, Question, Turn};
+pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
+pub use ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Found, Question};
+pub use cache::{CacheTotals, Caches, Tier};
+pub use conversation::Said;
 pub use error::Error;
 pub use render::inert;
 pub use router::{Chooser, Decision, Reach, Route, Signals, route};
+pub use turn::Turn;

@@ -8,6 +8,7 @@
 mod body;
 mod caller;
 mod docs;
+mod events;
 mod idempotent;
 mod metrics;
 mod middleware;

@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use quire_ask::Asker;
 use quire_index::Search;
 use quire_ingest::tasks::FoldTotals;
 use quire_models::Models;
@@ -18,11 +19,13 @@ use quire_queue::{Stats, Tally};
 use quire_tenancy::Control;
 
 mod admission;
+mod cache;
 mod models;
 mod search;
 mod tasks;
 
 use admission::Admission;
+use cache::CacheMetrics;
 use models::ModelMetrics;
 use search::SearchMetrics;
 use tasks::Tasks;
@@ -59,6 +62,7 @@ pub struct Metrics {
     models: ModelMetrics,
     tasks: Tasks,
     search: SearchMetrics,
+    cache: CacheMetrics,
 }
 
 impl Default for Metrics {
@@ -90,6 +94,7 @@ impl Default for Metrics {
         let models = ModelMetrics::register(&mut registry);
         let tasks = Tasks::register(&mut registry);
         let search = SearchMetrics::register(&mut registry);
+        let cache = CacheMetrics::register(&mut registry);
         registry.register("build_info", "The running version", build);
         Self {
             registry,
@@ -100,6 +105,7 @@ impl Default for Metrics {
             models,
             tasks,
             search,
+            cache,
         }
     }
 }
@@ -152,6 +158,10 @@ impl Metrics {
 
     pub(crate) fn search(&self, search: &Search, folds: FoldTotals, degraded: u64) {
         self.search.update(search, folds, degraded);
+    }
+
+    pub(crate) fn cache(&self, asker: &Asker) {
+        self.cache.update(asker);
     }
 
     /// The text that Prometheus scrapes (OpenMetrics 1.0).

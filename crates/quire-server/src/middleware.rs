@@ -14,6 +14,7 @@ use tracing::{Instrument, info, info_span};
 use quire_types::{ErrorKind, RequestId};
 
 use crate::problem::ApiError;
+use crate::routes::openai::{ErrorOut, speaks_openai};
 use crate::state::App;
 
 /// What an error that is told later, inside a stream, says about its request.
@@ -84,12 +85,18 @@ fn with_body(response: Response, error: &ApiError, path: &str, id: &str) -> Resp
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.remove(header::CONTENT_TYPE);
-    let body = Json(error.problem(path, id)).into_response();
+    let problem = error.problem(path, id);
+    let (body, content_type) = match speaks_openai(path) {
+        true => (
+            Json(ErrorOut::of(error, &problem)).into_response(),
+            "application/json",
+        ),
+        false => (Json(problem).into_response(), "application/problem+json"),
+    };
     let mut whole = (parts, body.into_body()).into_response();
-    whole.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/problem+json"),
-    );
+    whole
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     whole
 }
 

@@ -2,12 +2,14 @@
 //! document and so in the isolation matrix.
 
 mod ask;
+mod cache;
 mod connectors;
 mod endpoints;
 mod health;
 mod keys;
 mod limits;
 mod notebooks;
+pub(crate) mod openai;
 mod plans;
 mod pools;
 mod records;
@@ -76,6 +78,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(tenants::get, tenants::update))
         .routes(routes!(tenants::list_keys, tenants::create_key))
         .routes(routes!(tenants::revoke_key))
+        .routes(routes!(cache::get, cache::purge))
         .routes(routes!(limits::list))
         .routes(routes!(limits::set, limits::unset))
         .routes(routes!(limits::switch, limits::unswitch))
@@ -146,6 +149,9 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(search::search))
         .routes(routes!(ask::ask))
         .routes(routes!(ask::ask_notebook))
+        .routes(routes!(openai::chat_completions))
+        .routes(routes!(openai::embeddings))
+        .routes(routes!(openai::models))
 }
 
 #[derive(OpenApi)]
@@ -170,6 +176,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         (name = "connections", description = "Accounts elsewhere that content flows in from"),
         (name = "endpoints", description = "Addresses that are told what happens, by signed webhooks"),
         (name = "questions", description = "Search and answers"),
+        (name = "openai", description = "The same for programs that speak OpenAI's API, with its shapes and errors"),
         (name = "tasks", description = "The queue; with the operator's key"),
         (name = "service", description = "Health and metrics; without a key"),
     ),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use quire_ask::Asker;
+use quire_ask::{Asker, Caches};
 use quire_connect::Connect;
 use quire_index::Search;
 use quire_ingest::Ingest;
@@ -27,6 +27,8 @@ pub struct App {
     pub connect: Connect,
     /// Answers questions.
     pub asker: Asker,
+    /// What it remembers, for the operator.
+    pub caches: Caches,
     /// The views it searches in, for metrics.
     pub search: Search,
     /// The models it asks, for metrics.

@@ -50,6 +50,27 @@ pub async fn version(tx: &mut TenantTx) -> Result<i64, Error> {
     Ok(version.unwrap_or(0))
 }
 
+/// What an answer is remembered under: the version, and how often the tenant's cache was emptied.
+pub async fn cached_under(tx: &mut TenantTx) -> Result<(i64, i64), Error> {
+    let found = sqlx::query_as("select version, purges from shard.corpora where tenant_id = $1")
+        .bind(tx.tenant_id())
+        .fetch_optional(tx.connection())
+        .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// Empties the tenant's cache: nothing that was remembered until now is found again, by any process.
+pub async fn purge_cached(tx: &mut TenantTx) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.corpora as c (tenant_id, version, purges) values ($1, 0, 1)
+         on conflict (tenant_id) do update set purges = c.purges + 1",
+    )
+    .bind(tx.tenant_id())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// The changes after `since`, in order; none when they are no longer all kept.
 pub async fn changes(
     tx: &mut TenantTx,

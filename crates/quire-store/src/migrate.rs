@@ -55,6 +55,11 @@ const SHARD: MigrationSet = MigrationSet {
             include_str!("../migrations/shard/0004_tiers.sql"),
         ),
         (
+            15,
+            "purges",
+            include_str!("../migrations/shard/0015_purges.sql"),
+        ),
+        (
             20,
             "spots",
             include_str!("../migrations/shard/0020_spots.sql"),

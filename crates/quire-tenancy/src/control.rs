@@ -176,26 +176,63 @@ impl Control {
         admitted.inspect_err(|refusal| self.note_refusal(caller.account.tenant.id, refusal.reason))
     }
 
-    async fn try_admit(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
-        let inner = &self.inner;
-        let account = caller.account.clone();
-        let tenant = account.tenant.id;
-        check_state(account.tenant.state)?;
-        if inner.meter.is_full() {
+    /// Whether a request would be refused at once, as far as this process remembers.
+    pub fn check(&self, caller: &Caller) -> Result<(), Refusal> {
+        let tenant = &caller.account.tenant;
+        check_state(tenant.state)?;
+        if self.inner.meter.is_full() {
             return Err(Refusal::new(
                 Reason::Unknown,
                 "usage can't be written right now, so nothing new is begun; try again",
             )
             .after(Duration::from_secs(2)));
         }
-        let live = inner.live(tenant);
-        if let Some(pause) = lock(&live.insistence).pause(Instant::now()) {
-            return Err(Refusal::new(
+        let live = self.inner.live(tenant.id);
+        match lock(&live.insistence).pause(Instant::now()) {
+            Some(pause) => Err(Refusal::new(
                 Reason::Throttled,
                 "this tenant kept sending although it was refused, and is held off for a while",
             )
-            .after(pause));
+            .after(pause)),
+            None => Ok(()),
         }
+    }
+
+    /// Lets in a request that is answered by what was worked out before: it counts against rates and numbers of
+    /// questions, but needs neither a seat nor money. A refusal is not held against the tenant, since the caller may
+    /// answer all the same.
+    pub async fn admit_repetition(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
+        self.check(caller)?;
+        let account = caller.account.clone();
+        let tenant = account.tenant.id;
+        let live = self.inner.live(tenant);
+        let rates = rates_of(caller, &call)?;
+        let (taken, mut spending) = tokio::try_join!(
+            biased;
+            self.take(&live, tenant, rates),
+            self.hold(&live, &account, &call, NanoUsd::ZERO),
+        )?;
+        spending.tokens = taken.units(TOKENS);
+        let rate = taken.state;
+        taken.keep();
+        Ok(Admitted {
+            route: Route::Full,
+            rate,
+            waited: Duration::ZERO,
+            spending: Arc::new(spending),
+            call,
+            account,
+            control: self.clone(),
+            _seat: None,
+        })
+    }
+
+    async fn try_admit(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
+        let inner = &self.inner;
+        let account = caller.account.clone();
+        let tenant = account.tenant.id;
+        self.check(caller)?;
+        let live = inner.live(tenant);
 
         let entry = entry(&account, &call);
         if entry.share.dedicated > 0 {
@@ -233,7 +270,7 @@ impl Control {
             call,
             account,
             control: self.clone(),
-            _seat: seat,
+            _seat: Some(seat),
         })
     }
 

@@ -99,6 +99,9 @@ pub(crate) enum Command {
     Ask(AskArgs),
     /// Find passages.
     Search(SearchArgs),
+    /// Answers that were given before: how often they are given again, and forgetting them.
+    #[command(subcommand)]
+    Cache(CacheCommand),
     /// Sources of a notebook: list, show, passages, retry, delete.
     #[command(subcommand)]
     Source(SourceCommand),
@@ -600,6 +603,21 @@ pub(crate) struct AskArgs {
     pub(crate) route: Option<AskRoute>,
     /// The question.
     pub(crate) question: String,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Questions of this month, and how many the cache answered.
+    Stats(CacheScope),
+    /// Give no answer again that was given before.
+    Purge(CacheScope),
+}
+
+#[derive(Args)]
+pub(crate) struct CacheScope {
+    /// The tenant [default: all].
+    #[arg(long, value_name = "SLUG")]
+    pub(crate) tenant: Option<String>,
 }
 
 /// A way to answer; docs/ask.md says what they are.

@@ -2,6 +2,7 @@
 
 mod add;
 mod ask;
+mod cache;
 mod doctor;
 mod feature;
 mod index;
@@ -88,6 +89,7 @@ async fn dispatch(
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
             Command::Ask(args) => ask::run(args, node, output).await,
+            Command::Cache(command) => cache::run(command, node, output).await,
             Command::Search(args) => search::run(args, node, output).await,
             Command::Index(command) => index::run(command, node, output).await,
             Command::Tasks(command) => tasks::run(command, node, output).await,

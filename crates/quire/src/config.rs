@@ -30,6 +30,7 @@ pub(crate) struct Config {
     /// Models by name in the order in which they are asked, by what they are for: `answer`.
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) limits: Limits,
+    pub(crate) cache: Cache,
     pub(crate) admission: Admission,
     pub(crate) connect: Connect,
 }
@@ -325,6 +326,15 @@ impl Limits {
     pub(crate) fn object_grace(&self) -> Duration {
         Duration::from_secs(self.object_grace_hours * 3_600)
     }
+}
+
+/// What was worked out before, beyond the memory of this process.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Cache {
+    /// A Redis or Valkey that processes share answers in, such as redis://127.0.0.1:6379. Unset: each process
+    /// remembers its own.
+    pub(crate) redis_url: Option<Secret>,
 }
 
 /// What flows in and out by itself.

@@ -65,6 +65,7 @@ pub(crate) async fn run(
             filter: Filter::default(),
             fresh: true,
             route: None,
+            history: Vec::new(),
         };
         let answer = services
             .asker

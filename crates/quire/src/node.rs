@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use quire_ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX};
+use quire_ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Caches};
 use quire_connect::connections::SyncConnection;
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
@@ -158,6 +158,15 @@ impl Node {
         Search::new(self.store.clone(), config)
     }
 
+    /// What answers were given, for the operator.
+    pub(crate) fn caches(&self) -> Result<Caches, Failure> {
+        let url = self.config.cache.redis_url.as_ref();
+        Ok(Caches::new(
+            self.store.clone(),
+            url.map(|url| url.expose()),
+        )?)
+    }
+
     /// Loads the model and builds what works on content.
     pub(crate) async fn services(&self) -> Result<Services, Failure> {
         let model = quire_models::find_model(self.config.model.dir.as_deref(), &self.places.cache)?;
@@ -211,7 +220,9 @@ impl Node {
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
             cache_bytes: limits.answer_cache_bytes,
-        });
+            cache_redis_url: (self.config.cache.redis_url.as_ref())
+                .map(|url| url.expose().to_owned()),
+        })?;
         Ok(Services {
             asker,
             providers,

@@ -1,28 +1,21 @@
 //! Questions: one answer as JSON, or its parts as server-sent events while it is made.
 
-use std::convert::Infallible;
-use std::panic::AssertUnwindSafe;
-use std::time::Duration;
-
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, header};
-use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
+use axum::http::{HeaderMap, header};
+use axum::response::sse::Event as SseEvent;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use futures::{FutureExt, stream};
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
-use tracing::Instrument;
 use utoipa::ToSchema;
 
-use quire_ask::{Answer, Citation, Decision, Event, Question, Route, Turn, Usage};
+use quire_ask::{Answer, AnswerKind, Citation, Decision, Event, Question, Route, Usage};
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
 use crate::body::Body;
 use crate::caller::{ReadNotebook, Reader};
-use crate::middleware::{RequestLabel, panic_error};
+use crate::events::{Format, events};
+use crate::middleware::RequestLabel;
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::rate::{rate_headers, refused};
 use crate::state::App;
@@ -192,6 +185,8 @@ pub(super) struct AnswerOut {
     /// `extractive` (sentences of the sources, word for word), `composed` (written by a model) or
     /// `unanswered` (the sources do not answer).
     kind: String,
+    /// Whether the sources answer: false exactly when `kind` is `unanswered`.
+    answered: bool,
     /// The answer, with `[n]` after what citation n supports. Holds no link and no image.
     text: String,
     /// What to tell the reader about it.
@@ -201,6 +196,9 @@ pub(super) struct AnswerOut {
     claims: Vec<ClaimOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
+    /// The question as it was understood, where it followed others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    understood: Option<String>,
     route: DecisionOut,
     /// Whether it was given before, to the same question over the same corpus.
     cached: bool,
@@ -208,11 +206,12 @@ pub(super) struct AnswerOut {
 }
 
 impl AnswerOut {
-    fn of(answer: Answer) -> Self {
+    pub(super) fn of(answer: Answer) -> Self {
         Self {
             kind: answer.kind.as_str().to_owned(),
+            answered: answer.kind != AnswerKind::Unanswered,
             text: answer.text,
-            note: answer.note.map(str::to_owned),
+            note: answer.note.map(|note| note.as_str().to_owned()),
             usage: UsageOut::of(&answer.usage),
             citations: answer.citations.into_iter().map(CitationOut::of).collect(),
             claims: answer
@@ -226,6 +225,7 @@ impl AnswerOut {
                 })
                 .collect(),
             model: answer.model,
+            understood: answer.understood,
             route: DecisionOut::of(answer.decision),
             cached: answer.is_cached,
         }
@@ -284,6 +284,7 @@ async fn answer(
     let question = Question {
         text: asked.question,
         fresh: asked.fresh,
+        history: Vec::new(),
         route: asked.route.map(RouteIn::route),
         filter: asked.filter.check(&app, &caller).await?,
     };
@@ -295,75 +296,41 @@ async fn answer(
         .map_err(refused)?;
     let rate = rate_headers(turn.rate());
     if asked.stream || wants_events(&headers) {
-        return Ok((rate, events(app, label, turn)).into_response());
+        return Ok((rate, events(app, turn, Native { label })).into_response());
     }
     let answer = turn.answer(&mut |_| {}).await?;
     app.metrics.answered(answer.kind.as_str());
     Ok((rate, Json(AnswerOut::of(answer))).into_response())
 }
 
-/// Work that ends when nobody listens any more.
-struct Listening {
-    events: mpsc::UnboundedReceiver<SseEvent>,
-    work: JoinHandle<()>,
+/// quire's own events.
+struct Native {
+    label: RequestLabel,
 }
 
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.work.abort();
+impl Format for Native {
+    fn part(&mut self, event: Event) -> Option<SseEvent> {
+        Some(match event {
+            Event::Source { rank, hit } => named("source", &HitOut::of(rank, *hit)),
+            Event::Delta(text) => named("delta", &Delta { text }),
+            Event::Citation(citation) => named("citation", &CitationOut::of(*citation)),
+            Event::Usage(usage) => named("usage", &UsageOut::of(&usage)),
+        })
     }
-}
 
-fn events(app: App, label: RequestLabel, turn: Turn) -> Response {
-    // Unbounded, since an answer is small and its size is capped where it is made.
-    let (sender, events) = mpsc::unbounded_channel();
-    let work = async move {
-        let tell = |event: SseEvent| drop(sender.send(event));
-        let mut relay = |event| tell(sse(event));
-        let answer = match AssertUnwindSafe(turn.answer(&mut relay))
-            .catch_unwind()
-            .await
-        {
-            Ok(answer) => answer.map_err(ApiError::from),
-            Err(panic) => Err(panic_error(&*panic)),
-        };
-        match answer {
-            Ok(answer) => {
-                app.metrics.answered(answer.kind.as_str());
-                tell(named("done", &AnswerOut::of(answer)));
-            }
-            Err(error) => tell(named("error", &error.problem(&label.path, &label.id))),
-        }
-    };
-    let work = tokio::spawn(work.in_current_span());
-    let listening = Listening { events, work };
-    let stream = stream::unfold(listening, |mut listening| async move {
-        let event = listening.events.recv().await?;
-        Some((Ok::<_, Infallible>(event), listening))
-    });
-    let keep_alive = KeepAlive::new()
-        .interval(Duration::from_secs(15))
-        .text("still here");
-    let mut response = Sse::new(stream).keep_alive(keep_alive).into_response();
-    // A buffering proxy would turn a stream into one late answer.
-    response
-        .headers_mut()
-        .insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
+    fn done(&mut self, answer: Answer) -> Vec<SseEvent> {
+        vec![named("done", &AnswerOut::of(answer))]
+    }
+
+    fn failed(&mut self, error: ApiError) -> Vec<SseEvent> {
+        let Self { label } = self;
+        vec![named("error", &error.problem(&label.path, &label.id))]
+    }
 }
 
 #[derive(Serialize)]
 struct Delta {
     text: String,
-}
-
-fn sse(event: Event) -> SseEvent {
-    match event {
-        Event::Source { rank, hit } => named("source", &HitOut::of(rank, *hit)),
-        Event::Delta(text) => named("delta", &Delta { text }),
-        Event::Citation(citation) => named("citation", &CitationOut::of(*citation)),
-        Event::Usage(usage) => named("usage", &UsageOut::of(&usage)),
-    }
 }
 
 fn named(name: &str, data: &impl Serialize) -> SseEvent {

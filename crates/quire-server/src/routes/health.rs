@@ -52,6 +52,7 @@ pub(super) async fn metrics(State(app): State<App>) -> ApiResult<impl IntoRespon
     app.metrics.models(app.providers.models());
     app.metrics
         .search(&app.search, app.ingest.fold_totals(), app.asker.degraded());
+    app.metrics.cache(&app.asker);
     let text = app.metrics.text().map_err(|error| {
         ApiError::new(
             ErrorKind::Internal,

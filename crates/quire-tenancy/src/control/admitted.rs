@@ -132,7 +132,8 @@ pub struct Admitted {
     pub(super) account: Arc<Account>,
     pub(super) control: Control,
     pub(super) spending: Arc<Spending>,
-    pub(super) _seat: Seat,
+    /// None where nothing is worked out.
+    pub(super) _seat: Option<Seat>,
 }
 
 impl Admitted {
@@ -141,6 +142,16 @@ impl Admitted {
         let event = Event {
             quantities,
             ..self.event(kind, 1)
+        };
+        self.spending.add(&event);
+        self.control.inner.meter.push(event);
+    }
+
+    /// Notes a question that was answered by what was worked out before, and where that was found.
+    pub fn note_repetition(&self, found_in: &str) {
+        let event = Event {
+            model: Some(found_in.to_owned()),
+            ..self.event(Kind::Question, 1)
         };
         self.spending.add(&event);
         self.control.inner.meter.push(event);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use quire_ask::{Answer, Citation, Question, Route};
+use quire_ask::{Answer, Citation, Note, Question, Route};
 use quire_index::Filter;
 
 use super::{after_name, notebook_ids, tenant};
@@ -23,6 +23,7 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
             ..Filter::default()
         },
         fresh: true,
+        history: Vec::new(),
         route: args.route.map(|route| match route {
             AskRoute::Simple => Route::Simple,
             AskRoute::Moderate => Route::Moderate,
@@ -41,7 +42,7 @@ pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
     if output.is_json() {
         let citations: Vec<_> = answer.citations.iter().map(citation_json).collect();
         return output.json(&json!({
-            "kind": answer.kind.as_str(), "text": answer.text, "note": answer.note, "model": answer.model,
+            "kind": answer.kind.as_str(), "text": answer.text, "note": answer.note.map(Note::as_str), "model": answer.model,
             "citations": citations, "route": answer.decision, "cost": answer.usage.cost.to_string(),
         }));
     }
@@ -50,7 +51,7 @@ pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
         output.line(format!("  [{}] {}", citation.marker, place(citation)));
     }
     if let Some(note) = answer.note {
-        output.note(format!("({note})"));
+        output.note(format!("({})", note.as_str()));
     }
     Ok(())
 }

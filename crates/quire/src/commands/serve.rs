@@ -98,6 +98,7 @@ pub(super) async fn http(
         ingest: services.ingest.clone(),
         connect: services.connect.clone(),
         asker: services.asker.clone(),
+        caches: node.caches()?,
         search: services.search.clone(),
         providers: services.providers.clone(),
         keyring: node.keyring()?,

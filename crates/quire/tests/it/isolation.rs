@@ -121,6 +121,11 @@ fn body(operation: &Operation, things: &Things) -> Value {
         "/v1/ask" => {
             json!({ "question": "where is the vault?", "filter": { "notebooks": [things.notebook] } })
         }
+        "/v1/chat/completions" => json!({
+            "model": format!("quire/{}", things.notebook),
+            "messages": [{ "role": "user", "content": "where is the vault?" }],
+        }),
+        "/v1/embeddings" => json!({ "model": "quire", "input": "where is the vault?" }),
         "/v1/search" => json!({ "query": "vault", "filter": { "notebooks": [things.notebook] } }),
         "/v1/keys" | "/v1/tenants/{tenant}/keys" => {
             json!({ "name": "k", "role": "notebook", "notebook": things.notebook })
@@ -268,14 +273,15 @@ async fn a_narrow_key_reaches_no_further() {
     {
         let name = format!("{} {}", operation.method, operation.path);
         let is_read = operation.method == Method::GET
-            || ["ask", "search"]
+            || ["ask", "search", "completions", "embeddings"]
                 .iter()
                 .any(|end| operation.path.ends_with(end));
         for key in [&narrow, &narrow_reader] {
             let reply = call(key, operation, &things).await;
             let is_refused = [403, 404].contains(&reply.status.as_u16());
             // These answer with what the key reaches.
-            let is_own = ["/v1/notebooks", "/v1/usage"].contains(&operation.path.as_str());
+            let own = ["/v1/notebooks", "/v1/usage", "/v1/models", "/v1/embeddings"];
+            let is_own = own.contains(&operation.path.as_str());
             assert!(
                 is_refused || is_own,
                 "{name} beyond the notebook: {}",

@@ -8,6 +8,7 @@
 
 mod ask;
 mod bad_input;
+mod cache;
 mod chat;
 mod cli;
 mod connectors;
@@ -19,6 +20,7 @@ mod index;
 mod isolation;
 mod media;
 mod models;
+mod openai;
 mod openapi;
 mod records;
 mod routes;

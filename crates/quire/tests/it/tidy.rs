@@ -91,6 +91,7 @@ fn outside_worlds_have_one_door() {
             "object_store",
             &["quire-store", "quire-testkit", "quire-bench"],
         ),
+        ("redis", &["quire-tenancy", "quire-ask"]),
         ("tantivy", &["quire-index"]),
         ("candle-core", &["quire-models", "quire-bench"]),
     ]);
