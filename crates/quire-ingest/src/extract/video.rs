@@ -20,7 +20,7 @@ use super::tool::{ffmpeg, ffmpeg_with, on_disk, scratch};
 /// A picture is compared as 32 × 32 fields of grey. Where a new scene begins, so many of them differ by more
 /// than a step.
 const FIELDS: usize = 32 * 32;
-const SCENE_FIELDS: usize = 24;
+const SCENE_FIELDS: usize = 8;
 const FIELD_STEP: u8 = 10;
 /// Pictures that are read at most; of more, every n-th.
 const MAX_PICTURES: usize = 60;
