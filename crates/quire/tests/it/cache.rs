@@ -4,7 +4,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use quire_testkit::openai::{ChatDouble, Script};
+use quire_testkit::provider::{ChatDouble, Script};
 use quire_testkit::redis::RedisServer;
 
 use crate::support::{Caller, Quire};

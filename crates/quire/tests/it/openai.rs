@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use quire_testkit::openai::{ChatDouble, Script};
+use quire_testkit::provider::{ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 
