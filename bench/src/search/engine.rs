@@ -91,7 +91,9 @@ async fn all(
         if *rows == 100_000 {
             report.metric("segment_bytes_per_passage", beside, "B", at_most(600.0));
         }
-        let snapshot = search.snapshot(bench.placement()).await?;
+        let snapshot = search
+            .snapshot(bench.placement(), &Filter::default())
+            .await?;
         // What is asked often is kept in memory: the first rounds make it so.
         for round in 0..3 {
             for question in questions {

@@ -170,7 +170,10 @@ impl Asked {
             fusion: Fusion::default(),
         };
         let _place = config.searching.enter().await?;
-        let corpus = config.search.snapshot(self.placement).await?;
+        let corpus = config
+            .search
+            .snapshot(self.placement, &query.filter)
+            .await?;
         let found = corpus.search(&query).await?;
         let openings = match recipe.openings {
             0 => Vec::new(),

@@ -77,21 +77,19 @@ impl Search {
     /// # Errors
     /// [`Error::Archived`] while it is on its way; otherwise those of reading.
     pub async fn search(&self, placement: Placement, query: Query) -> Result<Found, Error> {
-        let view = self.view(placement).await?;
-        let view = self.woken(placement, view, &query.filter).await?;
-        let found = self.search_view(placement, &view, &query).await?;
-        self.asked.note(&self.store, placement, &found.hits);
-        Ok(found)
+        let snapshot = self.snapshot(placement, &query.filter).await?;
+        snapshot.search(&query).await
     }
 
     /// The corpus as it is now, to be asked several times: every answer is from the same version, and
-    /// the database is not asked again.
+    /// the database is not asked again. Archived notebooks that the filter names are part of it.
     ///
     /// # Errors
-    /// Those of reading.
-    pub async fn snapshot(&self, placement: Placement) -> Result<Snapshot, Error> {
+    /// Those of [`Search::search`].
+    pub async fn snapshot(&self, placement: Placement, filter: &Filter) -> Result<Snapshot, Error> {
+        let view = self.view(placement).await?;
         Ok(Snapshot {
-            view: self.view(placement).await?,
+            view: self.woken(placement, view, filter).await?,
             search: self.clone(),
             placement,
         })
@@ -391,9 +389,12 @@ impl Snapshot {
     /// # Errors
     /// Those of reading segments.
     pub async fn search(&self, query: &Query) -> Result<Found, Error> {
-        self.search
-            .search_view(self.placement, &self.view, query)
-            .await
+        let search = &self.search;
+        let found = search.search_view(self.placement, &self.view, query);
+        let found = found.await?;
+        let asked = &search.asked;
+        asked.note(&search.store, self.placement, &found.hits);
+        Ok(found)
     }
 }
 
