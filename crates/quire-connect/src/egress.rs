@@ -443,7 +443,6 @@ mod tests {
             "https://user:pw@example.com/",
             "https://user@example.com/",
             "https://example.com:22/",
-            "https:///x",
             "https://[fe80::1]/",
             "https://0/",
             "nonsense",

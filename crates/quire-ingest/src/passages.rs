@@ -84,7 +84,8 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
             text: index.slice(&document.text, char_start, char_end).to_owned(),
             context: context(title, &heading_path),
             place: Place {
-                page: blocks.first().and_then(|block| block.page),
+                // The name of an attachment stands on no page, what is in it may.
+                page: blocks.iter().find_map(|block| block.page),
                 spot: joined_spot(blocks),
                 heading_path,
                 char_start,

@@ -306,7 +306,7 @@ fn picture_page(jpeg: &[u8], width: u32, height: u32) -> Vec<u8> {
         format!("<< /Length {} >>\nstream\n{draw}\nendstream", draw.len()).into_bytes(),
         [
             format!(
-                "<< /Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceGray \
+                "<< /Type /XObject /Subtype /Image /Width {width} /Height {height} /ColorSpace /DeviceRGB \
                  /BitsPerComponent 8 /Filter /DCTDecode /Length {} >>\nstream\n",
                 jpeg.len()
             )

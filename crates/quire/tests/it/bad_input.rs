@@ -68,11 +68,11 @@ async fn a_bad_file_fails_alone_and_says_why() {
     let cases: [(&str, Vec<u8>, &str); 8] = [
         ("locked.pdf", pdf(TEXT, ENCRYPT), "password"),
         ("cut.pdf", whole[..whole.len() / 2].to_vec(), "damaged"),
-        ("scan.pdf", pdf("0 0 100 100 re f", ""), "scanned"),
+        ("scan.pdf", pdf("0 0 100 100 re f", ""), "no text"),
         (
             "photo.jpg",
             b"\xff\xd8\xff\xe0\x00\x10JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00".to_vec(),
-            "jpeg",
+            "damaged",
         ),
         (
             "old.doc",

@@ -294,8 +294,11 @@ async fn a_narrow_key_reaches_no_further() {
         }
         let reply = call(&reader, operation, &things).await;
         if is_read && !operation.path.contains("keys") {
+            // The source of this tenant is a text, of which there is no picture.
+            let has_none =
+                operation.path.ends_with("/picture") && reply.text.contains("no such picture");
             assert!(
-                reply.status.is_success(),
+                reply.status.is_success() || has_none,
                 "{name} with a read-only key: {}",
                 reply.text
             );
