@@ -3,7 +3,7 @@
 //! A [`Connector`] knows one product and nothing of quire's rows: it is asked for one page after another, from
 //! a cursor that only it understands. [`SyncConnection`] makes sources of a page and writes the cursor in the same
 //! transaction, so whatever dies between two pages is read again and nothing else. Schedules by due time read
-//! each connection every few minutes. A new connector is one folder here and a line in [`connector`].
+//! each connection every few minutes. A new connector is one folder here and a line in `connector`.
 
 mod incoming;
 mod notion;

@@ -238,7 +238,7 @@ pub(crate) struct Model {
     pub(crate) dir: Option<PathBuf>,
 }
 
-/// How models are called, and the one of the pool `local`. Without a model here and without [chains] answers are
+/// How models are called, and the one of the pool `local`. Without a model here and without `[chains]` answers are
 /// quoted from the sources.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]

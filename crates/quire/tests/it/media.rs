@@ -46,6 +46,15 @@ async fn pictures_sound_and_office_files_are_cited_in_their_place() {
         assert!(is_right, "{question:#} → {answer:#}");
     }
 
+    // What the local recogniser makes of speech is found, but no text to quote from.
+    let body = json!({ "query": "concrete on friday", "filter": { "notebooks": [notebook] } });
+    let found = northgate.post("/v1/search", &body).await.ok();
+    let hits = found["hits"].as_array().unwrap();
+    let memo = hits
+        .iter()
+        .find(|hit| hit["source_name"] == "voice-memo.mp3");
+    assert_eq!(memo.unwrap()["place"]["start_ms"], 0, "{found:#}");
+
     for (name, query, status) in [
         ("heater-rental-invoice.pdf", "?page=1", 200),
         ("heater-rental-invoice.pdf", "?page=9", 404),
