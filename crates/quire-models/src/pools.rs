@@ -429,11 +429,6 @@ impl Route {
         inputs.saturating_add(dearest.max().unwrap_or_default())
     }
 
-    /// The model that is asked first when all goes well.
-    pub fn first_model(&self) -> &str {
-        self.fitting.first().map_or("", |(model, _)| &model.name)
-    }
-
     /// The time that prices are of.
     pub fn at(&self) -> Timestamp {
         self.at

@@ -275,30 +275,6 @@ pub async fn items(
         .collect())
 }
 
-/// How many items a connection has.
-pub async fn count_items(tx: &mut TenantTx, id: ConnectionId) -> Result<i64, Error> {
-    let count = sqlx::query_scalar(
-        "select count(*) from shard.connection_items where tenant_id = $1 and connection_id = $2",
-    )
-    .bind(tx.tenant_id())
-    .bind(id.uuid())
-    .fetch_one(tx.connection())
-    .await?;
-    Ok(count)
-}
-
-/// Where a source came from, if a connection brought it.
-pub async fn url_of(tx: &mut TenantTx, source: SourceId) -> Result<Option<String>, Error> {
-    let url: Option<Option<String>> = sqlx::query_scalar(
-        "select url from shard.connection_items where tenant_id = $1 and source_id = $2 limit 1",
-    )
-    .bind(tx.tenant_id())
-    .bind(source.uuid())
-    .fetch_optional(tx.connection())
-    .await?;
-    Ok(url.flatten())
-}
-
 /// Writes what was made of items in a round, and that others were seen in it.
 pub async fn note_items(
     tx: &mut TenantTx,
