@@ -60,11 +60,7 @@ enum Scenario {
 pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let lab = Lab::open().await?;
     let measured = Box::pin(until_interrupted(measure(options, &lab))).await;
-    let closed = lab.close().await;
-    let report = measured?;
-    closed?;
-    report.end();
-    Ok(())
+    lab.report(measured).await
 }
 
 async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {

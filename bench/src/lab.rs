@@ -20,6 +20,7 @@ use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::failure::Failure;
+use crate::report::Report;
 
 /// What is set on the server for every queue alike.
 const SETTINGS: [(&str, &str); 4] = [
@@ -52,6 +53,15 @@ impl Lab {
 
     pub(crate) fn version(&self) -> String {
         self.server.version().to_string()
+    }
+
+    /// Closes, whatever came of the measurement, and ends its report.
+    pub(crate) async fn report(self, measured: Result<Report, Failure>) -> Result<(), Failure> {
+        let closed = self.close().await;
+        let report = measured?;
+        closed?;
+        report.end();
+        Ok(())
     }
 
     pub(crate) async fn close(self) -> Result<(), Failure> {
