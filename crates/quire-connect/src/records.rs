@@ -11,7 +11,7 @@ pub mod template;
 
 use std::time::Duration;
 
-use quire_queue::{Existing, Unique, Wishes};
+use quire_queue::Wishes;
 use quire_store::records::{self as rows, Event, Heard};
 use quire_store::{Placement, TenantTx};
 use quire_types::Lane;
@@ -92,13 +92,8 @@ pub(crate) async fn hear_in(tx: &mut TenantTx, events: &[Event]) -> Result<Vec<H
 /// Makes sure that a task looks at the lane after this much time. One waits at most.
 async fn plan(tx: &mut TenantTx, lane: Lane, delay: Duration) -> Result<(), Error> {
     let wishes = Wishes {
-        delay,
         priority: Some(sync::priority(lane)),
-        unique: Some(Unique {
-            key: format!("records/{lane}"),
-            existing: Existing::Keep,
-        }),
-        ..Wishes::default()
+        ..Wishes::once(format!("records/{lane}"), delay)
     };
     quire_queue::enqueue_with(tx, &SyncRecords { lane }, wishes).await?;
     Ok(())

@@ -2,13 +2,15 @@
 //!
 //! The sending itself is another crate's; here is only what whoever makes something happen needs.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use quire_store::TenantTx;
 use quire_store::outbox::{self, NewEvent};
 
 use crate::enqueue::enqueue_kind;
-use crate::{Error, Existing, Priority, Unique, Wishes};
+use crate::{Error, Priority, Wishes};
 
 /// The kind of the tasks that send events to an endpoint; their payload names it as `endpoint`.
 pub const DELIVER_EVENTS: &str = "deliver-events";
@@ -20,11 +22,7 @@ pub async fn announce(tx: &mut TenantTx, events: &[NewEvent]) -> Result<(), Erro
         let wishes = Wishes {
             priority: Some(Priority::Normal),
             key: Some(endpoint.to_string()),
-            unique: Some(Unique {
-                key: format!("deliver/{endpoint}/now"),
-                existing: Existing::Keep,
-            }),
-            ..Wishes::default()
+            ..Wishes::once(format!("deliver/{endpoint}/now"), Duration::ZERO)
         };
         let payload = json!({ "endpoint": endpoint });
         enqueue_kind(tx, DELIVER_EVENTS, [(payload, wishes)]).await?;

@@ -27,6 +27,21 @@ pub struct Wishes {
     pub cost: Option<Duration>,
 }
 
+impl Wishes {
+    /// Not before `delay` has passed, and not at all while another task of the tenant waits with this key: that one
+    /// stays as it is.
+    pub fn once(key: impl Into<String>, delay: Duration) -> Self {
+        Self {
+            delay,
+            unique: Some(Unique {
+                key: key.into(),
+                existing: Existing::Keep,
+            }),
+            ..Self::default()
+        }
+    }
+}
+
 /// A key that one waiting task may hold. It is free again as soon as the task is handed to a worker, so
 /// a change that comes while the task runs is not lost.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use quire_ingest::Text;
-use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
+use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::connections::{self as rows, Connection, Item};
 use quire_store::{Placement, TenantTx};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind};
@@ -36,14 +36,7 @@ pub(super) async fn plan(
     delay: Duration,
 ) -> Result<(), Error> {
     let sort = if delay.is_zero() { "now" } else { "later" };
-    let wishes = Wishes {
-        delay,
-        unique: Some(Unique {
-            key: format!("sync/{connection}/{sort}"),
-            existing: Existing::Keep,
-        }),
-        ..Wishes::default()
-    };
+    let wishes = Wishes::once(format!("sync/{connection}/{sort}"), delay);
     quire_queue::enqueue_with(tx, &SyncConnection { connection }, wishes).await?;
     Ok(())
 }

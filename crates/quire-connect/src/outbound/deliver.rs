@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tracing::warn;
 
-use quire_queue::{Attempt, DELIVER_EVENTS, Existing, Failure, Task, Unique, Wishes};
+use quire_queue::{Attempt, DELIVER_EVENTS, Failure, Task, Wishes};
 use quire_store::outbox::{self, Delivery, Endpoint, Outcome};
 use quire_store::{Placement, TenantTx};
 use quire_types::{EndpointId, EndpointState, ErrorKind, Kind, Secret, Timestamp};
@@ -57,14 +57,7 @@ async fn plan(
     delay: Duration,
     sort: &str,
 ) -> Result<(), Error> {
-    let wishes = Wishes {
-        delay,
-        unique: Some(Unique {
-            key: format!("deliver/{endpoint}/{sort}"),
-            existing: Existing::Keep,
-        }),
-        ..Wishes::default()
-    };
+    let wishes = Wishes::once(format!("deliver/{endpoint}/{sort}"), delay);
     quire_queue::enqueue_with(tx, &DeliverEvents { endpoint }, wishes).await?;
     Ok(())
 }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use quire_index::Folded;
-use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
+use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::{TenantTx, segments};
 
 use super::{SweepObjects, TierNotebooks, failure, placement};
@@ -78,14 +78,7 @@ impl FoldTail {
         } else {
             return Ok(());
         };
-        let wishes = Wishes {
-            delay,
-            unique: Some(Unique {
-                key: key.to_owned(),
-                existing: Existing::Keep,
-            }),
-            ..Wishes::default()
-        };
+        let wishes = Wishes::once(key, delay);
         quire_queue::enqueue_with(tx, &Self {}, wishes).await?;
         Ok(())
     }

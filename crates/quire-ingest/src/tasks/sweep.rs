@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
-use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
+use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::{TenantTx, segments};
 
 use super::{failure, placement};
@@ -44,14 +44,7 @@ impl SweepObjects {
     }
 
     async fn after(tx: &mut TenantTx, delay: Duration) -> Result<(), Error> {
-        let wishes = Wishes {
-            delay,
-            unique: Some(Unique {
-                key: "sweep".to_owned(),
-                existing: Existing::Keep,
-            }),
-            ..Wishes::default()
-        };
+        let wishes = Wishes::once("sweep", delay);
         quire_queue::enqueue_with(tx, &Self {}, wishes).await?;
         Ok(())
     }

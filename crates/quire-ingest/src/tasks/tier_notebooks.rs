@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use quire_queue::{Attempt, Existing, Failure, Priority, Task, Unique, Wishes};
+use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::TenantTx;
 use quire_types::{ErrorKind, Kind};
 
@@ -43,14 +43,7 @@ impl TierNotebooks {
     }
 
     async fn after(tx: &mut TenantTx, key: &str, delay: Duration) -> Result<(), Error> {
-        let wishes = Wishes {
-            delay,
-            unique: Some(Unique {
-                key: key.to_owned(),
-                existing: Existing::Keep,
-            }),
-            ..Wishes::default()
-        };
+        let wishes = Wishes::once(key, delay);
         quire_queue::enqueue_with(tx, &Self {}, wishes).await?;
         Ok(())
     }
