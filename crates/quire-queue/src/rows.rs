@@ -182,6 +182,10 @@ pub(crate) struct HandedOut {
 
 /// Notes that these tasks are being worked on, before anything of them runs, and reads their payloads.
 /// A task whose row is gone was cancelled; a shard that is somebody else's by now gives nothing.
+///
+/// The note does not wait for the disk. A worker that dies leaves it behind all the same; only a server that
+/// loses its last moments may lose it, and then an attempt that changed nothing durable is not counted. A key
+/// that becomes free waits: forgotten, it would swallow the change that came while its task ran.
 pub(crate) async fn hand_out(
     tx: &mut SystemTx,
     worker: Uuid,
@@ -205,7 +209,9 @@ pub(crate) async fn hand_out(
              insert into queue.receipts (id, worker, tasks, attempts)
              select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
          )
-         select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload from found",
+         select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload,
+                case when $8 then set_config('synchronous_commit', 'off', true) end
+         from found",
     )
     .bind(worker)
     .bind(epochs.iter().map(|(shard, _)| *shard).collect::<Vec<_>>())
@@ -214,6 +220,7 @@ pub(crate) async fn hand_out(
     .bind(tasks.iter().map(|task| task.place.token).collect::<Vec<_>>())
     .bind(tasks.iter().map(|task| task.place.id).collect::<Vec<_>>())
     .bind(receipt)
+    .bind(!tasks.iter().any(|task| task.is_keyed))
     .fetch_all(tx.connection())
     .await?;
     let found: HashSet<Uuid> = handed.iter().map(|task| task.id).collect();
