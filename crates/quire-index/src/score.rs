@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::fusion::{self, Explained, Question};
 use crate::query::Mode;
 use crate::segment::Io;
-use crate::text::{LexicalQuery, Statistics};
+use crate::text::{Bm25, LexicalQuery, Statistics};
 use crate::view::{Mask, View};
 use crate::{Error, Query, Scores, blocking};
 
@@ -181,7 +181,7 @@ fn score(
     masks: &[Option<Mask>],
     limit: usize,
 ) -> Result<Vec<PartScores>, Error> {
-    let statistics = statistics(view, words)?;
+    let bm25 = Bm25::new(words, &statistics(view, words)?);
     let mut parts = Vec::with_capacity(view.segments.len() + 1);
     let mut rotated: Vec<f32> = Vec::new();
     let mut seed = None;
@@ -201,7 +201,7 @@ fn score(
         };
         let lexical = match query.mode {
             Mode::Dense => Vec::new(),
-            _ => segment.lexical().search(words, &statistics, mask, limit)?,
+            _ => segment.lexical().search(words, &bm25, mask, limit)?,
         };
         parts.push(PartScores {
             rotated: rotated.clone(),
@@ -224,7 +224,7 @@ fn score(
         _ => view
             .tail
             .lexical()
-            .search(words, &statistics, mask.map(Mask::words), limit),
+            .search(words, &bm25, mask.map(Mask::words), limit),
     };
     parts.push(PartScores {
         rotated: Vec::new(),

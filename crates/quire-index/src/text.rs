@@ -8,8 +8,10 @@
 
 mod analysis;
 mod best;
+mod bm25;
 mod bundle;
 mod query;
+mod scan;
 mod segment;
 mod tail;
 #[cfg(test)]
@@ -20,6 +22,7 @@ use std::ops::Range;
 use quire_types::Language;
 
 pub use analysis::terms;
+pub(crate) use bm25::Bm25;
 pub(crate) use query::{LexicalQuery, Statistics};
 pub(crate) use segment::{LexicalBuilder, LexicalSegment};
 pub(crate) use tail::LexicalTail;

@@ -1,10 +1,11 @@
 //! The best rows of a search, kept while it runs.
 
-/// Keeps the `limit` rows of the highest scores; of equal scores, the lowest row numbers.
+/// Keeps the `limit` rows of the highest sums; of equal sums, the lowest row numbers. Rows without a sum are
+/// none.
 pub(crate) struct Best {
     limit: usize,
-    kept: Vec<(u32, f32)>,
-    threshold: f32,
+    kept: Vec<(u32, u32)>,
+    threshold: u32,
 }
 
 impl Best {
@@ -12,21 +13,21 @@ impl Best {
         Self {
             limit,
             kept: Vec::new(),
-            threshold: if limit == 0 { f32::MAX } else { f32::MIN },
+            threshold: if limit == 0 { u32::MAX } else { 0 },
         }
     }
 
     /// What a later row must exceed to be among the best.
-    pub(crate) fn threshold(&self) -> f32 {
+    pub(crate) fn threshold(&self) -> u32 {
         self.threshold
     }
 
     /// Offers a row; rows come in ascending order.
-    pub(crate) fn push(&mut self, row: u32, score: f32) {
-        if score <= self.threshold {
+    pub(crate) fn push(&mut self, row: u32, sum: u32) {
+        if sum <= self.threshold {
             return;
         }
-        self.kept.push((row, score));
+        self.kept.push((row, sum));
         // Half of twice the limit goes at a time, so that a row costs a constant number of steps.
         if self.kept.len() >= self.limit.saturating_mul(2) {
             self.shrink();
@@ -42,15 +43,15 @@ impl Best {
     }
 
     /// The rows, best first.
-    pub(crate) fn into_sorted(mut self) -> Vec<(u32, f32)> {
+    pub(crate) fn into_sorted(mut self) -> Vec<(u32, u32)> {
         self.shrink();
         self.kept.sort_unstable_by(order);
         self.kept
     }
 }
 
-fn order(a: &(u32, f32), b: &(u32, f32)) -> std::cmp::Ordering {
-    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+fn order(a: &(u32, u32), b: &(u32, u32)) -> std::cmp::Ordering {
+    b.1.cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
 /// Whether a mask lets a row through: bit `j` of word `w` is row `32 * w + j`.

@@ -8,7 +8,6 @@ use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use quire_types::Language;
-use tantivy::query::Bm25Weight;
 
 use super::analysis::{Analyzer, Kind};
 
@@ -291,16 +290,5 @@ impl Statistics {
     /// The average number of terms of a row.
     pub(crate) fn average_length(&self) -> f32 {
         self.tokens as f32 / self.rows.max(1) as f32
-    }
-
-    /// How a term of the query scores (BM25 with k1 1.2 and b 0.75, lengths quantised to a byte).
-    pub(crate) fn weight(&self, term: usize, boost: f32) -> Bm25Weight {
-        let doc_freq = self.doc_freq.get(term).copied().unwrap_or(0);
-        Bm25Weight::for_one_term_without_explain(
-            doc_freq.min(self.rows),
-            self.rows,
-            self.average_length(),
-        )
-        .boost_by(boost)
     }
 }

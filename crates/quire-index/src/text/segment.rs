@@ -7,10 +7,7 @@
 use bytes::Bytes;
 use quire_types::Language;
 use tantivy::directory::{Directory, OwnedBytes, RamDirectory};
-use tantivy::query::{
-    Bm25StatisticsProvider, BooleanQuery, BoostQuery, EnableScoring, Occur, Query, Scorer,
-    TermQuery,
-};
+use tantivy::postings::BlockSegmentPostings;
 use tantivy::schema::{Field, IndexRecordOption, Schema, TextFieldIndexing, TextOptions};
 use tantivy::tokenizer::{TextAnalyzer, TokenizerManager};
 use tantivy::{
@@ -20,19 +17,17 @@ use tantivy::{
 
 use super::analysis::Analyzer;
 use super::best::{Best, passes};
+use super::bm25::Bm25;
 use super::bundle::{self, Bundle};
 use super::query::{LexicalQuery, QueryTerm, Statistics};
+use super::scan::{List, look_up, rows, scan};
 use crate::Error;
 
 const ANALYZER: &str = "words";
 const FIELD: &str = "text";
 /// Sizes tantivy's first hash table of terms, which grows with the vocabulary.
 const TABLE_BYTES: usize = 1 << 20;
-/// With more terms than this, scoring every row that holds one is faster than skipping blocks: for the best
-/// 400 of 400,000 rows, 1 term takes 0.26 ms with skipping and 0.33 without, 3 terms 0.8 and 0.5, 20 terms 22
-/// and 2.9.
-const MAX_PRUNED_TERMS: usize = 2;
-/// With fewer open rows than one in this many, looking each up is faster than pruning.
+/// With fewer open rows than one in this many, looking each up is faster than a scan.
 const SPARSE: usize = 16;
 
 /// The bundle of a segment in the making; row numbers count from 0 in the order of the rows. Memory grows
@@ -103,6 +98,8 @@ pub(crate) struct LexicalSegment {
     language: Language,
     field: Field,
     searcher: Searcher,
+    /// Of each row, the number of its terms, quantised to a byte.
+    lengths: OwnedBytes,
     bytes: usize,
 }
 
@@ -120,14 +117,17 @@ impl LexicalSegment {
             .doc_store_cache_num_blocks(0)
             .try_into()?
             .searcher();
-        let segment = Self {
+        let lengths = match searcher.segment_readers() {
+            [reader] => lengths(reader, field)?,
+            _ => return Err(Error::Damaged("not one segment")),
+        };
+        Ok(Self {
             language,
             field,
             searcher,
+            lengths,
             bytes: length,
-        };
-        segment.reader()?;
-        Ok(segment)
+        })
     }
 
     /// The language its text was cut by; a query must be parsed in the same.
@@ -167,7 +167,7 @@ impl LexicalSegment {
     pub(crate) fn search(
         &self,
         query: &LexicalQuery,
-        statistics: &Statistics,
+        bm25: &Bm25,
         mask: Option<&[u32]>,
         limit: usize,
     ) -> Result<Vec<(u32, f32)>, Error> {
@@ -175,117 +175,66 @@ impl LexicalSegment {
             None => self.rows() as usize,
             Some(mask) => mask.iter().map(|word| word.count_ones() as usize).sum(),
         };
-        if query.is_empty() || limit == 0 || open == 0 || statistics.rows == 0 {
+        if query.is_empty() || limit == 0 || open == 0 {
             return Ok(Vec::new());
         }
+        let Some(lists) = self.lists(query, bm25)? else {
+            return Ok(Vec::new());
+        };
         let mut best = Best::new(limit);
-        match mask {
-            Some(mask) if open.saturating_mul(SPARSE) < self.rows() as usize => {
-                self.look_up(query, statistics, mask, &mut best)?;
+        let lengths = self.lengths.as_slice();
+        match (mask, self.rarest_required(query)?) {
+            (Some(mask), _) if open.saturating_mul(SPARSE) < self.rows() as usize => {
+                look_up(open_rows(mask, self.rows()), lists, lengths, &mut best);
             }
-            _ => self.scan(query, statistics, mask, &mut best)?,
+            (mask, Some(postings)) => {
+                let is_open = |row: &u32| mask.is_none_or(|mask| passes(mask, *row));
+                look_up(rows(postings).filter(is_open), lists, lengths, &mut best);
+            }
+            (mask, None) => scan(lists, lengths, mask, &mut best),
         }
-        Ok(best.into_sorted())
+        let scored = |(row, sum)| (row, bm25.score(sum));
+        Ok(best.into_sorted().into_iter().map(scored).collect())
     }
 
-    /// Walks the postings; for few terms, skips blocks that cannot reach the best.
-    ///
-    /// Each block states its best row as judged by the segment's own average length, and the tenant's differs
-    /// by a factor `r`. A score changes by at most `max(r, 1/r)` between the two, so blocks are skipped only
-    /// below the threshold divided by that, and the result is exact.
-    fn scan(
+    /// The postings of the terms that occur; nothing if one is required and does not.
+    fn lists<'a>(
         &self,
         query: &LexicalQuery,
-        statistics: &Statistics,
-        mask: Option<&[u32]>,
-        best: &mut Best,
-    ) -> Result<(), Error> {
-        let reader = self.reader()?;
-        let own = reader.inverted_index(self.field)?.total_num_tokens() as f32
-            / reader.max_doc().max(1) as f32;
-        let ratio = own / statistics.average_length();
-        let slack = ratio.max(ratio.recip()).max(1.0);
-        let clauses = query
-            .terms()
-            .iter()
-            .map(|term| {
-                let occur = if term.is_required {
-                    Occur::Must
-                } else {
-                    Occur::Should
-                };
-                (occur, self.clause(term))
-            })
-            .collect();
-        let provider = Provider { query, statistics };
-        let scoring = EnableScoring::enabled_from_statistics_provider(&provider, &self.searcher);
-        let weight = BooleanQuery::new(clauses).weight(scoring)?;
-        let is_open = |row| mask.is_none_or(|mask| passes(mask, row));
-        if query.terms().len() > MAX_PRUNED_TERMS {
-            weight.for_each(reader, &mut |row, score| {
-                if is_open(row) {
-                    best.push(row, score);
+        bm25: &'a Bm25,
+    ) -> Result<Option<Vec<List<'a>>>, Error> {
+        let mut lists = Vec::new();
+        for (number, term) in query.terms().iter().enumerate() {
+            match (self.postings(term)?, bm25.term(number)) {
+                (Some(postings), Some(score)) => {
+                    lists.push(List::new(postings, score, term.is_required));
                 }
-            })?;
-            return Ok(());
-        }
-        weight.for_each_pruning(f32::MIN, reader, &mut |row, score| {
-            if is_open(row) {
-                best.push(row, score);
+                _ if term.is_required => return Ok(None),
+                _ => {}
             }
-            best.threshold() / slack
-        })?;
-        Ok(())
+        }
+        Ok(Some(lists))
     }
 
-    /// Seeks each of few open rows in the postings of each term.
-    fn look_up(
-        &self,
-        query: &LexicalQuery,
-        statistics: &Statistics,
-        mask: &[u32],
-        best: &mut Best,
-    ) -> Result<(), Error> {
-        let reader = self.reader()?;
-        let provider = Provider { query, statistics };
-        let mut scorers: Vec<(Box<dyn Scorer>, bool)> = Vec::new();
-        for term in query.terms() {
-            let scoring =
-                EnableScoring::enabled_from_statistics_provider(&provider, &self.searcher);
-            let weight = self.clause(term).weight(scoring)?;
-            scorers.push((weight.scorer(reader, 1.0)?, term.is_required));
-        }
-        for row in open_rows(mask, reader.max_doc()) {
-            let mut score = 0.0;
-            let mut is_complete = true;
-            for (scorer, is_required) in &mut scorers {
-                if scorer.doc() < row {
-                    scorer.seek(row);
-                }
-                if scorer.doc() == row {
-                    score += scorer.score();
-                } else if *is_required {
-                    is_complete = false;
-                    break;
-                }
-            }
-            if is_complete && score > 0.0 {
-                best.push(row, score);
+    /// The postings of the required term that fewest rows hold.
+    fn rarest_required(&self, query: &LexicalQuery) -> Result<Option<BlockSegmentPostings>, Error> {
+        let mut rarest: Option<BlockSegmentPostings> = None;
+        for term in query.terms().iter().filter(|term| term.is_required) {
+            if let Some(postings) = self.postings(term)?
+                && rarest
+                    .as_ref()
+                    .is_none_or(|rarest| postings.doc_freq() < rarest.doc_freq())
+            {
+                rarest = Some(postings);
             }
         }
-        Ok(())
+        Ok(rarest)
     }
 
-    fn clause(&self, term: &QueryTerm) -> Box<dyn Query> {
-        let query = Box::new(TermQuery::new(
-            self.term(term),
-            IndexRecordOption::WithFreqs,
-        ));
-        if term.weight == 1.0 {
-            query
-        } else {
-            Box::new(BoostQuery::new(query, term.weight))
-        }
+    fn postings(&self, term: &QueryTerm) -> Result<Option<BlockSegmentPostings>, Error> {
+        let index = self.reader()?.inverted_index(self.field)?;
+        let found = index.read_block_postings(&self.term(term), IndexRecordOption::WithFreqs);
+        Ok(found.map_err(TantivyError::from)?)
     }
 
     fn term(&self, term: &QueryTerm) -> Term {
@@ -298,6 +247,22 @@ impl LexicalSegment {
             _ => Err(Error::Damaged("not one segment")),
         }
     }
+}
+
+/// The lengths of all rows, in place.
+fn lengths(reader: &SegmentReader, field: Field) -> Result<OwnedBytes, Error> {
+    let file = reader
+        .fieldnorms_readers()
+        .get_inner_file()
+        .open_read(field);
+    let lengths = match file {
+        Some(file) => file.read_bytes().map_err(TantivyError::from)?,
+        None => OwnedBytes::empty(),
+    };
+    if lengths.len() != reader.max_doc() as usize {
+        return Err(Error::Damaged("lengths of rows"));
+    }
+    Ok(lengths)
 }
 
 /// The rows whose bits are set, ascending.
@@ -314,32 +279,4 @@ fn open_rows(mask: &[u32], rows: u32) -> impl Iterator<Item = u32> {
             })
         })
         .take_while(move |row| *row < rows && *row != TERMINATED)
-}
-
-/// The tenant's statistics as tantivy asks for them.
-struct Provider<'a> {
-    query: &'a LexicalQuery,
-    statistics: &'a Statistics,
-}
-
-impl Bm25StatisticsProvider for Provider<'_> {
-    fn total_num_tokens(&self, _field: Field) -> tantivy::Result<u64> {
-        Ok(self.statistics.tokens)
-    }
-
-    fn total_num_docs(&self) -> tantivy::Result<u64> {
-        Ok(self.statistics.rows)
-    }
-
-    fn doc_freq(&self, term: &Term) -> tantivy::Result<u64> {
-        let rows = self
-            .query
-            .terms()
-            .iter()
-            .zip(&self.statistics.doc_freq)
-            .find(|(known, _)| known.text.as_bytes() == term.serialized_value_bytes())
-            .map_or(0, |(_, rows)| *rows);
-        // tantivy panics on a term that more rows hold than there are.
-        Ok(rows.min(self.statistics.rows))
-    }
 }

@@ -12,6 +12,7 @@ use tantivy::fieldnorm::FieldNormReader;
 
 use super::analysis::Analyzer;
 use super::best::{Best, passes};
+use super::bm25::Bm25;
 use super::query::{LexicalQuery, Statistics};
 
 /// The rows of a tenant's tail, numbered from 0 in the order they came.
@@ -76,25 +77,24 @@ impl LexicalTail {
     pub(crate) fn search(
         &self,
         query: &LexicalQuery,
-        statistics: &Statistics,
+        bm25: &Bm25,
         mask: Option<&[u32]>,
         limit: usize,
     ) -> Vec<(u32, f32)> {
-        if statistics.rows == 0 {
-            return Vec::new();
-        }
         let required = query.terms().iter().filter(|term| term.is_required).count();
-        let mut scores = vec![(0.0_f32, 0_usize); self.rows()];
+        let mut sums = vec![(0_u32, 0_usize); self.rows()];
         for (number, term) in query.terms().iter().enumerate() {
-            let weight = statistics.weight(number, term.weight);
+            let Some(worth) = bm25.term(number) else {
+                continue;
+            };
             let mut first = 0;
             for part in &self.parts {
                 for (row, frequency) in part.postings(&term.text) {
                     let row = row as usize;
-                    if let (Some(length), Some((score, met))) =
-                        (part.lengths.get(row), scores.get_mut(first + row))
+                    if let (Some(length), Some((sum, met))) =
+                        (part.lengths.get(row), sums.get_mut(first + row))
                     {
-                        *score += weight.score(*length, frequency);
+                        *sum += worth.of(frequency, *length);
                         *met += usize::from(term.is_required);
                     }
                 }
@@ -102,13 +102,14 @@ impl LexicalTail {
             }
         }
         let mut best = Best::new(limit);
-        for (row, (score, met)) in (0..).zip(scores) {
+        for (row, (sum, met)) in (0..).zip(sums) {
             let is_open = mask.is_none_or(|mask| passes(mask, row));
-            if is_open && score > 0.0 && met == required {
-                best.push(row, score);
+            if is_open && met == required {
+                best.push(row, sum);
             }
         }
-        best.into_sorted()
+        let scored = |(row, sum)| (row, bm25.score(sum));
+        best.into_sorted().into_iter().map(scored).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use quire_types::Language;
 
 use super::analysis::{Analyzer, Kind, terms};
+use super::bm25::Bm25;
 use super::highlight;
 use super::query::{LexicalQuery, Statistics};
 use super::segment::{LexicalBuilder, LexicalSegment};
@@ -38,8 +39,9 @@ fn found(language: Language, rows: &[(&str, &str)], query: &str) -> Vec<u32> {
     let tail = LexicalTail::new(language).with_rows(rows.iter().copied());
     let mut statistics = Statistics::new(&query);
     segment.count(&query, &mut statistics).unwrap();
-    let in_segment = segment.search(&query, &statistics, None, 10).unwrap();
-    let in_tail = tail.search(&query, &statistics, None, 10);
+    let bm25 = Bm25::new(&query, &statistics);
+    let in_segment = segment.search(&query, &bm25, None, 10).unwrap();
+    let in_tail = tail.search(&query, &bm25, None, 10);
     assert_eq!(numbers(&in_segment), numbers(&in_tail));
     numbers(&in_segment)
 }

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use tantivy::fieldnorm::FieldNormReader;
 
 use crate::text::analysis::terms;
+use crate::text::bm25::Bm25;
 use crate::text::query::{LexicalQuery, Statistics};
 use crate::text::segment::LexicalSegment;
 use crate::text::tail::LexicalTail;
@@ -129,6 +130,7 @@ fn two_segments_and_a_tail_score_as_one_collection() {
             }
             tail.count(&query, &mut statistics);
             assert_eq!(statistics.rows, 4_000);
+            let bm25 = Bm25::new(&query, &statistics);
             let distinct: Vec<&str> = query
                 .terms()
                 .iter()
@@ -139,11 +141,11 @@ fn two_segments_and_a_tail_score_as_one_collection() {
                 let mut first = 0;
                 for (segment, rows) in segments.iter().zip(&parts) {
                     let scores = &scores[first..first + rows.len()];
-                    let found = segment.search(&query, &statistics, None, limit).unwrap();
+                    let found = segment.search(&query, &bm25, None, limit).unwrap();
                     assert_same(&found, scores, &best(scores, None, limit));
                     first += rows.len();
                 }
-                let found = tail.search(&query, &statistics, None, limit);
+                let found = tail.search(&query, &bm25, None, limit);
                 assert_same(
                     &found,
                     &scores[first..],
@@ -152,6 +154,56 @@ fn two_segments_and_a_tail_score_as_one_collection() {
             }
         }
     }
+}
+
+/// More rows than a window holds, and few enough wanted that common terms are only looked up.
+#[test]
+fn terms_that_are_looked_up_lose_no_row() {
+    let random = &mut StdRng::seed_from_u64(2);
+    let rows = random_rows(random, 20_000, 1);
+    let segment = segment(&rows);
+    for words in [
+        "w1x w2x w3x w5x w8x w13x w21x w34x w55x w89x w144x w233x",
+        "w480x w481x w1x w1x w2x",
+        "w1x w2x",
+    ] {
+        let query = LexicalQuery::parse(words, Language::English);
+        let mut statistics = Statistics::new(&query);
+        segment.count(&query, &mut statistics).unwrap();
+        let bm25 = Bm25::new(&query, &statistics);
+        let distinct = query.terms().iter().map(|term| term.text.as_str());
+        let scores = reference(&rows, &distinct.collect::<Vec<_>>());
+        for limit in [1, 10, 100] {
+            let found = segment.search(&query, &bm25, None, limit).unwrap();
+            assert_same(&found, &scores, &best(&scores, None, limit));
+        }
+    }
+}
+
+/// The same text scores the same to the bit wherever it stands, so that the first of equals comes first.
+#[test]
+fn equal_rows_tie() {
+    let random = &mut StdRng::seed_from_u64(3);
+    let some = random_rows(random, 2_000, 1);
+    let rows: Vec<String> = (0..6).flat_map(|_| some.clone()).collect();
+    let (segment, tail) = (
+        segment(&rows),
+        LexicalTail::new(Language::English).with_rows(pairs(&rows)),
+    );
+    let query = LexicalQuery::parse("w1x w2x w3x w40x w41x w77x", Language::English);
+    let mut statistics = Statistics::new(&query);
+    segment.count(&query, &mut statistics).unwrap();
+    let bm25 = Bm25::new(&query, &statistics);
+    let found = segment.search(&query, &bm25, None, 60).unwrap();
+    assert_eq!(found, tail.search(&query, &bm25, None, 60));
+    for same in found.windows(2) {
+        assert!(same[0].1 > same[1].1 || same[0].0 < same[1].0, "{same:?}");
+    }
+    assert!(
+        found
+            .chunks(6)
+            .all(|same| same.iter().all(|row| row.1 == same[0].1))
+    );
 }
 
 #[test]
@@ -164,6 +216,7 @@ fn masks_are_exact_at_every_selectivity() {
         let query = LexicalQuery::parse(words, Language::English);
         let mut statistics = Statistics::new(&query);
         segment.count(&query, &mut statistics).unwrap();
+        let bm25 = Bm25::new(&query, &statistics);
         let distinct: Vec<&str> = query
             .terms()
             .iter()
@@ -179,23 +232,19 @@ fn masks_are_exact_at_every_selectivity() {
             let mask = random_mask(random, rows.len(), share);
             for limit in [0, 1, 100, 100_000] {
                 let expected = best(&scores, Some(&mask), limit);
-                let found = segment
-                    .search(&query, &statistics, Some(&mask), limit)
-                    .unwrap();
+                let found = segment.search(&query, &bm25, Some(&mask), limit).unwrap();
                 assert_same(&found, &scores, &expected);
-                let found = tail.search(&query, &statistics, Some(&mask), limit);
+                let found = tail.search(&query, &bm25, Some(&mask), limit);
                 assert_same(&found, &scores, &expected);
             }
         }
         // Rows beyond the end of a short mask are closed; bits beyond the last row mean nothing.
         let short = segment
-            .search(&query, &statistics, Some(&[u32::MAX]), 100)
+            .search(&query, &bm25, Some(&[u32::MAX]), 100)
             .unwrap();
         assert!(short.iter().all(|(row, _)| *row < 32));
         let long = vec![u32::MAX; rows.len()];
-        let found = segment
-            .search(&query, &statistics, Some(&long), 100)
-            .unwrap();
+        let found = segment.search(&query, &bm25, Some(&long), 100).unwrap();
         assert_same(&found, &scores, &best(&scores, None, 100));
     }
 }
@@ -211,7 +260,8 @@ fn an_older_tail_keeps_what_it_saw() {
         assert!(statistics.doc_freq.iter().all(|rows| *rows == 0));
         tail.count(&query, &mut statistics);
         assert!(statistics.doc_freq.iter().any(|rows| *rows > 0));
-        let found = tail.search(&query, &statistics, None, 10);
+        let bm25 = Bm25::new(&query, &statistics);
+        let found = tail.search(&query, &bm25, None, 10);
         frequencies.insert(tail.rows(), found.len());
         assert!(tail.bytes() > 0);
     }
@@ -227,12 +277,8 @@ fn an_empty_corpus_finds_nothing() {
     segment.count(&query, &mut statistics).unwrap();
     tail.count(&query, &mut statistics);
     assert_eq!(segment.rows(), 0);
+    let bm25 = Bm25::new(&query, &statistics);
     assert!(statistics.doc_freq.iter().all(|rows| *rows == 0));
-    assert!(
-        segment
-            .search(&query, &statistics, None, 10)
-            .unwrap()
-            .is_empty()
-    );
-    assert!(tail.search(&query, &statistics, None, 10).is_empty());
+    assert!(segment.search(&query, &bm25, None, 10).unwrap().is_empty());
+    assert!(tail.search(&query, &bm25, None, 10).is_empty());
 }
