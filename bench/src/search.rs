@@ -43,6 +43,9 @@ pub(crate) struct Options {
     /// Real passages to embed, once; larger corpora are grown from them.
     #[arg(long, default_value_t = 20_000)]
     real: usize,
+    /// Length of the mixed load.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(3..))]
+    minutes: u64,
     /// Questions to ask.
     #[arg(long, default_value_t = corpus::QUESTIONS)]
     questions: usize,
@@ -69,6 +72,8 @@ enum Part {
     Corpus,
     /// quire.
     Engine,
+    /// Ten minutes of questions and writes of 1,517 tenants.
+    Mixed,
     /// The other engines.
     Peers,
 }
@@ -127,6 +132,9 @@ async fn measure(options: &Options) -> Result<Report, Failure> {
     let mut ours = Vec::new();
     if options.wants(Part::Engine) {
         ours = engine::measure(&corpus, options.sizes(), &questions, core, &mut report)?;
+    }
+    if options.wants(Part::Mixed) && !options.quick {
+        engine::mixed::measure(&corpus, &questions, options.minutes, &mut report).await?;
     }
     let mut outcomes = Vec::new();
     if options.wants_peers() {

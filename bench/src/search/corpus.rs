@@ -10,10 +10,13 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, BufWriter, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use quire_models::Embedder;
+use quire_store::passages::NewPassage;
+use quire_types::Place;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -137,6 +140,21 @@ impl Corpus {
             texts: read_texts(&folder.join("texts.jsonl"), count)?,
             vectors: read_f32(&folder.join("vectors.f32"), count)?,
         })
+    }
+
+    /// Rows as passages to store; the page of each says which row it is.
+    pub(super) fn passages(&self, rows: Range<usize>) -> Result<Vec<NewPassage>, Failure> {
+        let read = self.rows(rows.end)?;
+        let passage = |row: usize| NewPassage {
+            context: read.texts[row].title.clone(),
+            body: read.texts[row].text.clone(),
+            place: Place {
+                page: u32::try_from(row + 1).ok(),
+                ..Place::default()
+            },
+            embedding: read.vectors[row * DIMENSION..(row + 1) * DIMENSION].to_vec(),
+        };
+        Ok(rows.map(passage).collect())
     }
 
     /// Sees to it that the files have `count` rows.

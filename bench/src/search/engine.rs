@@ -6,6 +6,7 @@
 
 mod cold;
 mod many;
+pub(super) mod mixed;
 mod tenants;
 
 use std::time::{Duration, Instant};

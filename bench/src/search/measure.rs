@@ -91,10 +91,6 @@ pub(super) struct Zipf {
     sums: Vec<f64>,
 }
 
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "for the mixed load, which comes with the engine")
-)]
 impl Zipf {
     pub(super) fn new(things: usize, exponent: f64) -> Self {
         let weights = (1..=things).map(|k| (k as f64).powf(-exponent));

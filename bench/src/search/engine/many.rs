@@ -5,14 +5,14 @@ use std::time::Duration;
 use quire_index::{Mode, Search, SearchConfig};
 use quire_store::passages::{self, NewPassage};
 use quire_store::{ObjectKey, Placement, Store, sources};
-use quire_types::{MediaType, Place};
+use quire_types::MediaType;
 
 use super::tenants::Bench;
 use super::{at_most, query, searching, took};
 use crate::failure::Failure;
 use crate::lab::{self, Lab};
 use crate::report::{Report, note};
-use crate::search::corpus::{Corpus, DIMENSION, Question};
+use crate::search::corpus::{Corpus, Question};
 use crate::search::measure::Memory;
 
 const TENANTS: usize = 100_000;
@@ -78,23 +78,14 @@ async fn small(
     report: &mut Report,
 ) -> Result<(), Failure> {
     let (name, store) = lab.database().await?;
-    let rows = corpus.rows(10_000)?;
     let mut placements = Vec::new();
     for number in 0..TOUCHED {
         let bench = Bench::new(store.clone(), &format!("small-{number}")).await?;
         let first = number % 90 * PASSAGES;
-        let new: Vec<NewPassage> = (first..first + PASSAGES)
-            .map(|row| NewPassage {
-                context: rows.texts[row].title.clone(),
-                body: rows.texts[row].text.clone(),
-                place: Place::default(),
-                embedding: rows.vectors[row * DIMENSION..(row + 1) * DIMENSION].to_vec(),
-            })
-            .collect();
+        let new = corpus.passages(first..first + PASSAGES)?;
         publish(&store, &bench, &new).await?;
         placements.push(bench.placement());
     }
-    drop(rows);
     let few = start(lab, &name).await?;
     lab::sql(
         &store,
@@ -146,7 +137,12 @@ async fn start(lab: &Lab, database: &str) -> Result<Duration, Failure> {
     Ok(wait)
 }
 
-async fn publish(store: &Store, bench: &Bench, new: &[NewPassage]) -> Result<(), Failure> {
+/// Adds a source as it is published after reading: to the tail.
+pub(super) async fn publish(
+    store: &Store,
+    bench: &Bench,
+    new: &[NewPassage],
+) -> Result<(), Failure> {
     let placement: Placement = bench.placement();
     let object = ObjectKey::original(placement);
     let mut tx = store.tenant(placement).await?;

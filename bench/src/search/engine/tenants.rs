@@ -4,15 +4,15 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use quire_index::{BulkSource, Filter, Folded, Search};
-use quire_store::passages::{NewPassage, Passage};
+use quire_store::passages::Passage;
 use quire_store::segments::Loaded;
 use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{ObjectKey, Placement, Store, notebooks};
-use quire_types::{MediaType, NotebookId, Place, SourceId};
+use quire_types::{MediaType, NotebookId, SourceId};
 use uuid::Uuid;
 
 use crate::failure::Failure;
-use crate::search::corpus::{self, Corpus, DIMENSION};
+use crate::search::corpus::{self, Corpus};
 
 /// Passages of a source.
 pub(super) const PASSAGES: usize = 10;
@@ -91,21 +91,7 @@ impl Bench {
         let count = rows.len().div_ceil(PASSAGES);
         let ids: Vec<SourceId> = (0..count).map(|_| SourceId::generate()).collect();
         self.insert_sources(&ids).await?;
-        let read = corpus.rows(rows.end)?;
-        let passages: Vec<NewPassage> = rows
-            .clone()
-            .map(|row| NewPassage {
-                context: read.texts[row].title.clone(),
-                body: read.texts[row].text.clone(),
-                place: Place {
-                    page: u32::try_from(row + 1).ok(),
-                    ..Place::default()
-                },
-                embedding: read.vectors[row * DIMENSION..(row + 1) * DIMENSION].to_vec(),
-            })
-            .collect();
-        drop(read);
-        let mut passages = passages.into_iter();
+        let mut passages = corpus.passages(rows)?.into_iter();
         let sources: Vec<BulkSource> = ids
             .iter()
             .map(|source| BulkSource {
