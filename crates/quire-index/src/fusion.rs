@@ -112,9 +112,14 @@ pub fn fuse(
         .zip(fused)
         .map(|((row, score), fused)| (row, Scores { fused, ..score }))
         .collect();
-    // Rows are in order of insertion, so equal scores have a stable order.
-    ranked.sort_by(|(a_row, a), (b_row, b)| b.fused.total_cmp(&a.fused).then(a_row.cmp(b_row)));
-    ranked.truncate(limit);
+    let order = |(a_row, a): &Ranked, (b_row, b): &Ranked| {
+        b.fused.total_cmp(&a.fused).then(a_row.cmp(b_row))
+    };
+    if limit < ranked.len() {
+        ranked.select_nth_unstable_by(limit, order);
+        ranked.truncate(limit);
+    }
+    ranked.sort_unstable_by(order);
     Fused { ranked, explained }
 }
 

@@ -151,8 +151,7 @@ pub(crate) async fn rank(
         *score = exact.unwrap_or(*score);
         exact.is_some()
     });
-    dense.sort_by(|(a, left), (b, right)| right.total_cmp(left).then(a.cmp(b)));
-    dense.truncate(limit);
+    keep_best(&mut dense, limit);
     let (rows, explained) = fuse(view, query, &lexical, &dense, &cosines);
     Ok(Ranking {
         rows,
@@ -259,13 +258,18 @@ fn best(
                 .map(move |(row, score)| (Address { part, row: *row }, *score))
         })
         .collect();
+    keep_best(&mut rows, limit);
+    rows
+}
+
+/// Keeps the best `limit` rows, best first; of equal ones, those that come first.
+fn keep_best(rows: &mut Vec<(Address, f32)>, limit: usize) {
     let by_score = |a: &(Address, f32), b: &(Address, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
     if rows.len() > limit {
-        rows.select_nth_unstable_by(limit - 1, by_score);
+        rows.select_nth_unstable_by(limit, by_score);
         rows.truncate(limit);
     }
     rows.sort_unstable_by(by_score);
-    rows
 }
 
 /// One list, through the numbers that fusion knows rows by.

@@ -1,8 +1,6 @@
 //! From a query to the rows whose codes promise most. Knows codes, masks and numbers of rows, not what
 //! a row is.
 
-use std::cmp::Ordering;
-
 use crate::codes::{BLOCK_ROWS, Codes, SEGMENT_BYTES, segments_bytes};
 use crate::error::{Error, check_dimension, check_length};
 use crate::kernels::{self, Level};
@@ -83,15 +81,31 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Best first; equal estimates in the order of rows. No estimate that is kept is not a number, since
-    /// it was above a threshold.
-    fn order(&self, other: &Self) -> Ordering {
-        let by_estimate = other.estimate.partial_cmp(&self.estimate);
-        by_estimate
-            .unwrap_or(Ordering::Equal)
-            .then(self.row.cmp(&other.row))
+    /// A number that is smaller for a better candidate: by estimate, of equal ones by row. Numbers are selected
+    /// and sorted without a branch for each comparison. No estimate that is kept is not a number, since it was
+    /// above a threshold.
+    fn key(self) -> u64 {
+        let bits = self.estimate.to_bits();
+        // Negative floats are ordered backwards.
+        let ascending = if bits >> 31 == 0 { bits | SIGN } else { !bits };
+        u64::from(!ascending) << 32 | u64::from(self.row)
+    }
+
+    fn of_key(key: u64) -> Self {
+        let ascending = !((key >> 32) as u32);
+        let bits = if ascending & SIGN == 0 {
+            !ascending
+        } else {
+            ascending & !SIGN
+        };
+        Self {
+            row: key as u32,
+            estimate: f32::from_bits(bits),
+        }
     }
 }
+
+const SIGN: u32 = 1 << 31;
 
 impl Codes<'_> {
     /// The `limit` rows with the highest estimates among `blocks`, best first; fewer if fewer may be
@@ -158,7 +172,8 @@ struct Best {
     limit: usize,
     /// Only what is above can still be among the best.
     threshold: f32,
-    found: Vec<Candidate>,
+    /// Keys of candidates.
+    found: Vec<u64>,
 }
 
 impl Best {
@@ -166,12 +181,12 @@ impl Best {
         Self {
             limit,
             threshold: f32::NEG_INFINITY,
-            found: Vec::new(),
+            found: Vec::with_capacity(2 * limit),
         }
     }
 
     fn push(&mut self, candidate: Candidate) {
-        self.found.push(candidate);
+        self.found.push(candidate.key());
         if self.found.len() >= 2 * self.limit {
             self.cut();
         }
@@ -179,17 +194,15 @@ impl Best {
 
     fn cut(&mut self) {
         if self.found.len() > self.limit {
-            let (_, last, _) = self
-                .found
-                .select_nth_unstable_by(self.limit - 1, Candidate::order);
-            self.threshold = last.estimate;
+            let (_, last, _) = self.found.select_nth_unstable(self.limit - 1);
+            self.threshold = Candidate::of_key(*last).estimate;
             self.found.truncate(self.limit);
         }
     }
 
     fn finish(mut self) -> Vec<Candidate> {
         self.cut();
-        self.found.sort_unstable_by(Candidate::order);
-        self.found
+        self.found.sort_unstable();
+        self.found.into_iter().map(Candidate::of_key).collect()
     }
 }

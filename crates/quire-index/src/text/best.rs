@@ -4,7 +4,9 @@
 /// none.
 pub(crate) struct Best {
     limit: usize,
-    kept: Vec<(u32, u32)>,
+    /// A number for each row that is smaller for a better one: numbers are selected without a branch for each
+    /// comparison.
+    kept: Vec<u64>,
     threshold: u32,
 }
 
@@ -27,7 +29,7 @@ impl Best {
         if sum <= self.threshold {
             return;
         }
-        self.kept.push((row, sum));
+        self.kept.push(u64::from(!sum) << 32 | u64::from(row));
         // Half of twice the limit goes at a time, so that a row costs a constant number of steps.
         if self.kept.len() >= self.limit.saturating_mul(2) {
             self.shrink();
@@ -36,22 +38,22 @@ impl Best {
 
     fn shrink(&mut self) {
         if self.limit > 0 && self.kept.len() >= self.limit {
-            self.kept.select_nth_unstable_by(self.limit - 1, order);
+            let (_, last, _) = self.kept.select_nth_unstable(self.limit - 1);
+            self.threshold = sum(*last);
             self.kept.truncate(self.limit);
-            self.threshold = self.kept[self.limit - 1].1;
         }
     }
 
-    /// The rows, best first.
-    pub(crate) fn into_sorted(mut self) -> Vec<(u32, u32)> {
+    /// The rows with their sums, best first.
+    pub(crate) fn into_sorted(mut self) -> impl Iterator<Item = (u32, u32)> {
         self.shrink();
-        self.kept.sort_unstable_by(order);
-        self.kept
+        self.kept.sort_unstable();
+        self.kept.into_iter().map(|key| (key as u32, sum(key)))
     }
 }
 
-fn order(a: &(u32, u32), b: &(u32, u32)) -> std::cmp::Ordering {
-    b.1.cmp(&a.1).then(a.0.cmp(&b.0))
+fn sum(key: u64) -> u32 {
+    !((key >> 32) as u32)
 }
 
 /// Whether a mask lets a row through: bit `j` of word `w` is row `32 * w + j`.

@@ -6,6 +6,8 @@
 //! "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, with Lucene's idf; lengths are quantised to
 //! a byte, as tantivy does. Knows neither rows nor postings.
 
+use std::sync::Arc;
+
 use tantivy::fieldnorm::FieldNormReader;
 
 use super::query::{LexicalQuery, Statistics};
@@ -16,6 +18,8 @@ const B: f32 = 0.75;
 const GREATEST: f32 = (1_u32 << 31) as f32;
 /// Most terms occur once or a few times in a row: what these are worth is looked up.
 const TABLED: usize = 4;
+/// A term in fewer rows is not worth a table.
+const TABLED_ROWS: u64 = 1_000;
 const LENGTHS: usize = 256;
 
 /// How the terms of one question score; the same for every part of the tenant's corpus.
@@ -28,14 +32,20 @@ pub(crate) struct Bm25 {
 impl Bm25 {
     pub(crate) fn new(query: &LexicalQuery, statistics: &Statistics) -> Self {
         let terms = query.terms().iter().zip(&statistics.doc_freq);
-        let weights: Vec<f32> = terms
-            .map(|(term, rows)| term.weight * idf(*rows, statistics.rows) * (K1 + 1.0))
+        let weights: Vec<(f32, u64)> = terms
+            .map(|(term, rows)| {
+                (
+                    term.weight * idf(*rows, statistics.rows) * (K1 + 1.0),
+                    *rows,
+                )
+            })
             .collect();
-        let unit = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE) / GREATEST;
-        let norms = norms(statistics.average_length());
+        let sum: f32 = weights.iter().map(|(weight, _)| weight).sum();
+        let unit = sum.max(f32::MIN_POSITIVE) / GREATEST;
+        let norms: Arc<[f32]> = norms(statistics.average_length()).into();
         let terms = weights
             .into_iter()
-            .map(|weight| TermScore::new(weight / unit, &norms))
+            .map(|(weight, rows)| TermScore::new(weight / unit, norms.clone(), rows))
             .collect();
         Self { terms, unit }
     }
@@ -54,21 +64,25 @@ impl Bm25 {
 /// How one term scores.
 pub(crate) struct TermScore {
     weight: f32,
-    norms: [f32; LENGTHS],
-    table: [[u32; LENGTHS]; TABLED],
+    norms: Arc<[f32]>,
+    /// By frequency from 1 on and length; empty for a rare term.
+    table: Vec<[u32; LENGTHS]>,
 }
 
 impl TermScore {
-    fn new(weight: f32, norms: &[f32; LENGTHS]) -> Self {
-        let mut table = [[0; LENGTHS]; TABLED];
+    fn new(weight: f32, norms: Arc<[f32]>, rows: u64) -> Self {
+        let mut table = Vec::new();
+        if rows >= TABLED_ROWS {
+            table.resize(TABLED, [0; LENGTHS]);
+        }
         for (before, row) in table.iter_mut().enumerate() {
-            for (score, norm) in row.iter_mut().zip(norms) {
+            for (score, norm) in row.iter_mut().zip(&*norms) {
                 *score = saturation(weight, (before + 1) as f32, *norm);
             }
         }
         Self {
             weight,
-            norms: *norms,
+            norms,
             table,
         }
     }
@@ -78,11 +92,10 @@ impl TermScore {
     pub(crate) fn of(&self, frequency: u32, length: u8) -> u32 {
         match self.table.get(frequency.wrapping_sub(1) as usize) {
             Some(row) => row[usize::from(length)],
-            None => saturation(
-                self.weight,
-                frequency as f32,
-                self.norms[usize::from(length)],
-            ),
+            None => {
+                let norm = self.norms[usize::from(length)];
+                saturation(self.weight, frequency as f32, norm)
+            }
         }
     }
 

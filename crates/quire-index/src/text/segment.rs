@@ -194,7 +194,7 @@ impl LexicalSegment {
             (mask, None) => scan(lists, lengths, mask, &mut best),
         }
         let scored = |(row, sum)| (row, bm25.score(sum));
-        Ok(best.into_sorted().into_iter().map(scored).collect())
+        Ok(best.into_sorted().map(scored).collect())
     }
 
     /// The postings of the terms that occur; nothing if one is required and does not.

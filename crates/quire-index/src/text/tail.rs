@@ -109,7 +109,7 @@ impl LexicalTail {
             }
         }
         let scored = |(row, sum)| (row, bm25.score(sum));
-        best.into_sorted().into_iter().map(scored).collect()
+        best.into_sorted().map(scored).collect()
     }
 }
 
