@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use chrono::Utc;
 use futures::StreamExt;
 use quire_models::registry::{Model, Registry};
-use quire_models::{Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, Supply, Wish};
+use quire_models::{
+    Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, Supply, Wish, Work,
+};
 use quire_testkit::provider::{ChatDouble, Quota as ProviderQuota, Script};
 use quire_types::{NanoUsd, TenantId};
 use tokio::task::JoinSet;
@@ -96,6 +98,7 @@ async fn one(models: Models, tenant: Uuid) -> bool {
         home: String::new(),
         input_tokens: 100,
         output_tokens: 100,
+        work: Work::Chat,
         features: Vec::new(),
     };
     let Ok(mut route) = models.route(wish, Utc::now()) else {

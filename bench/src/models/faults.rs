@@ -8,7 +8,7 @@ use chrono::Utc;
 use futures::StreamExt;
 use quire_models::registry::{Model, Registry};
 use quire_models::{
-    ChatEvent, Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, Supply, Wish,
+    ChatEvent, Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, Supply, Wish, Work,
 };
 use quire_tenancy::usage::{Kind, Quantities};
 use quire_tenancy::{Admitted, Call, Class, GateConfig, Ladder};
@@ -152,6 +152,7 @@ async fn ask(admitted: &Admitted, dialect: Dialect, script: Script) -> Result<Ca
         home: "bad".to_owned(),
         input_tokens: INPUT_TOKENS,
         output_tokens: OUTPUT_TOKENS,
+        work: Work::Chat,
         features: Vec::new(),
     };
     let mut route = models.route(wish, Utc::now())?;

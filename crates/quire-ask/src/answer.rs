@@ -4,6 +4,7 @@ use quire_index::Hit;
 use quire_types::{NanoUsd, NotebookId, PassageId, Place, SourceId};
 use serde::{Deserialize, Serialize};
 
+use crate::explain::Explanation;
 use crate::router::Decision;
 
 /// How an answer came to be.
@@ -158,6 +159,12 @@ pub struct Answer {
     pub text: String,
     /// What to tell the reader about it, if anything.
     pub note: Option<Note>,
+    /// Archived notebooks that were not looked at, in a question over all notebooks.
+    #[serde(default)]
+    pub archived: usize,
+    /// How its passages were found, where that was asked for.
+    #[serde(default)]
+    pub explanation: Option<Box<Explanation>>,
     /// The question as it was understood, where it followed others.
     pub understood: Option<String>,
     /// What the markers point at, in order.
@@ -181,6 +188,8 @@ impl Answer {
             kind,
             text: String::new(),
             note: None,
+            archived: 0,
+            explanation: None,
             understood: None,
             citations: Vec::new(),
             claims: Vec::new(),
@@ -189,6 +198,20 @@ impl Answer {
             is_cached: false,
             usage,
         }
+    }
+
+    /// What to tell the reader about it, in words.
+    pub fn remark(&self) -> Option<String> {
+        let archived = match self.archived {
+            0 => None,
+            1 => Some("one archived notebook was left out: name it, and it comes back".to_owned()),
+            count => Some(format!(
+                "{count} archived notebooks were left out: name one, and it comes back"
+            )),
+        };
+        let note = self.note.map(|note| note.as_str().to_owned());
+        let all: Vec<String> = note.into_iter().chain(archived).collect();
+        (!all.is_empty()).then(|| all.join("; "))
     }
 }
 

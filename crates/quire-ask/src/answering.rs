@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use quire_index::{Fusion, Hit, Mode, Query};
-use quire_models::registry::{Price, Tokens};
+use quire_index::Hit;
 use quire_store::Placement;
-use quire_store::passages::Passage;
 use quire_tenancy::usage::{Kind as Work, Quantities};
-use quire_tenancy::{Admitted, Attempt, Reason, Route as Admission};
+use quire_tenancy::{Admitted, Reason, Route as Admission};
 use quire_types::NanoUsd;
 use tracing::{info, warn};
 
@@ -15,12 +13,14 @@ use crate::answer::{Answer, Event, Note};
 use crate::ask::{Asker, Asking, Question};
 use crate::cache::Key;
 use crate::compose::{self, Composed, Prompt};
-use crate::recipe::Recipe;
+use crate::reading::Reading;
 use crate::router::{Chooser, Decision, Route};
 use crate::{Error, conversation, extractive};
 
 /// The attempt that understands a question; those that answer it are numbered from 1.
 const UNDERSTANDING: i16 = 100;
+/// Bytes beyond which a reply that should be short is not read on.
+const MOST_REPLY_BYTES: usize = 4_000;
 
 /// A question with all that its answer depends on.
 pub(crate) struct Asked {
@@ -30,16 +30,6 @@ pub(crate) struct Asked {
     pub(crate) question: Question,
     pub(crate) decision: Decision,
     pub(crate) key: Key,
-}
-
-/// What an answer is made from.
-struct Seen {
-    /// Passages, best first.
-    hits: Vec<Hit>,
-    /// The first passages of the sources in reach, where the recipe wants them.
-    openings: Vec<Passage>,
-    /// Whether a part of the sources could not be read just now.
-    is_degraded: bool,
 }
 
 impl Asked {
@@ -71,23 +61,29 @@ impl Asked {
         let text = text.as_str();
         let vector = self.asker.vector(self.placement, text).await?;
 
-        let found = self.look(text, vector.to_vec()).await?;
+        let may = self.may_compose(admitted);
+        let recipe = self.asker.recipe(match may {
+            Ok(()) => self.decision.route,
+            // Nobody is going to read more than a quotation needs.
+            Err(_) => Route::Simple,
+        });
+        let found = self.look(admitted, text, &vector, recipe).await?;
         let hits = found.hits;
         for (rank, hit) in (1..).zip(&hits) {
             emit(Event::source(rank, hit));
         }
 
-        let mut answer = match self.may_compose(admitted, &hits) {
-            Ok(()) => match self
-                .compose(admitted, text, &hits, &found.openings, emit)
-                .await?
-            {
-                Some(answer) => answer,
-                None => {
-                    self.quote(text, &vector, &hits, Some(Note::Limited), emit)
-                        .await?
-                }
-            },
+        let prompt = Prompt::new(text, &hits, &found.openings, self.decision, recipe);
+        let composed = match may {
+            Ok(()) if hits.is_empty() => Err(None),
+            Ok(()) => {
+                let composed = self.compose(admitted, prompt, emit).await?;
+                composed.ok_or(Some(Note::Limited))
+            }
+            Err(why) => Err(why),
+        };
+        let mut answer = match composed {
+            Ok(answer) => answer,
             Err(why) => self.quote(text, &vector, &hits, why, emit).await?,
         };
         if self.decision.by == Chooser::Plan {
@@ -96,8 +92,15 @@ impl Asked {
         if found.is_degraded {
             answer.note = Some(Note::Degraded);
         }
+        answer.archived = found.archived;
+        let mut explanation = found.explanation;
+        let cost = cost.saturating_add(explanation.cost());
         answer.usage.cost = answer.usage.cost.saturating_add(cost);
         answer.understood = (text != self.question.text).then(|| text.to_owned());
+        if self.question.explain {
+            explanation.note_read(answer.usage.passages);
+            answer.explanation = Some(Box::new(explanation));
+        }
         self.log(&answer);
         admitted.note(
             Work::Question,
@@ -129,76 +132,37 @@ impl Asked {
         let Some(Ok(hop)) = hops.map(|mut hops| hops.next(None)) else {
             return Ok((by_rule(), NanoUsd::ZERO));
         };
-        let costs = hop.costs();
-        let mut attempt = admitted
+        let attempt = admitted
             .attempt(
                 Work::Chat,
                 UNDERSTANDING,
                 hop.provider(),
                 hop.model(),
-                costs,
+                hop.costs(),
             )
             .await?;
-        match compose::whole(&hop, &messages, &mut attempt).await {
-            Ok((reply, used)) => {
-                let cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
-                Ok((
-                    conversation::understood(&reply).unwrap_or_else(by_rule),
-                    cost,
-                ))
+        let reply = match Reading::begin(&hop, &messages, None, attempt).await {
+            Ok(mut reading) => {
+                let reply = reading.whole(MOST_REPLY_BYTES).await;
+                reply.map(|reply| (reply, reading.cost()))
             }
+            Err(error) => Err(error),
+        };
+        match reply {
+            Ok((reply, cost)) => Ok((
+                conversation::understood(&reply).unwrap_or_else(by_rule),
+                cost,
+            )),
             Err(error) => {
                 warn!(%error, "a model failed; a question is understood by rule");
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
                 Ok((by_rule(), NanoUsd::ZERO))
             }
         }
     }
 
-    /// What the answer is to be made from.
-    async fn look(&self, text: &str, vector: Vec<f32>) -> Result<Seen, Error> {
-        let config = &self.asker.config;
-        let recipe = self.recipe();
-        let query = Query {
-            text: text.to_owned(),
-            vector,
-            filter: self.question.filter.clone(),
-            limit: recipe.passages,
-            mode: Mode::Hybrid,
-            fusion: Fusion::default(),
-        };
-        let _place = config.searching.enter().await?;
-        let corpus = config
-            .search
-            .snapshot(self.placement, &query.filter)
-            .await?;
-        let found = corpus.search(&query).await?;
-        let openings = match recipe.openings {
-            0 => Vec::new(),
-            most => corpus.openings(&query.filter, most).await,
-        };
-        let is_degraded = !found.missing.is_empty();
-        self.asker.note_search(is_degraded);
-        Ok(Seen {
-            hits: found.hits,
-            openings,
-            is_degraded,
-        })
-    }
-
-    /// What is looked for: where no model is going to read it, as much as a quotation needs.
-    fn recipe(&self) -> Recipe {
-        let route = self.decision.route;
-        let is_read = self.asker.chain(route).is_some();
-        self.asker
-            .recipe(if is_read { route } else { Route::Simple })
-    }
-
     /// Whether a model is to write the answer, or what to tell the reader about there being none.
-    fn may_compose(&self, admitted: &Admitted, hits: &[Hit]) -> Result<(), Option<Note>> {
-        if hits.is_empty() || self.asker.chain(self.decision.route).is_none() {
+    fn may_compose(&self, admitted: &Admitted) -> Result<(), Option<Note>> {
+        if self.asker.chain(self.decision.route).is_none() {
             return Err(None);
         }
         match admitted.route {
@@ -217,14 +181,13 @@ impl Asked {
     async fn compose(
         &self,
         admitted: &Admitted,
-        text: &str,
-        hits: &[Hit],
-        openings: &[Passage],
+        prompt: Prompt<'_>,
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Option<Answer>, Error> {
-        let prompt = Prompt::new(text, hits, openings, self.decision, self.recipe());
         let (account, route) = (admitted.account(), self.decision.route);
-        let Some(mut hops) = self.asker.hops(account, route, prompt.bytes()).await? else {
+        let messages = prompt.messages();
+        let bytes = messages.iter().map(|message| message.content.len()).sum();
+        let Some(mut hops) = self.asker.hops(account, route, bytes).await? else {
             return Ok(None);
         };
         let mut failed = None;
@@ -237,34 +200,28 @@ impl Asked {
                 }
             };
             let costs = hop.costs();
-            let mut attempt = admitted
+            let attempt = admitted
                 .attempt(Work::Chat, number, hop.provider(), hop.model(), costs)
                 .await?;
-            match compose::answer(prompt, &hop, &mut attempt, emit).await {
-                Composed::Answer(mut answer, used) => {
-                    answer.usage.cost = close(attempt, used, hop.price()).unwrap_or(costs.0);
-                    return Ok(Some(answer));
-                }
-                Composed::BrokenOff(mut answer, error) => {
+            let composed = match Reading::begin(&hop, &messages, None, attempt).await {
+                Ok(mut reading) => compose::answer(prompt, hop.model(), &mut reading, emit).await,
+                Err(error) => Composed::Failed(error),
+            };
+            match composed {
+                Composed::Answer(answer) => return Ok(Some(answer)),
+                Composed::BrokenOff(answer, error) => {
                     warn!(%error, model = hop.model(), "a model broke off; the answer ends there");
-                    // Nobody says what was used, so all that was reserved is charged.
-                    answer.usage.cost = costs.0;
                     return Ok(Some(answer));
                 }
                 Composed::Failed(error) => {
                     warn!(%error, model = hop.model(), pool = hop.pool(), "a model failed; asking the next one");
-                    // Whoever began and broke off is paid for what it was given at least.
-                    if error.is_unbilled() {
-                        attempt.refused();
-                    }
                     failed = Some(error);
                 }
-                Composed::Silent(used) => {
+                Composed::Silent => {
                     warn!(
                         model = hop.model(),
                         "a model said nothing; answering by quotation"
                     );
-                    close(attempt, used, hop.price());
                     return Ok(None);
                 }
             }
@@ -308,25 +265,5 @@ impl Asked {
             cost_nanousd = answer.usage.cost.nanos(),
             "a question was answered"
         );
-    }
-}
-
-/// Ends an attempt with what the provider says it used, and returns what that costs. One that does not say is
-/// charged what was reserved.
-fn close(attempt: Attempt, used: Option<Tokens>, price: &Price) -> Option<NanoUsd> {
-    let used = used?;
-    let cost = price.cost(used);
-    attempt.close(quantities(used), cost);
-    Some(cost)
-}
-
-fn quantities(tokens: Tokens) -> Quantities {
-    let count = |tokens| i64::try_from(tokens).unwrap_or(i64::MAX);
-    Quantities {
-        input_tokens: count(tokens.input),
-        cached_tokens: count(tokens.cached),
-        output_tokens: count(tokens.received()),
-        reasoning_tokens: count(tokens.reasoning),
-        ..Quantities::default()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
-use quire_models::Embedder;
+use quire_models::{Embedder, Work as Wanting};
 use quire_store::{Placement, Store, segments};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
@@ -18,11 +18,11 @@ use crate::answer::{Answer, Event};
 use crate::answering::Asked;
 use crate::cache::{Asks, CacheTotals, Flights, Key, Redis, Tiers};
 use crate::conversation::Said;
-use crate::recipe::Recipe;
+use crate::recipe::{Depth, Recipe};
 use crate::router::{Chooser, Decision, Reach, Route, route};
 use crate::turn::Turn;
 use crate::versions::Versions;
-use crate::{Error, compose, conversation};
+use crate::{Error, compose, conversation, rephrase, rerank};
 
 /// How long an answer is kept at most: a model may know better tomorrow.
 const ANSWER_LIFE: Duration = Duration::from_mins(15);
@@ -34,6 +34,10 @@ const QUOTING: Duration = Duration::from_millis(50);
 pub const ANSWER: &str = "answer";
 /// The chain of those that write the answers of complex questions.
 pub const COMPLEX: &str = "answer-complex";
+/// The chain of those that say a question in other words; without it [`ANSWER`].
+pub const REPHRASE: &str = "rephrase";
+/// The chain of those that put passages in order.
+pub const RERANK: &str = "rerank";
 /// The least bytes of text in a token, so that what is reserved is enough.
 pub(crate) const BYTES_PER_TOKEN: usize = 3;
 
@@ -59,6 +63,8 @@ pub struct AskerConfig {
     pub question_chars: usize,
     /// Passages an answer is made from.
     pub passages: usize,
+    /// How the search of complex questions is made deeper.
+    pub depth: Depth,
     /// Memory for answers that were given, in bytes.
     pub cache_bytes: u64,
     /// A Redis that processes share for the same.
@@ -91,6 +97,8 @@ pub struct Question {
     pub filter: Filter,
     /// Whether an answer that was given before will not do.
     pub fresh: bool,
+    /// Whether the answer is to say how its passages were found.
+    pub explain: bool,
     /// The way to answer it; the router chooses when nobody does.
     pub route: Option<Route>,
     /// What was said before it, oldest first.
@@ -134,10 +142,11 @@ impl Asker {
         let redis = redis.transpose()?;
         let chains = config.providers.models().chains();
         let settings = format!(
-            "{:?} {:?} {} {}",
-            chains.get(ANSWER),
-            chains.get(COMPLEX),
+            "{:?} {:?} {} {:?} {}",
+            [ANSWER, COMPLEX, REPHRASE, RERANK].map(|chain| chains.get(chain)),
+            config.answer_tokens,
             config.passages,
+            config.depth,
             config.embedder.name()
         );
         Ok(Self {
@@ -190,6 +199,7 @@ impl Asker {
                 filter: &question.filter,
                 question: &question.text,
                 history: &question.history,
+                explain: question.explain,
                 route: question.route,
                 in_plan: &asking.caller.account.terms.plan.question_types,
                 settings: &self.settings,
@@ -326,6 +336,15 @@ impl Asker {
             call.tokens = tokens(bytes) + self.config.answer_tokens;
             call.cost = hops.most();
             call.estimate = COMPOSING;
+            for wanted in self.deepening(&question.text, route) {
+                if let Some(hops) = self.hops_for(account, wanted.clone()).await? {
+                    // What is put in order counts as searches, not as tokens.
+                    if wanted.work == Wanting::Chat {
+                        call.tokens += wanted.input_tokens + wanted.output_tokens;
+                    }
+                    call.cost = call.cost.saturating_add(hops.most());
+                }
+            }
         }
         let before = conversation_bytes(question);
         if before > 0
@@ -365,16 +384,69 @@ impl Asker {
             output_tokens: self.config.answer_tokens,
             ..Wanted::default()
         };
+        self.hops_for(account, wanted).await
+    }
+
+    /// The models that may do what is wanted; none when there are none, for which no question is refused.
+    pub(crate) async fn hops_for(
+        &self,
+        account: &Account,
+        wanted: Wanted,
+    ) -> Result<Option<quire_models::Route>, Error> {
         match self.config.providers.route(account, wanted).await {
             Ok(hops) => Ok(Some(hops)),
             // Money fails closed: what can't be looked up is refused.
             Err(error @ quire_tenancy::Error::Slow(_)) => Err(error.into()),
             Err(error) if error.kind() == ErrorKind::Internal => Err(error.into()),
             Err(error) => {
-                warn!(%error, "no model can be asked; answering by quotation");
+                warn!(%error, "no model can be asked; answering without");
                 Ok(None)
             }
         }
+    }
+
+    /// What is wanted of models to make the search of such a question deeper, each as often as it may be asked.
+    fn deepening(&self, question: &str, route: Route) -> Vec<Wanted> {
+        let recipe = self.recipe(route);
+        let Some(depth) = recipe.depth else {
+            return Vec::new();
+        };
+        let rephrasing = self.rephrasing(question, depth.phrasings);
+        // What it says may have to be mended.
+        let rephrasing = rephrasing
+            .into_iter()
+            .flat_map(|wanted| [wanted.clone(), wanted]);
+        let reranking = self.reranking(question, recipe.candidates());
+        rephrasing.chain(reranking).collect()
+    }
+
+    /// What is wanted to say a question in other words.
+    pub(crate) fn rephrasing(&self, question: &str, most: usize) -> Option<Wanted> {
+        let models = self.config.providers.models();
+        let chain = [REPHRASE, ANSWER]
+            .into_iter()
+            .find(|chain| models.has_chain(chain));
+        let bytes = rephrase::most_bytes(question, most);
+        chain.filter(|_| most > 0).map(|chain| Wanted {
+            chain: chain.to_owned(),
+            input_tokens: bytes.div_ceil(BYTES_PER_TOKEN) as u64,
+            output_tokens: rephrase::REPLY_TOKENS,
+            ..Wanted::default()
+        })
+    }
+
+    /// What is wanted to put so many passages in order.
+    pub(crate) fn reranking(&self, question: &str, passages: usize) -> Option<Wanted> {
+        let models = self.config.providers.models();
+        let bytes = rerank::most_bytes(question, passages);
+        models.has_chain(RERANK).then(|| Wanted {
+            chain: RERANK.to_owned(),
+            input_tokens: bytes.div_ceil(BYTES_PER_TOKEN) as u64,
+            work: Wanting::Rerank {
+                searches: rerank::most_searches(question, passages, BYTES_PER_TOKEN),
+            },
+            ..Wanted::default()
+        })
     }
 
     /// The chain for answers of this way.
@@ -386,7 +458,7 @@ impl Asker {
     }
 
     pub(crate) fn recipe(&self, route: Route) -> Recipe {
-        Recipe::of(route, self.config.passages)
+        Recipe::of(route, self.config.passages, self.config.depth)
     }
 
     /// The vector of a question.
@@ -492,5 +564,9 @@ fn weight(answer: &Answer) -> u32 {
         .iter()
         .map(|citation| citation.quote.len() + citation.source_name.len() + 256)
         .sum();
-    u32::try_from(answer.text.len() + cited + 512).unwrap_or(u32::MAX)
+    let explained = answer
+        .explanation
+        .as_ref()
+        .map_or(0, |explained| explained.passages.len() * 128 + 4_096);
+    u32::try_from(answer.text.len() + cited + explained + 512).unwrap_or(u32::MAX)
 }

@@ -13,7 +13,8 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::query::{Mode, Scores};
+use crate::query::{Hit, Mode, Scores};
+use quire_types::PassageId;
 pub use signals::{Question, Signals};
 
 /// How the two lists become one.
@@ -160,11 +161,46 @@ fn reciprocal(rows: &[usize], lists: [&[(usize, f32)]; 2]) -> Vec<f32> {
     let mut sums: HashMap<usize, f32> = HashMap::new();
     for list in lists {
         for (at, (row, _)) in list.iter().enumerate() {
-            *sums.entry(*row).or_default() += 1.0 / (RECIPROCAL_K + 1.0 + at as f32);
+            *sums.entry(*row).or_default() += of_rank(at);
         }
     }
     let sum = |row: &usize| sums.get(row).copied().unwrap_or(0.0);
     rows.iter().map(sum).collect()
+}
+
+/// What a place in a list adds, from 0.
+fn of_rank(at: usize) -> f32 {
+    1.0 / (RECIPROCAL_K + 1.0 + at as f32)
+}
+
+/// One list out of those that several phrasings of a question found, each best first, by sums of reciprocal
+/// ranks. The first list is of the question itself and weighs more than all others together, so that nothing
+/// that only other phrasings find comes before the question's own best.
+pub fn merge(lists: Vec<Vec<Hit>>, limit: usize) -> Vec<Hit> {
+    let own_weight = lists.len().saturating_sub(1) as f32 + 0.5;
+    let mut merged: Vec<Hit> = Vec::new();
+    let mut places: HashMap<PassageId, usize> = HashMap::new();
+    for (number, list) in lists.into_iter().enumerate() {
+        let weight = if number == 0 { own_weight } else { 1.0 };
+        for (at, hit) in list.into_iter().enumerate() {
+            let share = weight * of_rank(at);
+            match places.get(&hit.passage.id) {
+                Some(place) => merged[*place].scores.fused += share,
+                None => {
+                    places.insert(hit.passage.id, merged.len());
+                    let scores = Scores {
+                        fused: share,
+                        ..hit.scores
+                    };
+                    merged.push(Hit { scores, ..hit });
+                }
+            }
+        }
+    }
+    // A stable sort: of equal ones, what the question itself found is first.
+    merged.sort_by(|a, b| b.scores.fused.total_cmp(&a.scores.fused));
+    merged.truncate(limit);
+    merged
 }
 
 /// The range of the candidates' scores on one path.

@@ -27,7 +27,7 @@ mod view;
 pub use blocks::BlockTotals;
 pub use error::Error;
 pub use fold::{FoldPolicy, Folded};
-pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse};
+pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse, merge};
 pub use load::BulkSource;
 pub use maintain::{
     BuildProgress, Erased, Mended, Moved, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,

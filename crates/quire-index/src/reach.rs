@@ -31,6 +31,38 @@ impl Snapshot {
         self.passages(firsts.collect()).await
     }
 
+    /// The passages right before and right after these in their sources. What can't be read is left out.
+    pub async fn beside(&self, passages: &[Passage]) -> Vec<Passage> {
+        let mut wanted = Vec::with_capacity(passages.len() * 2);
+        for passage in passages {
+            let Some(seen) = self.view.source(passage.source) else {
+                continue;
+            };
+            let (part, first, rows) = self.view.rows_of(seen);
+            let Ok(at) = u32::try_from(passage.ordinal) else {
+                continue;
+            };
+            let around = [at.checked_sub(1), at.checked_add(1)];
+            let inside = around.into_iter().flatten().filter(|at| *at < rows);
+            wanted.extend(inside.map(|at| Address {
+                part,
+                row: first + at,
+            }));
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.passages(wanted).await
+    }
+
+    /// How many archived notebooks the filter would let through if they were not archived. Those that it names
+    /// have come back.
+    pub fn left_out(&self, filter: &Filter) -> usize {
+        match filter.notebooks {
+            None => self.view.archived.len(),
+            Some(_) => 0,
+        }
+    }
+
     async fn passages(&self, wanted: Vec<Address>) -> Vec<Passage> {
         let io = self.search.io(self.placement);
         let mut broken = Vec::new();

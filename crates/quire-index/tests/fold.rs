@@ -864,3 +864,46 @@ async fn vectors_that_can_not_be_compared_are_refused_when_they_come() {
     assert_eq!(lab.fold(&search).await.unwrap().folded, 1);
     lab.check(&search).await;
 }
+
+#[tokio::test]
+async fn what_stands_beside_a_passage_is_read_from_wherever_it_is() {
+    let mut lab = Lab::new().await;
+    lab.put_rows("long.txt", 0, 5).await;
+    lab.put_rows("other.txt", 1, 2).await;
+    let search = searching(&lab.test.store, 4);
+    let placement = lab.tenant.placement();
+    for is_folded in [false, true] {
+        if is_folded {
+            search.fold(placement).await.unwrap();
+        }
+        let filter = Filter::default();
+        let corpus = search.snapshot(placement, &filter).await.unwrap();
+        let everything = query("crane", axis(0), Mode::Dense, 100);
+        let hits = corpus.search(&everything).await.unwrap().hits;
+        assert_eq!(hits.len(), 7);
+        let beside = async |name: &str, ordinals: &[i32]| {
+            let asked = hits.iter().map(|hit| hit.passage.clone());
+            let asked = asked.filter(|passage| {
+                passage.source_name == name && ordinals.contains(&passage.ordinal)
+            });
+            let found = corpus.beside(&asked.collect::<Vec<_>>()).await;
+            let found = found.into_iter();
+            found
+                .map(|passage| (passage.source_name, passage.ordinal))
+                .collect::<Vec<_>>()
+        };
+        let long = |ordinals: &[i32]| -> Vec<(String, i32)> {
+            let named = ordinals.iter().map(|at| ("long.txt".to_owned(), *at));
+            named.collect()
+        };
+        assert_eq!(beside("long.txt", &[2]).await, long(&[1, 3]));
+        // The first and the last have one neighbour, and nobody stands beside a passage of another source.
+        assert_eq!(beside("long.txt", &[0, 4]).await, long(&[1, 3]));
+        assert_eq!(beside("long.txt", &[1, 3]).await, long(&[0, 2, 4]));
+        assert_eq!(
+            beside("other.txt", &[1]).await,
+            [("other.txt".to_owned(), 0)]
+        );
+        assert_eq!(beside("other.txt", &[]).await, []);
+    }
+}

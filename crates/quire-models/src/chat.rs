@@ -74,6 +74,18 @@ pub enum FinishReason {
     Other(String),
 }
 
+impl FinishReason {
+    /// What OpenTelemetry calls it.
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::Other(reason) => reason,
+        }
+    }
+}
+
 /// An answer while it arrives. Dropping it ends the request. Nothing follows an error.
 pub type ChatStream = BoxStream<'static, Result<ChatEvent, Error>>;
 

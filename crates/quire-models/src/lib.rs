@@ -27,7 +27,7 @@ pub use error::Error;
 pub use find::{check_model, find_model};
 pub use pools::{
     BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota, Route, Supply,
-    Tally, Wish,
+    Tally, Wish, Work,
 };
 pub use rerank::{RerankCall, Reranked};
 pub use server::{Patience, Remaining, Server, ServerConfig, Told};

@@ -27,7 +27,7 @@ use std::time::Instant;
 use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId, Timestamp};
 
 use crate::Error;
-use crate::registry::{Capability, Feature, Model, Price, Registry, Tokens};
+use crate::registry::{Capability, Feature, Model, Price, Registry, Tokens, Unit, Wire};
 use crate::server::{Patience, Server, ServerConfig};
 use choice::{Candidate, choose};
 use gauge::{Gauge, Need};
@@ -118,6 +118,19 @@ struct State {
     retries: Retries,
 }
 
+/// What a call wants of a model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Work {
+    /// An answer.
+    #[default]
+    Chat,
+    /// An order of passages, which is paid for as so many searches at the most where that is the unit.
+    Rerank {
+        /// Searches.
+        searches: u64,
+    },
+}
+
 /// A call that wants a model.
 #[derive(Clone, Debug)]
 pub struct Wish {
@@ -133,7 +146,9 @@ pub struct Wish {
     pub input_tokens: u64,
     /// Tokens that come out, at the most.
     pub output_tokens: u64,
-    /// What the model must be able to do.
+    /// What is wanted of it.
+    pub work: Work,
+    /// What the model must be able to do beside that.
     pub features: Vec<Feature>,
 }
 
@@ -391,14 +406,27 @@ fn fit(
 ) -> Result<(Arc<Model>, Price), String> {
     let model = registry.model(name).map_err(|error| error.to_string())?;
     let price = model.price(at).map_err(|error| error.to_string())?;
-    if !model.does.contains(&Capability::Chat) {
-        return Err(format!("'{name}' is no chat model"));
+    let does = |capability| model.does.contains(&capability);
+    match wish.work {
+        Work::Chat if !does(Capability::Chat) => return Err(format!("'{name}' is no chat model")),
+        Work::Chat if !model.fits(wish.input_tokens, wish.output_tokens) => {
+            return Err(format!("it is too long for '{name}'"));
+        }
+        Work::Chat => {}
+        Work::Rerank { .. } if !does(Capability::Rerank) && !does(Capability::Score) => {
+            return Err(format!("'{name}' orders no passages"));
+        }
+        // What has no price can't be bought.
+        Work::Rerank { .. } => {
+            let provider = registry.provider(&model.provider);
+            let by_search = provider.is_some_and(|provider| provider.wire == Wire::Cohere);
+            if by_search && price.cost_of(Unit::Searches, 1).is_none() {
+                return Err(format!("'{name}' has no price for searches"));
+            }
+        }
     }
     if model.has_ended(at) {
         return Err(format!("'{name}' has ended"));
-    }
-    if !model.fits(wish.input_tokens, wish.output_tokens) {
-        return Err(format!("it is too long for '{name}'"));
     }
     match wish
         .features
@@ -410,17 +438,27 @@ fn fit(
     }
 }
 
+impl Wish {
+    /// What it costs at this price with so many tokens that come out.
+    fn cost(&self, price: &Price, output: u64) -> NanoUsd {
+        let tokens = price.cost(Tokens {
+            input: self.input_tokens,
+            output,
+            ..Tokens::default()
+        });
+        let searches = match self.work {
+            Work::Chat => None,
+            Work::Rerank { searches } => price.cost_of(Unit::Searches, searches),
+        };
+        tokens.saturating_add(searches.unwrap_or_default())
+    }
+}
+
 impl Route {
     /// What all hops together can cost at the most: each is paid for what goes in, and the dearest answers.
     pub fn most(&self) -> NanoUsd {
-        let (input, output) = (self.wish.input_tokens, self.wish.output_tokens);
-        let cost = |price: &Price, output| {
-            price.cost(Tokens {
-                input,
-                output,
-                ..Tokens::default()
-            })
-        };
+        let output = self.wish.output_tokens;
+        let cost = |price: &Price, output| self.wish.cost(price, output);
         let inputs: NanoUsd = self.fitting.iter().map(|(_, price)| cost(price, 0)).sum();
         let dearest = self
             .fitting

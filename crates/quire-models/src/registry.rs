@@ -88,6 +88,8 @@ pub enum Capability {
     Embed,
     /// An order of passages.
     Rerank,
+    /// How well each passage answers a question, from which an order is made: the score API of vLLM.
+    Score,
     /// Speech written down.
     Transcribe,
     /// Text spoken.

@@ -621,7 +621,7 @@ async fn data_is_asked_for_with_a_schema_and_once_more_when_it_is_none() {
             .await
             .unwrap()
             .unwrap_err();
-        let again = wrong.repair(&first);
+        let again = wrong.repair(first.messages, &schema);
         let events = server
             .stream(&ChatCall {
                 messages: &again,

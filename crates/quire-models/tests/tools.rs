@@ -2,14 +2,17 @@
 //! misbehaves.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use quire_models::registry::Wire;
+use chrono::Utc;
+use quire_models::registry::{Registry, Wire};
 use quire_models::{
-    EmbedCall, Error, Patience, RerankCall, Server, ServerConfig, SpeakCall, TranscribeCall,
+    EmbedCall, Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, RerankCall, Server,
+    ServerConfig, SpeakCall, Supply, TranscribeCall, Wish, Work,
 };
 use quire_testkit::provider::{ChatDouble, Dialect, Script};
-use quire_types::{ErrorKind, Kind, Secret};
+use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId};
 use serde_json::json;
 
 fn server(double: &ChatDouble, wire: Wire) -> Server {
@@ -163,6 +166,127 @@ async fn passages_are_ordered_by_what_the_provider_finds() {
             .await
             .unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn passages_are_ordered_by_scores_where_a_server_tells_nothing_else() {
+    let double = ChatDouble::start().await.unwrap();
+    let documents = ["the roof leaks", "who pays the buyer", "the buyer"].map(str::to_owned);
+    let call = RerankCall {
+        model: "double",
+        query: "buyer pays",
+        documents: &documents,
+        top: 3,
+    };
+    let scored = server(&double, Wire::OpenAi).score(&call).await.unwrap();
+    assert_eq!(scored.order, [(1, 1.0), (2, 0.5), (0, 0.0)]);
+    assert_eq!((scored.searches, scored.input_tokens), (None, Some(27)));
+    let request = double.received().remove(0);
+    assert_eq!(request.path, "/v1/score");
+    assert_eq!(request.body["text_1"], "buyer pays");
+    // Scores of some, of others and of none in particular are no order.
+    for data in [
+        json!([{"index": 0, "score": 1.0}, {"index": 1, "score": 0.5}]),
+        json!([{"index": 0, "score": 1.0}, {"index": 1, "score": 0.5}, {"index": 9, "score": 0.1}]),
+        json!([{"index": 0, "score": 1.0}, {"index": 0, "score": 0.5}, {"index": 1, "score": 0.1}]),
+        json!([{"index": 0, "score": null}, {"index": 1, "score": 0.5}, {"index": 2, "score": 0.1}]),
+    ] {
+        let body = json!({ "data": data }).to_string();
+        double.push(Script::Status {
+            code: 200,
+            body,
+            retry_after: None,
+        });
+        let error = server(&double, Wire::OpenAi).score(&call).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+    }
+    let error = server(&double, Wire::Cohere).score(&call).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Invalid);
+}
+
+#[tokio::test]
+async fn an_order_is_paid_by_the_search_or_by_the_token_and_never_bought_without_a_price() {
+    let double = ChatDouble::start().await.unwrap();
+    let document = r#"
+        [providers.own]
+        wire = "openai"
+        [[models]]
+        name = "scorer"
+        provider = "own"
+        does = ["score"]
+        prices = [{ from = "2020-01-01", input = "$1", output = "$0" }]
+        [[models]]
+        name = "unpriced"
+        provider = "cohere"
+        does = ["rerank"]
+        prices = [{ from = "2020-01-01", input = "$0", output = "$0" }]
+    "#;
+    let registry = Arc::new(Registry::shipped().unwrap().with(document).unwrap());
+    let pool = |id: &str, provider: &str| Pool {
+        id: id.to_owned(),
+        region: "local".to_owned(),
+        provider: provider.to_owned(),
+        base_url: Some(double.base_url()),
+        key: None,
+        models: Vec::new(),
+        quota: Quota::default(),
+        state: PoolState::Active,
+        reserved_for: None,
+    };
+    let chain = |name: &str| (name.to_owned(), vec![name.to_owned()]);
+    let models = Models::new(ModelsConfig {
+        chains: ["rerank-v3.5", "scorer", "unpriced", "gpt-4o-mini"]
+            .map(chain)
+            .into(),
+        patience: Patience::default(),
+    });
+    let pools = vec![pool("c", "cohere"), pool("o", "own"), pool("a", "openai")];
+    models.supply(Arc::new(Supply { registry, pools })).unwrap();
+    let route = |chain: &str| {
+        let wish = Wish {
+            chain: chain.to_owned(),
+            tenant: TenantId::generate(),
+            region: "local".to_owned(),
+            home: String::new(),
+            input_tokens: 1_000,
+            output_tokens: 0,
+            work: Work::Rerank { searches: 2 },
+            features: Vec::new(),
+        };
+        models.route(wish, Utc::now())
+    };
+    let documents = texts(3);
+    // $2 for a thousand searches, of which one is told and two were reserved.
+    let hop = route("rerank-v3.5").unwrap().next(None).unwrap();
+    assert_eq!(hop.costs().0.nanos(), 4_000_000);
+    let (ranked, cost) = hop.rerank("text 1", &documents).await.unwrap();
+    assert_eq!(ranked.order.first(), Some(&(1, 1.0)));
+    assert_eq!(cost.map(NanoUsd::nanos), Some(2_000_000));
+    // More searches than can have been are as good as none told.
+    let lie = json!({"results": [{"index": 0, "relevance_score": 0.5}],
+        "meta": {"billed_units": {"search_units": 500}}});
+    double.push(Script::Status {
+        code: 200,
+        body: lie.to_string(),
+        retry_after: None,
+    });
+    let hop = route("rerank-v3.5").unwrap().next(None).unwrap();
+    assert_eq!(hop.rerank("q", &documents).await.unwrap().1, None);
+    let again = hop.rerank("q", &documents).await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Invalid, "a hop is asked once");
+    // $1 for a million tokens.
+    let hop = route("scorer").unwrap().next(None).unwrap();
+    assert_eq!(hop.costs().0.nanos(), 1_000_000);
+    let (_, cost) = hop.rerank("text 1", &documents).await.unwrap();
+    assert_eq!(cost.map(NanoUsd::nanos), Some(27_000));
+    for (chain, why) in [
+        ("unpriced", "no price for searches"),
+        ("gpt-4o-mini", "orders no passages"),
+    ] {
+        let error = route(chain).err().unwrap();
+        assert!(error.to_string().contains(why), "{error}");
     }
 }
 

@@ -10,7 +10,7 @@ use chrono::Utc;
 use tracing::warn;
 
 use quire_models::registry::{Feature, Model, Registry};
-use quire_models::{Models, Pool, PoolState, Route, Supply, Wish};
+use quire_models::{Models, Pool, PoolState, Route, Supply, Wish, Work};
 use quire_store::SystemTx;
 use quire_store::sealed::Keyring;
 use quire_types::TenantId;
@@ -97,7 +97,9 @@ pub struct Wanted {
     pub input_tokens: u64,
     /// Tokens that come out, at the most.
     pub output_tokens: u64,
-    /// What the model must be able to do.
+    /// What is wanted of it.
+    pub work: Work,
+    /// What the model must be able to do beside that.
     pub features: Vec<Feature>,
 }
 
@@ -134,6 +136,7 @@ impl Providers {
             home: tenant.pool.clone(),
             input_tokens: wanted.input_tokens,
             output_tokens: wanted.output_tokens,
+            work: wanted.work,
             features: wanted.features,
         };
         Ok(self.models.route(wish, Utc::now())?)

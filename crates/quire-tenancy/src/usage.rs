@@ -27,6 +27,8 @@ pub enum Kind {
     Chat,
     /// A model turned text into vectors.
     Embed,
+    /// A model put passages in order.
+    Rerank,
     /// A source was read.
     Source,
 }
@@ -39,6 +41,7 @@ impl Kind {
             Self::Search => "search",
             Self::Chat => "chat",
             Self::Embed => "embed",
+            Self::Rerank => "rerank",
             Self::Source => "source",
         }
     }

@@ -601,6 +601,9 @@ pub(crate) struct AskArgs {
     /// How to answer it [default: as its words call for].
     #[arg(long, value_enum)]
     pub(crate) route: Option<AskRoute>,
+    /// Say how the passages of the answer were found.
+    #[arg(long)]
+    pub(crate) explain: bool,
     /// The question.
     pub(crate) question: String,
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use quire_ask::Depth;
 use quire_connect::egress::Network;
 use quire_store::{CopiesConfig, S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
@@ -27,8 +28,10 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     pub(crate) model: Model,
     pub(crate) chat: Chat,
-    /// Models by name in the order in which they are asked, by what they are for: `answer`.
+    /// Models by name in the order in which they are asked, by what they are for: `answer`, `answer-complex`,
+    /// `rephrase`, `rerank`.
     pub(crate) chains: BTreeMap<String, Vec<String>>,
+    pub(crate) depth: DepthOptions,
     pub(crate) limits: Limits,
     pub(crate) cache: Cache,
     pub(crate) admission: Admission,
@@ -278,6 +281,44 @@ impl Default for Chat {
             between_tokens_timeout_s: 10,
             max_tokens: 1_000,
         }
+    }
+}
+
+/// How the search of complex questions is made deeper; 0 leaves a step out. What was found is put in order where
+/// there is a chain `rerank`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DepthOptions {
+    /// Further phrasings of the question that a model is asked for, 8 at most: the chain `rephrase`, else `answer`.
+    pub(crate) phrasings: usize,
+    /// Passages of one source beyond which those of other sources come first.
+    pub(crate) per_source: usize,
+    /// Of how many of the best passages those right beside them are read, too; 16 at most.
+    pub(crate) neighbours: usize,
+}
+
+impl Default for DepthOptions {
+    fn default() -> Self {
+        Self {
+            phrasings: 3,
+            per_source: 8,
+            neighbours: 4,
+        }
+    }
+}
+
+impl DepthOptions {
+    pub(crate) fn depth(&self) -> Result<Depth, Failure> {
+        if self.phrasings > 8 || self.neighbours > 16 {
+            return Err(Failure::invalid(
+                "depth.phrasings is 8 at most and depth.neighbours 16: each costs time with every complex question",
+            ));
+        }
+        Ok(Depth {
+            phrasings: self.phrasings,
+            per_source: self.per_source,
+            neighbours: self.neighbours,
+        })
     }
 }
 
@@ -553,6 +594,18 @@ mod tests {
     fn an_unknown_key_is_refused() {
         let table: Table = "[limits]\nfile_byte = 1\n".parse().unwrap();
         assert!(Config::try_from_table(table).is_err());
+    }
+
+    #[test]
+    fn what_costs_time_with_every_complex_question_has_a_bound() {
+        let depth = |text: &str| {
+            let config = Config::try_from_table(text.parse().unwrap()).unwrap();
+            config.depth.depth()
+        };
+        assert_eq!(depth("").unwrap().phrasings, 3);
+        assert_eq!(depth("[depth]\nphrasings = 0").unwrap().phrasings, 0);
+        assert!(depth("[depth]\nphrasings = 9").is_err());
+        assert!(depth("[depth]\nneighbours = 17").is_err());
     }
 
     #[test]

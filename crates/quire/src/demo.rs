@@ -63,6 +63,7 @@ pub(crate) async fn run(
         let question = Question {
             text: question.to_owned(),
             filter: Filter::default(),
+            explain: false,
             fresh: true,
             route: None,
             history: Vec::new(),

@@ -219,6 +219,7 @@ impl Node {
             answer_tokens: u64::from(self.config.chat.max_tokens),
             question_chars: limits.question_chars,
             passages: limits.answer_passages,
+            depth: self.config.depth.depth()?,
             cache_bytes: limits.answer_cache_bytes,
             cache_redis_url: (self.config.cache.redis_url.as_ref())
                 .map(|url| url.expose().to_owned()),

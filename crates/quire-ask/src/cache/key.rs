@@ -24,6 +24,8 @@ pub(crate) struct Asks<'a> {
     pub(crate) question: &'a str,
     /// What was said before it.
     pub(crate) history: &'a [Said],
+    /// Whether it says how its passages were found.
+    pub(crate) explain: bool,
     /// The way that the caller named.
     pub(crate) route: Option<Route>,
     /// The ways that the plan has.
@@ -40,6 +42,7 @@ impl Key {
             filter,
             question,
             history,
+            explain,
             route,
             in_plan,
             settings,
@@ -69,7 +72,7 @@ impl Key {
             hash.add(&[u8::from(said.by_asker)]);
             hash.add(said.text.as_bytes());
         }
-        hash.add(format!("{route:?} {in_plan:?}").as_bytes());
+        hash.add(format!("{explain} {route:?} {in_plan:?}").as_bytes());
         hash.add(settings.as_bytes());
         hash.finish()
     }

@@ -30,6 +30,7 @@ struct Request {
     notebooks: Option<Vec<u8>>,
     question: &'static str,
     route: Option<Route>,
+    explain: bool,
     settings: &'static str,
 }
 
@@ -52,6 +53,7 @@ impl Request {
                 filter: &filter,
                 question: self.question,
                 route: self.route,
+                explain: self.explain,
                 in_plan: &[],
                 settings: self.settings,
                 history: &[],
@@ -80,6 +82,7 @@ fn request() -> impl Strategy<Value = Request> {
             notebooks: notebooks.map(|named| named.into_iter().collect()),
             question,
             route,
+            explain: false,
             settings,
         })
 }
@@ -96,6 +99,7 @@ proptest! {
             Request { incarnation: one.incarnation ^ 1, ..one.clone() },
             Request { version: one.version + 1, ..one.clone() },
             Request { purges: one.purges + 1, ..one.clone() },
+            Request { explain: !one.explain, ..one.clone() },
             Request { notebooks: Some(vec![7]), ..one.clone() },
         ] {
             prop_assert!(changed.key() != one.key());
@@ -114,6 +118,7 @@ fn what_says_nothing_makes_no_other_key() {
         notebooks: Some(vec![1, 2]),
         question: "Where is it?",
         route: None,
+        explain: false,
         settings: "",
     };
     let spaced = Request {

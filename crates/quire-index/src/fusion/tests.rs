@@ -210,3 +210,51 @@ fn numbers_and_codes_are_identifiers_and_words_are_not() {
         2
     );
 }
+
+fn hit(id: PassageId, fused: f32) -> Hit {
+    Hit {
+        passage: quire_store::passages::Passage {
+            id,
+            notebook: quire_types::NotebookId::generate(),
+            source: quire_types::SourceId::generate(),
+            source_version: 1,
+            source_name: String::new(),
+            ordinal: 0,
+            context: String::new(),
+            body: String::new(),
+            place: quire_types::Place::default(),
+        },
+        scores: Scores {
+            fused,
+            lexical: None,
+            dense: fused,
+        },
+    }
+}
+
+#[test]
+fn other_phrasings_add_to_what_the_question_finds_and_never_displace_its_best() {
+    let ids: Vec<PassageId> = (0..9).map(|_| PassageId::generate()).collect();
+    let list = |numbers: &[usize]| -> Vec<Hit> {
+        let hits = numbers.iter().map(|number| hit(ids[*number], 0.5));
+        hits.collect()
+    };
+    let merged = |lists: &[&[usize]], limit| -> Vec<usize> {
+        let lists = lists.iter().map(|numbers| list(numbers)).collect();
+        let hits = merge(lists, limit);
+        let number = |hit: &Hit| ids.iter().position(|id| *id == hit.passage.id);
+        hits.iter().filter_map(number).collect()
+    };
+    // However many phrasings agree on something else, what the question itself found best stays first.
+    assert_eq!(
+        merged(&[&[0, 1], &[7, 8], &[7, 8], &[7, 8]], 9),
+        [0, 1, 7, 8]
+    );
+    // What is found in both ways comes before what only one of them finds.
+    assert_eq!(merged(&[&[0, 1, 2], &[2, 7]], 9), [2, 0, 1, 7]);
+    assert_eq!(merged(&[&[0, 1, 2], &[2, 7]], 2), [2, 0]);
+    // Nothing to add, nothing to add it to.
+    assert_eq!(merged(&[&[3, 1], &[], &[]], 9), [3, 1]);
+    assert_eq!(merged(&[&[], &[4]], 9), [4]);
+    assert_eq!(merged(&[], 9), Vec::<usize>::new());
+}

@@ -5,7 +5,7 @@ use futures::StreamExt;
 use quire_types::{ChatMessage, ChatRole};
 use serde::de::DeserializeOwned;
 
-use super::{ChatCall, ChatEvent, ChatStream};
+use super::{ChatEvent, ChatStream, Schema};
 use crate::Error;
 use crate::registry::Tokens;
 
@@ -40,31 +40,34 @@ impl<T: DeserializeOwned> Structured<T> {
                 ChatEvent::Done { .. } => {}
             }
         }
-        Ok(match serde_json::from_str(object(&text)) {
+        Ok(Self::of(text, usage))
+    }
+
+    /// Reads an answer that is here already.
+    pub fn of(text: String, usage: Option<Tokens>) -> Result<Self, Unstructured> {
+        match serde_json::from_str(object(&text)) {
             Ok(value) => Ok(Self { value, usage }),
             Err(error) => Err(Unstructured {
                 why: error.to_string(),
                 text,
                 usage,
             }),
-        })
+        }
     }
 }
 
 impl Unstructured {
     /// The messages that ask once more, showing the model what was wrong. It is asked once: a model that fails
     /// twice fails always.
-    pub fn repair(&self, call: &ChatCall<'_>) -> Vec<ChatMessage> {
-        let mut messages = call.messages.to_vec();
+    pub fn repair(&self, asked: &[ChatMessage], schema: &Schema) -> Vec<ChatMessage> {
+        let mut messages = asked.to_vec();
         let mut say = |role, content| messages.push(ChatMessage { role, content });
         say(ChatRole::Assistant, self.text.clone());
-        let shape = call.schema.map(|schema| schema.shape.to_string());
         say(
             ChatRole::User,
             format!(
                 "That can't be read: {}. Answer with one JSON object of this JSON Schema and nothing else:\n{}",
-                self.why,
-                shape.unwrap_or_default()
+                self.why, schema.shape
             ),
         );
         messages

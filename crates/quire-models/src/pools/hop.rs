@@ -8,13 +8,15 @@ use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use quire_types::{ChatMessage, ErrorKind, Kind, NanoUsd};
-use tracing::debug;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, debug, info_span};
 
 use super::gauge::{Begun, Need, Outcome};
-use super::{Models, Ms, Wish};
+use super::{Models, Ms, Wish, Work};
 use crate::Error;
-use crate::chat::{ChatCall, ChatEvent, ChatStream, Schema};
-use crate::registry::{Model, Price, Tokens};
+use crate::chat::{ChatCall, ChatEvent, ChatStream, FinishReason, Schema};
+use crate::registry::{Capability, Feature, Model, Price, Tokens, Unit};
+use crate::rerank::{RerankCall, Reranked};
 use crate::server::{Server, Told};
 
 /// One model in one pool, with its price.
@@ -22,7 +24,7 @@ pub struct Hop {
     model: Arc<Model>,
     price: Price,
     server: Arc<Server>,
-    wish: (u64, u64),
+    wish: Wish,
     ticket: Mutex<Option<Ticket>>,
     pool: String,
 }
@@ -33,10 +35,18 @@ struct Ticket {
     key: (String, String),
     begun: Begun,
     price: Price,
-    sent_at: Option<Instant>,
+    sent: Option<Sent>,
     used: Option<Tokens>,
+    /// What is paid beside tokens.
+    beside: NanoUsd,
     has_begun: bool,
     outcome: Outcome,
+}
+
+/// When a call left, and its span.
+struct Sent {
+    at: Instant,
+    span: Span,
 }
 
 impl Hop {
@@ -53,15 +63,16 @@ impl Hop {
             model: model.clone(),
             price,
             server,
-            wish: (wish.input_tokens, wish.output_tokens),
+            wish: wish.clone(),
             pool: key.0.clone(),
             ticket: Mutex::new(Some(Ticket {
                 models: models.clone(),
                 key,
                 begun,
                 price,
-                sent_at: None,
+                sent: None,
                 used: None,
+                beside: NanoUsd::ZERO,
                 has_begun: false,
                 outcome: Outcome::Unknown,
             })),
@@ -88,17 +99,15 @@ impl Hop {
         &self.price
     }
 
-    /// What it costs at the most, and what the messages alone cost.
+    /// What it costs at the most, and what is sent to it alone costs.
     pub fn costs(&self) -> (NanoUsd, NanoUsd) {
-        let input = Tokens {
-            input: self.wish.0,
-            ..Tokens::default()
-        };
-        let most = Tokens {
-            output: self.wish.1,
-            ..input
-        };
-        (self.price.cost(most), self.price.cost(input))
+        let cost = |output| self.wish.cost(&self.price, output);
+        (cost(self.wish.output_tokens), cost(0))
+    }
+
+    /// Whether its provider holds answers to a schema.
+    pub fn holds_schemas(&self) -> bool {
+        self.model.features.contains(&Feature::JsonSchema)
     }
 
     /// Asks. A hop is asked once; the second time is refused.
@@ -107,20 +116,14 @@ impl Hop {
         messages: &[ChatMessage],
         schema: Option<&Schema>,
     ) -> Result<ChatStream, Error> {
-        let ticket = self
-            .ticket
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let mut ticket = ticket.ok_or_else(|| Error::Config("a hop is asked once".to_owned()))?;
-        ticket.sent_at = Some(Instant::now());
+        let (mut ticket, span) = self.leave("chat")?;
         let call = ChatCall {
             model: &self.model.name,
             messages,
-            max_tokens: u32::try_from(self.wish.1).unwrap_or(u32::MAX),
+            max_tokens: u32::try_from(self.wish.output_tokens).unwrap_or(u32::MAX),
             schema,
         };
-        match self.server.stream(&call).await {
+        match self.server.stream(&call).instrument(span).await {
             Ok(answer) => {
                 ticket.hear(&answer.told);
                 Ok(Watched {
@@ -134,6 +137,84 @@ impl Hop {
                 Err(error)
             }
         }
+    }
+
+    /// Asks for an order of passages, all of them, and tells what that cost if the server told what can be true.
+    /// Refused the second time, too.
+    pub async fn rerank(
+        &self,
+        query: &str,
+        documents: &[String],
+    ) -> Result<(Reranked, Option<NanoUsd>), Error> {
+        let Work::Rerank { searches: most } = self.wish.work else {
+            return Err(Error::Config("no order was wished for".to_owned()));
+        };
+        let (mut ticket, span) = self.leave("rerank")?;
+        let call = RerankCall {
+            model: &self.model.name,
+            query,
+            documents,
+            top: documents.len(),
+        };
+        let reranked = match self.model.does.contains(&Capability::Rerank) {
+            true => self.server.rerank(&call).instrument(span).await,
+            false => self.server.score(&call).instrument(span).await,
+        };
+        let reranked = reranked.inspect_err(|error| ticket.failed(error))?;
+        ticket.hear(&reranked.told);
+        ticket.outcome = Outcome::Good;
+        let told = reranked.input_tokens.filter(|told| {
+            // A token has a byte at least, and the question is read with every passage.
+            let bytes: usize = documents.iter().map(|text| text.len() + query.len()).sum();
+            (1..=bytes as u64 + 64 * documents.len() as u64).contains(told)
+        });
+        let searches = reranked.searches.filter(|told| (1..=most).contains(told));
+        let by_search = searches.and_then(|count| self.price.cost_of(Unit::Searches, count));
+        let by_token = told.map(|input| Tokens {
+            input,
+            ..Tokens::default()
+        });
+        ticket.used = by_token;
+        ticket.beside = by_search.unwrap_or_default();
+        let by_token = by_token.map(|tokens| self.price.cost(tokens));
+        let cost = match (by_search, by_token) {
+            (Some(searches), tokens) => Some(searches.saturating_add(tokens.unwrap_or_default())),
+            // Whoever is paid by the search did not say how many there were.
+            (None, _) if self.price.cost_of(Unit::Searches, 1).is_some() => None,
+            (None, tokens) => tokens,
+        };
+        Ok((reranked, cost))
+    }
+
+    /// Takes the ticket of the only call, which leaves now.
+    fn leave(&self, operation: &'static str) -> Result<(Ticket, Span), Error> {
+        let ticket = self
+            .ticket
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let mut ticket = ticket.ok_or_else(|| Error::Config("a hop is asked once".to_owned()))?;
+        // Names and attributes are those of OpenTelemetry's conventions for generative AI.
+        let span = info_span!(
+            "model_call",
+            otel.name = %format_args!("{operation} {}", self.model.name),
+            otel.kind = "client",
+            gen_ai.operation.name = operation,
+            gen_ai.provider.name = %self.model.provider,
+            gen_ai.request.model = %self.model.name,
+            gen_ai.request.max_tokens = self.wish.output_tokens,
+            gen_ai.usage.input_tokens = Empty,
+            gen_ai.usage.output_tokens = Empty,
+            gen_ai.response.finish_reasons = Empty,
+            server.address = self.server.host(),
+            "error.type" = Empty,
+            pool = %self.pool,
+        );
+        ticket.sent = Some(Sent {
+            at: Instant::now(),
+            span: span.clone(),
+        });
+        Ok((ticket, span))
     }
 }
 
@@ -152,7 +233,7 @@ impl Stream for Watched {
             match event {
                 Ok(ChatEvent::Delta(_)) => self.ticket.first_token(),
                 Ok(ChatEvent::Usage(used)) => self.ticket.used = Some(*used),
-                Ok(ChatEvent::Done { .. }) => self.ticket.outcome = Outcome::Good,
+                Ok(ChatEvent::Done { finish_reason }) => self.ticket.finished(finish_reason),
                 Err(error) => self.ticket.failed(error),
             }
         }
@@ -173,14 +254,25 @@ impl Ticket {
         if std::mem::replace(&mut self.has_begun, true) {
             return;
         }
-        if let Some(sent_at) = self.sent_at {
+        if let Some(sent) = &self.sent {
             let mut state = self.models.inner.state();
             let tally = state.tallies.entry(self.key.clone()).or_default();
-            tally.first_token.note(sent_at.elapsed());
+            tally.first_token.note(sent.at.elapsed());
+        }
+    }
+
+    fn finished(&mut self, reason: &FinishReason) {
+        self.outcome = Outcome::Good;
+        if let Some(sent) = &self.sent {
+            let reasons = format!("[\"{}\"]", reason.as_str());
+            sent.span.record("gen_ai.response.finish_reasons", reasons);
         }
     }
 
     fn failed(&mut self, error: &Error) {
+        if let Some(sent) = &self.sent {
+            sent.span.record("error.type", error.kind().as_str());
+        }
         self.outcome = match error {
             Error::Refused {
                 status: Some(401 | 403 | 404),
@@ -208,7 +300,7 @@ impl Drop for Ticket {
         let Some(gauge) = state.gauges.get_mut(&self.key) else {
             return;
         };
-        let Some(sent_at) = self.sent_at else {
+        let Some(sent) = &self.sent else {
             gauge.cancel(now, self.begun);
             return;
         };
@@ -222,7 +314,7 @@ impl Drop for Ticket {
             Outcome::Good => {
                 state.retries.note(true);
                 tally.good += 1;
-                tally.total.note(sent_at.elapsed());
+                tally.total.note(sent.at.elapsed());
             }
             Outcome::Bad => {
                 state.retries.note(false);
@@ -235,17 +327,13 @@ impl Drop for Ticket {
             tally.input_tokens = tally.input_tokens.saturating_add(used.input);
             tally.output_tokens = tally.output_tokens.saturating_add(used.received());
             tally.cost = tally.cost.saturating_add(self.price.cost(used));
+            sent.span.record("gen_ai.usage.input_tokens", used.input);
+            sent.span
+                .record("gen_ai.usage.output_tokens", used.received());
         }
-        // The attributes are those of OpenTelemetry's conventions for generative AI.
-        debug!(
-            gen_ai.operation.name = "chat",
-            gen_ai.provider.name = %self.key.0,
-            gen_ai.request.model = %self.key.1,
-            gen_ai.usage.input_tokens = self.used.map(|used| used.input),
-            gen_ai.usage.output_tokens = self.used.map(|used| used.received()),
-            duration_ms = u64::try_from(sent_at.elapsed().as_millis()).unwrap_or(u64::MAX),
-            outcome = ?self.outcome,
-            "a model was asked"
-        );
+        tally.cost = tally.cost.saturating_add(self.beside);
+        let duration_ms = u64::try_from(sent.at.elapsed().as_millis()).unwrap_or(u64::MAX);
+        sent.span
+            .in_scope(|| debug!(duration_ms, outcome = ?self.outcome, "a model was asked"));
     }
 }

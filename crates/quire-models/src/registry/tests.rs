@@ -41,6 +41,8 @@ fn everything_that_ships_has_a_price_and_a_provider_that_can_be_reached() {
                     continue;
                 }
                 Capability::Rerank => Unit::Searches,
+                // Paid by the token.
+                Capability::Score => continue,
                 Capability::Transcribe => Unit::AudioSeconds,
                 Capability::Speak => Unit::Characters,
             };

@@ -1,5 +1,7 @@
 //! Questions: one answer as JSON, or its parts as server-sent events while it is made.
 
+mod explain;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::sse::Event as SseEvent;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_ask::{Answer, AnswerKind, Citation, Decision, Event, Question, Route, Usage};
+
+use explain::AskExplainOut;
 
 use super::search::{FilterIn, HitOut};
 use super::sources::PlaceOut;
@@ -31,6 +35,9 @@ pub(super) struct AskIn {
     /// Do not repeat an answer that was given to the same question over the same corpus.
     #[serde(default)]
     fresh: bool,
+    /// Say how the passages of the answer were found.
+    #[serde(default)]
+    explain: bool,
     /// The way to answer it, if the plan has it; without it the words of the question decide.
     route: Option<RouteIn>,
     #[serde(default)]
@@ -192,6 +199,9 @@ pub(super) struct AnswerOut {
     /// What to tell the reader about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     note: Option<String>,
+    /// Archived notebooks that were left out of a question over all notebooks; one that is named comes back.
+    #[serde(skip_serializing_if = "is_zero")]
+    archived_notebooks: usize,
     citations: Vec<CitationOut>,
     claims: Vec<ClaimOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,6 +210,8 @@ pub(super) struct AnswerOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     understood: Option<String>,
     route: DecisionOut,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<AskExplainOut>,
     /// Whether it was given before, to the same question over the same corpus.
     cached: bool,
     usage: UsageOut,
@@ -210,8 +222,9 @@ impl AnswerOut {
         Self {
             kind: answer.kind.as_str().to_owned(),
             answered: answer.kind != AnswerKind::Unanswered,
+            note: answer.remark(),
+            archived_notebooks: answer.archived,
             text: answer.text,
-            note: answer.note.map(|note| note.as_str().to_owned()),
             usage: UsageOut::of(&answer.usage),
             citations: answer.citations.into_iter().map(CitationOut::of).collect(),
             claims: answer
@@ -227,9 +240,14 @@ impl AnswerOut {
             model: answer.model,
             understood: answer.understood,
             route: DecisionOut::of(answer.decision),
+            explain: (answer.explanation).map(|explained| AskExplainOut::of(*explained)),
             cached: answer.is_cached,
         }
     }
+}
+
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// Ask a question over several notebooks. As a stream: `source`, `delta`, `citation` and `usage`
@@ -284,6 +302,7 @@ async fn answer(
     let question = Question {
         text: asked.question,
         fresh: asked.fresh,
+        explain: asked.explain,
         history: Vec::new(),
         route: asked.route.map(RouteIn::route),
         filter: asked.filter.check(&app, &caller).await?,

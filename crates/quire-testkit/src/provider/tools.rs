@@ -25,22 +25,23 @@ pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
             )
         }
         "/v1/rerank" | "/v2/rerank" => {
-            let query = body["query"].as_str().unwrap_or_default().to_lowercase();
-            let scores: Vec<Value> = strings(&body["documents"])
-                .iter()
-                .enumerate()
-                .map(|(index, text)| {
-                    let text = text.to_lowercase();
-                    let words = query.split_whitespace().count().max(1);
-                    let shared = query
-                        .split_whitespace()
-                        .filter(|word| text.contains(word))
-                        .count();
-                    json!({"index": index, "relevance_score": shared as f64 / words as f64})
-                })
+            let scores = shared_words(&body["query"], &body["documents"]);
+            let scores: Vec<Value> = (scores.iter().enumerate())
+                .map(|(index, score)| json!({"index": index, "relevance_score": score}))
                 .collect();
             json(json!({"id": "r1", "results": scores,
                 "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}}}))
+        }
+        "/v1/score" => {
+            let scores = shared_words(&body["text_1"], &body["text_2"]);
+            let tokens = scores.len() * 9;
+            let scores: Vec<Value> = (scores.iter().enumerate())
+                .map(|(index, score)| json!({"index": index, "object": "score", "score": score}))
+                .collect();
+            json(
+                json!({"id": "s1", "object": "list", "model": body["model"], "data": scores,
+                "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}),
+            )
         }
         "/v1/audio/transcriptions" => json(json!({
             "task": "transcribe", "language": "english", "duration": 4.2,
@@ -70,6 +71,18 @@ pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
         }
         _ => None,
     }
+}
+
+/// For each text, the share of the question's words that it holds.
+fn shared_words(query: &Value, texts: &Value) -> Vec<f64> {
+    let query = query.as_str().unwrap_or_default().to_lowercase();
+    let words: Vec<&str> = query.split_whitespace().collect();
+    let share = |text: &String| {
+        let text = text.to_lowercase();
+        let shared = words.iter().filter(|word| text.contains(**word)).count();
+        shared as f64 / words.len().max(1) as f64
+    };
+    strings(texts).iter().map(share).collect()
 }
 
 /// Numbers that depend on the text and nothing else.

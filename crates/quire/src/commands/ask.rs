@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use quire_ask::{Answer, Citation, Note, Question, Route};
+use quire_ask::{Answer, Citation, Explanation, Question, Route};
 use quire_index::Filter;
 
 use super::{after_name, notebook_ids, tenant};
@@ -23,6 +23,7 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
             ..Filter::default()
         },
         fresh: true,
+        explain: args.explain,
         history: Vec::new(),
         route: args.route.map(|route| match route {
             AskRoute::Simple => Route::Simple,
@@ -42,18 +43,40 @@ pub(crate) fn show(output: &Output, answer: &Answer) -> Result<(), Failure> {
     if output.is_json() {
         let citations: Vec<_> = answer.citations.iter().map(citation_json).collect();
         return output.json(&json!({
-            "kind": answer.kind.as_str(), "text": answer.text, "note": answer.note.map(Note::as_str), "model": answer.model,
+            "kind": answer.kind.as_str(), "text": answer.text, "note": answer.remark(), "model": answer.model,
             "citations": citations, "route": answer.decision, "cost": answer.usage.cost.to_string(),
+            "archived_notebooks": answer.archived, "explain": answer.explanation,
         }));
     }
     output.line(&answer.text);
     for citation in &answer.citations {
         output.line(format!("  [{}] {}", citation.marker, place(citation)));
     }
-    if let Some(note) = answer.note {
-        output.note(format!("({})", note.as_str()));
+    if let Some(remark) = answer.remark() {
+        output.note(format!("({remark})"));
+    }
+    if let Some(explanation) = &answer.explanation {
+        explain(output, explanation);
     }
     Ok(())
+}
+
+/// How the passages were found, a line for each step and phrasing.
+fn explain(output: &Output, explanation: &Explanation) {
+    for step in &explanation.steps {
+        let model = step.model.as_deref().map(|name| format!(" by {name}"));
+        output.note(format!(
+            "{:<11} {:<8} {}{}, {}",
+            step.name.as_str(),
+            step.outcome.as_str(),
+            step.detail,
+            model.unwrap_or_default(),
+            step.cost
+        ));
+    }
+    for phrasing in &explanation.phrasings {
+        output.note(format!("also looked for: {phrasing}"));
+    }
 }
 
 fn place(citation: &Citation) -> String {

@@ -14,6 +14,7 @@ mod cli;
 mod connectors;
 mod crash;
 mod database;
+mod depth;
 mod endpoints;
 mod http;
 mod index;

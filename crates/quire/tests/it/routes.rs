@@ -16,6 +16,7 @@ async fn setup(double: &ChatDouble) -> (Quire, Caller, String) {
         ("QUIRE__CHAT__BASE_URL", &double.base_url()),
         ("QUIRE__CHAT__MODEL", "gpt-4o-mini"),
         ("QUIRE__CHAT__LARGE_MODEL", "gpt-4o"),
+        ("QUIRE__DEPTH__PHRASINGS", "0"),
     ]);
     let caller = quire.tenant("yard").await;
     let notebook = caller.notebook("yard").await;

@@ -198,6 +198,39 @@ async fn a_client_that_goes_away_pays_what_was_begun_and_holds_nothing() {
 }
 
 #[tokio::test]
+async fn an_answer_that_nobody_reads_to_its_end_is_paid_by_what_it_really_took() {
+    let yard = Yard::new().await;
+    let text = "The gate code of the yard is 4417 [1]. It is written on the gate of the yard, too, and \
+        everybody who comes by can read it there by day and by night [1].";
+    yard.double.push(Script::Paced {
+        text: text.to_owned(),
+        first: Duration::ZERO,
+        between: Duration::from_millis(100),
+    });
+    let body = json!({ "question": QUESTION, "stream": true });
+    let request = yard.caller.request(Method::POST, &yard.ask).json(&body);
+    let mut stream = request.send().await.unwrap();
+    let mut heard = String::new();
+    while !heard.contains("event: delta") {
+        let chunk = stream.chunk().await.unwrap().unwrap();
+        heard.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(!heard.contains("event: done"), "{heard}");
+    drop(stream);
+    eventually("the provider said what it used", async || {
+        let chats = yard.events("chat").await;
+        chats.len() == 1 && chats[0]["data"]["is_estimated"] == false
+    })
+    .await;
+    let chats = yard.events("chat").await;
+    let words = i64::try_from(text.split_inclusive(' ').count()).unwrap();
+    assert_eq!(cost(&chats[0]), 8 * 150 + 4 * 75 + words * 600);
+    // The next one has to be answered anew: nothing was remembered of it.
+    yard.answers();
+    assert_eq!(yard.question(false).await.ok()["cached"], false);
+}
+
+#[tokio::test]
 async fn a_tenant_suspended_in_the_middle_of_an_answer_gets_no_more_of_it() {
     let yard = Yard::new().await;
     yard.double.push(Script::HangAfter(30));

@@ -138,6 +138,7 @@ pub(in crate::routes) async fn chat_completions(
         history,
         filter: filter_of(&chat.model, &app, &caller).await?,
         fresh: false,
+        explain: false,
         route: None,
     };
     let turn = app.asker.begin(&caller.asking(), question).await;
