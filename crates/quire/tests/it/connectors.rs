@@ -164,3 +164,102 @@ async fn signed_webhooks_bring_records_once() {
     let inside = json!({ "kind": "notion", "name": "x", "secret": "s", "settings": { "base_url": "http://127.0.0.1:1/" } });
     assert_eq!(caller.post("/v1/connections", &inside).await.status, 400);
 }
+
+#[tokio::test]
+async fn an_operator_does_the_same_on_the_command_line() {
+    let quire = Quire::shared();
+    let caller = quire.tenant("commands").await;
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut all = vec!["--json", "connection"];
+        all.extend_from_slice(arguments);
+        all.extend_from_slice(&["--tenant", "commands"]);
+        quire.command_in(&all, std::path::Path::new("/"), input)
+    };
+    let json = |output: std::process::Output| -> Value {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let create = ["create", "--kind", "webhook", "--name", "CMS"];
+    let made = json(run(&create, b""));
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    let paused = json(run(&["pause", "CMS"], b""));
+    assert_eq!(paused["connections"][0]["state"], "paused");
+    let id = made["id"].as_str().unwrap();
+    let resumed = json(run(&["resume", id], b""));
+    assert_eq!(resumed["connections"][0]["state"], "active");
+    assert_eq!(json(run(&["list"], b""))["connections"][0]["id"], id);
+    assert_eq!(state(&caller, id).await["name"], "CMS");
+    let given = standard::generate().unwrap();
+    let renewed = run(
+        &["renew", "CMS", "--secret-file", "-"],
+        given.expose().as_bytes(),
+    );
+    assert_eq!(json(renewed)["connections"][0]["id"], id);
+    for (arguments, input, code, words) in [
+        (
+            &["show", "nothing"][..],
+            &b""[..],
+            3,
+            "quire connection list",
+        ),
+        (
+            &["renew", "CMS", "--secret-file", "-"],
+            b"short",
+            2,
+            "whsec_",
+        ),
+        (&["authorize", "CMS"], b"", 2, "not opened by a link"),
+        (
+            &[
+                "create",
+                "--kind",
+                "fax",
+                "--name",
+                "x",
+                "--secret-file",
+                "-",
+            ],
+            b"s",
+            2,
+            "choose notion",
+        ),
+        (
+            &["create", "--kind", "notion", "--name", "x"],
+            b"",
+            2,
+            "secret is missing",
+        ),
+        (
+            &["create", "--kind", "zoom", "--name", "x"],
+            b"",
+            2,
+            "connect.zoom",
+        ),
+        (
+            &[
+                "create",
+                "--kind",
+                "notion",
+                "--name",
+                "x",
+                "--settings",
+                "{",
+            ],
+            b"",
+            2,
+            "no JSON",
+        ),
+        (&create, b"", 4, "exists already"),
+    ] {
+        let output = run(arguments, input);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    assert!(run(&["delete", "CMS"], b"").status.success());
+    assert_eq!(
+        caller.get(&format!("/v1/connections/{id}")).await.status,
+        404
+    );
+}
