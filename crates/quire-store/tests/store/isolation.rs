@@ -231,6 +231,16 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         state: ConnectionState::Active,
     };
     connections::create(&mut tx, &new_connection).await.unwrap();
+    let item = connections::Item {
+        external_id: "page".to_owned(),
+        version: "1".to_owned(),
+        url: Some("https://a.invalid/page".to_owned()),
+        source: Some(a.source),
+        reason: None,
+    };
+    connections::note_items(&mut tx, connection, 1, &[item], &[])
+        .await
+        .unwrap();
     let wish = outbox::Wish {
         url: "https://a.invalid/",
         description: "",
