@@ -195,7 +195,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_with_shifted_times() {
         let limits = Limits::default();
-        let given = "WEBVTT\n\n1\n00:00:01.000 --> 00:00:03.500\nDana Ruiz: 3 < 4 & \"-->\" is <b>an</b> arrow.\n\n\
+        let given = "WEBVTT\n\n1\n00:00:01.000 --> 00:00:03.500\nDana Ruiz: 3 &lt; 4 &amp; \"--&gt;\" is <b>an</b> arrow.\n\n\
                      2\n00:00:09.000 --> 00:00:10.000\nNobody in particular.\n";
         let first = read(given.as_bytes(), &limits).unwrap();
         let mut script = Script::begin("Weekly <sync>\nwith Dana");
