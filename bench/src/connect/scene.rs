@@ -104,6 +104,8 @@ impl Scene {
             ingest: ingest.clone(),
             keyring: Keyring::open(&lab.folder().join(format!("{name}.keys")))?,
             egress: Egress::new(vec![own]).map_err(Failure::doing("making a client"))?,
+            public_url: None,
+            zoom: None,
             bell: bell.clone(),
         });
         Ok(Self {

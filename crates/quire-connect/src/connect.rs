@@ -5,10 +5,12 @@ use std::sync::Arc;
 use quire_ingest::Ingest;
 use quire_queue::Attempt;
 use quire_store::sealed::Keyring;
-use quire_store::{Placement, Store, tenants};
-use quire_types::{ErrorKind, Kind};
+use quire_store::tenants::{self, Tenant};
+use quire_store::{Placement, Store};
+use quire_types::{ErrorKind, Kind, TenantId, TenantState};
 use tokio::sync::Notify;
 
+use crate::connections::App;
 use crate::egress::Egress;
 
 /// What connectors are built from.
@@ -21,6 +23,10 @@ pub struct ConnectConfig {
     pub keyring: Keyring,
     /// Sends requests to addresses that users give.
     pub egress: Egress,
+    /// Where others reach this service, such as `https://quire.example.com`.
+    pub public_url: Option<String>,
+    /// The app of this installation at Zoom.
+    pub zoom: Option<App>,
     /// Rung after something was enqueued.
     pub bell: Arc<Notify>,
 }
@@ -44,11 +50,26 @@ impl Connect {
         &self,
         attempt: &Attempt,
     ) -> Result<Option<Placement>, quire_store::Error> {
+        let tenant = self.tenant(attempt.tenant).await?;
+        Ok(tenant.map(|tenant| tenant.placement()))
+    }
+
+    /// Where a tenant lives that may use the service.
+    pub(crate) async fn placement_of(
+        &self,
+        tenant: TenantId,
+    ) -> Result<Option<Placement>, quire_store::Error> {
+        let tenant = self.tenant(tenant).await?;
+        let tenant = tenant.filter(|tenant| tenant.state == TenantState::Active);
+        Ok(tenant.map(|tenant| tenant.placement()))
+    }
+
+    async fn tenant(&self, id: TenantId) -> Result<Option<Tenant>, quire_store::Error> {
         let mut tx = self.config.store.system().await?;
-        let tenant = tenants::get(&mut tx, attempt.tenant).await;
+        let tenant = tenants::get(&mut tx, id).await;
         tx.commit().await?;
         match tenant {
-            Ok(tenant) => Ok(Some(tenant.placement())),
+            Ok(tenant) => Ok(Some(tenant)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -3,27 +3,31 @@
 //! A [`Connector`] knows one product and nothing of quire's rows: it is asked for one page after another, from
 //! a cursor that only it understands. [`SyncConnection`] makes sources of a page and writes the cursor in the same
 //! transaction, so whatever dies between two pages is read again and nothing else. Schedules by due time read
-//! each connection every few minutes. A new connector is one folder here and a line in `connector`.
+//! each connection every few minutes. A new connector is one folder here and a line in `Connect::connector`.
 
 mod incoming;
 mod notion;
+mod oauth;
 mod sync;
+mod zoom;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
 
+use quire_ingest::Recording;
 use quire_queue::{Plan, Rule, schedule, unschedule};
 use quire_store::connections::{self as rows, Connection, NewConnection};
 use quire_store::sealed::Purpose;
-use quire_store::{Placement, TenantTx, notebooks};
+use quire_store::{Placement, TenantTx, accounts, notebooks};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
 
 pub use incoming::{Incoming, Verdict};
+pub use oauth::App;
 pub use sync::SyncConnection;
+pub use zoom::{Heard, Notice};
 
-use crate::egress::Egress;
 use crate::{Connect, Error, standard};
 
 /// How often a connection is read.
@@ -31,6 +35,9 @@ const EVERY: Duration = Duration::from_mins(5);
 
 /// The kind of connections that only receive signed webhooks.
 pub const WEBHOOK: &str = "webhook";
+
+/// The kind of connections to Zoom, which somebody there has to open.
+pub const ZOOM: &str = "zoom";
 
 /// Something on the other side.
 #[derive(Clone, Debug)]
@@ -43,6 +50,27 @@ pub struct Remote {
     pub title: String,
     /// Where a person finds it there.
     pub url: Option<String>,
+}
+
+impl Remote {
+    /// Its address, if it is one that a person can be sent to without harm.
+    fn link(&self) -> Option<String> {
+        self.url.clone().filter(|url| url.starts_with("https://"))
+    }
+}
+
+/// What is in something.
+#[derive(Clone, Debug)]
+pub enum Content {
+    /// A text that the connector made of it.
+    Text(String),
+    /// What was said in a meeting.
+    Said {
+        /// What is known about it.
+        about: String,
+        /// Its transcripts, or recordings.
+        parts: Vec<Recording>,
+    },
 }
 
 /// One page of what is on the other side.
@@ -86,30 +114,11 @@ pub trait Connector: Send + Sync {
     /// What the other side says.
     async fn find(&self, id: &str) -> Result<Option<Remote>, Error>;
 
-    /// The text of something; none when it is gone meanwhile.
+    /// What is in something; none when it is gone meanwhile.
     ///
     /// # Errors
-    /// What the other side says.
-    async fn text(&self, item: &Remote) -> Result<Option<String>, Error>;
-}
-
-/// The connector of a kind.
-fn connector(
-    egress: &Egress,
-    kind: &str,
-    settings: &Value,
-    secret: &Secret,
-) -> Result<Box<dyn Connector>, Error> {
-    match kind {
-        "notion" => Ok(Box::new(notion::Notion::new(
-            egress.clone(),
-            settings,
-            secret,
-        )?)),
-        other => Err(Error::Invalid(format!(
-            "'{other}' is no kind of connection: choose notion or webhook"
-        ))),
-    }
+    /// What the other side says. What can't be used, in itself, leaves only this one out.
+    async fn content(&self, item: &Remote) -> Result<Option<Content>, Error>;
 }
 
 fn purpose(tenant: TenantId, id: ConnectionId) -> Purpose {
@@ -131,28 +140,47 @@ pub struct Wanted<'a> {
     pub notebook: Option<NotebookId>,
     /// What is no secret.
     pub settings: &'a Value,
-    /// The token or key; one is made for webhooks.
+    /// The token or key; one is made for webhooks, and where somebody has to agree there is none.
     pub secret: Option<&'a Secret>,
 }
 
+/// What whoever made a connection is told once.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Whose account it is.
+    Account(String),
+    /// What senders of webhooks sign with; nothing when it was given.
+    Signing(Option<Secret>),
+    /// The link that somebody with the account has to follow.
+    Link(String),
+}
+
 impl Connect {
-    /// Makes a connection after trying it, and plans its first reading. Returns it with whose account it is, or
-    /// with the signing secret of a webhook, which is shown once.
+    /// Makes a connection after trying it, and plans its first reading.
     pub async fn connect(
         &self,
         placement: Placement,
         wanted: &Wanted<'_>,
-    ) -> Result<(Connection, String), Error> {
+    ) -> Result<(Connection, Told), Error> {
         let id = ConnectionId::generate();
-        let (secret, shown) = match (wanted.kind, wanted.secret) {
+        let (secret, told) = match (wanted.kind, wanted.secret) {
             (WEBHOOK, None) => {
                 let secret = standard::generate()?;
-                let shown = secret.expose().to_owned();
-                (secret, shown)
+                (Some(secret.clone()), Told::Signing(Some(secret)))
             }
             (WEBHOOK, Some(secret)) => {
                 standard::check_secret(secret)?;
-                (secret.clone(), String::new())
+                (Some(secret.clone()), Told::Signing(None))
+            }
+            (ZOOM, None) => {
+                zoom::check(wanted.settings)?;
+                (None, Told::Link(self.link(placement, id)?))
+            }
+            (ZOOM, Some(_)) => {
+                return Err(Error::Invalid(
+                    "zoom takes no secret: follow the link that comes with the connection"
+                        .to_owned(),
+                ));
             }
             (_, None) => {
                 return Err(Error::Invalid(
@@ -160,8 +188,9 @@ impl Connect {
                 ));
             }
             (kind, Some(secret)) => {
-                let connector = connector(&self.config.egress, kind, wanted.settings, secret)?;
-                (secret.clone(), connector.test().await?)
+                let connector = self.connector(kind, wanted.settings, secret)?;
+                let account = connector.test().await?;
+                (Some(secret.clone()), Told::Account(account))
             }
         };
         let notebook = match (wanted.kind, wanted.notebook) {
@@ -169,10 +198,14 @@ impl Connect {
             (_, Some(notebook)) => Some(notebook),
             (_, None) => Some(self.notebook_named(placement, wanted.name).await?),
         };
-        let sealed = self
-            .config
-            .keyring
-            .seal(&purpose(placement.tenant, id), &secret)?;
+        let (state, sealed) = match &secret {
+            Some(secret) => {
+                let purpose = purpose(placement.tenant, id);
+                let sealed = self.config.keyring.seal(&purpose, secret)?;
+                (ConnectionState::Active, sealed)
+            }
+            None => (ConnectionState::Waiting, Vec::new()),
+        };
         let mut tx = self.config.store.tenant(placement).await?;
         if let Some(notebook) = notebook {
             notebooks::get(&mut tx, notebook).await?;
@@ -184,12 +217,15 @@ impl Connect {
             notebook,
             settings: wanted.settings,
             secret: &sealed,
+            state,
         };
         let connection = rows::create(&mut tx, &new).await?;
-        start(&mut tx, &connection).await?;
+        if state == ConnectionState::Active {
+            start(&mut tx, &connection).await?;
+        }
         tx.commit().await?;
         self.config.bell.notify_one();
-        Ok((connection, shown))
+        Ok((connection, told))
     }
 
     async fn notebook_named(&self, placement: Placement, name: &str) -> Result<NotebookId, Error> {
@@ -215,22 +251,42 @@ impl Connect {
         if connection.kind == WEBHOOK {
             return Ok("it waits for signed webhooks".to_owned());
         }
-        self.connector_of(placement, &connection)?.test().await
+        let connector = self.connector_of(placement, &connection).await?;
+        connector.test().await
     }
 
-    fn connector_of(
+    async fn connector_of(
         &self,
         placement: Placement,
         connection: &Connection,
     ) -> Result<Box<dyn Connector>, Error> {
-        let purpose = purpose(placement.tenant, connection.id);
-        let secret = self.config.keyring.unseal(&purpose, &connection.secret)?;
-        connector(
-            &self.config.egress,
-            &connection.kind,
-            &connection.settings,
-            &secret,
-        )
+        let secret = if oauth::is_used_by(&connection.kind) {
+            self.access_token(placement, connection).await?
+        } else {
+            let purpose = purpose(placement.tenant, connection.id);
+            self.config.keyring.unseal(&purpose, &connection.secret)?
+        };
+        self.connector(&connection.kind, &connection.settings, &secret)
+    }
+
+    /// The connector of a kind.
+    fn connector(
+        &self,
+        kind: &str,
+        settings: &Value,
+        secret: &Secret,
+    ) -> Result<Box<dyn Connector>, Error> {
+        let egress = self.config.egress.clone();
+        match kind {
+            "notion" => Ok(Box::new(notion::Notion::new(egress, settings, secret)?)),
+            ZOOM => {
+                let zoom = zoom::Zoom::new(egress, self.zoom()?, settings, secret.clone())?;
+                Ok(Box::new(zoom))
+            }
+            other => Err(Error::Invalid(format!(
+                "'{other}' is no kind of connection: choose notion, zoom or webhook"
+            ))),
+        }
     }
 
     /// Pauses or resumes a connection.
@@ -245,6 +301,9 @@ impl Connect {
             false => ConnectionState::Paused,
         };
         let mut tx = self.config.store.tenant(placement).await?;
+        if rows::get(&mut tx, id).await?.secret.is_empty() {
+            return Err(unopened());
+        }
         let connection = rows::set_state(&mut tx, id, state, None).await?;
         match is_active {
             true => start(&mut tx, &connection).await?,
@@ -267,9 +326,10 @@ impl Connect {
         tx.commit().await?;
         match connection.kind.as_str() {
             WEBHOOK => standard::check_secret(secret)?,
+            kind if oauth::is_used_by(kind) => return Err(unopened()),
             kind => {
-                let connector = connector(&self.config.egress, kind, &connection.settings, secret)?;
-                connector.test().await?;
+                let connector = self.connector(kind, &connection.settings, secret)?;
+                drop(connector.test().await?);
             }
         }
         let sealed = self
@@ -288,13 +348,15 @@ impl Connect {
     pub async fn sync_now(&self, placement: Placement, id: ConnectionId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let connection = rows::get(&mut tx, id).await?;
-        if connection.kind != WEBHOOK {
-            let cursor = self
-                .connector_of(placement, &connection)?
-                .whole(&connection.cursor);
-            rows::move_on(&mut tx, id, &cursor, false).await?;
-            sync::plan(&mut tx, id, Duration::ZERO).await?;
+        tx.commit().await?;
+        if connection.kind == WEBHOOK {
+            return Ok(());
         }
+        let connector = self.connector_of(placement, &connection).await?;
+        let cursor = connector.whole(&connection.cursor);
+        let mut tx = self.config.store.tenant(placement).await?;
+        rows::move_on(&mut tx, id, &cursor, false).await?;
+        SyncConnection::of(id).plan(&mut tx, Duration::ZERO).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(())
@@ -315,24 +377,32 @@ impl Connect {
             self.config.ingest.remove_texts(&mut tx, &sources).await?;
         }
         tx.commit().await?;
+        let mut tx = self.config.store.system().await?;
+        accounts::forget(&mut tx, placement.tenant, id).await?;
+        tx.commit().await?;
         self.config.bell.notify_one();
         Ok(if purges { sources.len() } else { 0 })
     }
+}
+
+fn unopened() -> Error {
+    Error::Stopped(
+        "its account is opened by a link: ask for one with POST …/authorize and follow it"
+            .to_owned(),
+    )
 }
 
 async fn start(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> {
     if connection.kind == WEBHOOK {
         return Ok(());
     }
-    let task = SyncConnection {
-        connection: connection.id,
-    };
+    let task = SyncConnection::of(connection.id);
     let plan = Plan {
         jitter: EVERY,
         ..Plan::new(schedule_name(connection.id), Rule::Every(EVERY))
     };
     schedule(tx, &task, &plan).await?;
-    sync::plan(tx, connection.id, Duration::ZERO).await
+    task.plan(tx, Duration::ZERO).await
 }
 
 async fn stop(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> {

@@ -43,7 +43,7 @@ pub(crate) use csv::looks_like_csv;
 pub(crate) use image::Kind as PictureKind;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
-pub(crate) use transcript::looks_like_transcript;
+pub(crate) use transcript::{Script, looks_like_transcript};
 
 /// Files inside files are followed so far.
 const MAX_DEPTH: u8 = 4;

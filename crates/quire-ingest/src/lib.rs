@@ -29,4 +29,4 @@ pub use mend::mend;
 pub use onboarding::Onboarded;
 pub use quotas::create_notebook;
 pub use service::{Ingest, IngestConfig};
-pub use texts::Text;
+pub use texts::{Recording, Text};

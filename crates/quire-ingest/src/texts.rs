@@ -1,6 +1,9 @@
 //! Publishing texts that quire made itself: many in one step, embedded in batches across them.
 //!
-//! They are known to be text, so no child process reads them.
+//! They are known to be text, so no child process reads them. What was said in a meeting is such a text too, once
+//! a child process has read the transcripts and recordings that somebody sent ([`Ingest::transcribe`]).
+
+use bytes::Bytes;
 
 use quire_queue::Attempt;
 use quire_store::TenantTx;
@@ -9,7 +12,7 @@ use quire_store::texts::{self, NewText};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{MediaType, NotebookId, SourceId, Timestamp};
 
-use crate::extract::{Limits, extract};
+use crate::extract::{ExtractError, Limits, Script, extract};
 use crate::passages::passages as cut;
 use crate::quotas::active;
 use crate::tasks::{FoldTail, embed};
@@ -28,16 +31,57 @@ pub struct Text {
     pub title: String,
     /// The text; paragraphs are kept apart by blank lines.
     pub body: String,
+    /// Text, or a transcript that [`Ingest::transcribe`] wrote.
+    pub media: MediaType,
+}
+
+/// A transcript of a meeting or a recording of it, or of a part of it.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// When in the meeting it begins.
+    pub start_ms: u64,
+    /// The file.
+    pub bytes: Bytes,
 }
 
 impl Ingest {
+    /// What was said in a meeting, as one WebVTT that begins with what is known `about` it. Files from outside are
+    /// read in child processes, one after another; a recording takes as long as the recogniser needs.
+    pub async fn transcribe(
+        &self,
+        name: &str,
+        about: &str,
+        parts: Vec<Recording>,
+    ) -> Result<String, Error> {
+        let config = &self.config;
+        let mut script = Script::begin(about);
+        for part in parts {
+            let stage = match config.extractor.takes_long(name, &part.bytes) {
+                true => &config.recognising,
+                false => &config.extracting,
+            };
+            let _place = stage.enter().await?;
+            let read = config.extractor.extract(name, part.bytes).await?;
+            match read.media {
+                MediaType::Transcript | MediaType::Audio | MediaType::Video => {
+                    script.add(part.start_ms, &read.document);
+                }
+                other => {
+                    let what = format!("it is of type {other}");
+                    return Err(ExtractError::damaged("recording", what).into());
+                }
+            }
+        }
+        Ok(script.finish())
+    }
+
     /// Cuts texts and embeds their passages in common batches. Touches no database.
     pub async fn read_texts(&self, texts: Vec<Text>) -> Result<Vec<NewText>, Error> {
         let limits = Limits::default();
         let mut drafts = Vec::new();
         let mut counts = Vec::with_capacity(texts.len());
         for text in &texts {
-            let mut document = extract(MediaType::Text, text.body.as_bytes(), &limits)?;
+            let mut document = extract(text.media, text.body.as_bytes(), &limits)?;
             document.title = Some(text.title.clone());
             let own = cut(&document, &text.name, &self.config.passages);
             counts.push(own.len());
@@ -52,6 +96,7 @@ impl Ingest {
                 notebook: text.notebook,
                 name: text.name,
                 body: text.body,
+                media: text.media,
                 passages: passages.by_ref().take(count).collect(),
             })
             .collect())

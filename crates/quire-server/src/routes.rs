@@ -120,12 +120,15 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::picture))
         .routes(routes!(sources::retry))
         .routes(routes!(webhooks::receive))
+        .routes(routes!(webhooks::receive_zoom))
+        .routes(routes!(webhooks::consented))
         .routes(routes!(connectors::list, connectors::create))
         .routes(routes!(
             connectors::get,
             connectors::change,
             connectors::delete
         ))
+        .routes(routes!(connectors::authorize))
         .routes(routes!(connectors::test))
         .routes(routes!(connectors::sync))
         .routes(routes!(endpoints::list, endpoints::create))

@@ -23,7 +23,7 @@ const HEARD_HOURS: i32 = 72;
 pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
-    /// What is on the other side: `notion`, `webhook`.
+    /// What is on the other side: `notion`, `zoom`, `webhook`.
     pub kind: String,
     /// What people call it, unique in the tenant.
     pub name: String,
@@ -86,13 +86,15 @@ pub struct NewConnection<'a> {
     pub settings: &'a Value,
     /// What is, sealed.
     pub secret: &'a [u8],
+    /// Whether it is read, or has to wait for somebody.
+    pub state: ConnectionState,
 }
 
 /// Makes a connection.
 pub async fn create(tx: &mut TenantTx, new: &NewConnection<'_>) -> Result<Connection, Error> {
     sqlx::query_as(
         "insert into shard.connections (tenant_id, id, kind, name, notebook_id, settings, secret, state)
-         values ($1, $2, $3, $4, $5, $6, $7, 'active') returning *",
+         values ($1, $2, $3, $4, $5, $6, $7, $8) returning *",
     )
     .bind(tx.tenant_id())
     .bind(new.id.uuid())
@@ -101,6 +103,7 @@ pub async fn create(tx: &mut TenantTx, new: &NewConnection<'_>) -> Result<Connec
     .bind(new.notebook.map(NotebookId::uuid))
     .bind(Json(new.settings))
     .bind(new.secret)
+    .bind(new.state.as_str())
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
@@ -174,6 +177,44 @@ pub async fn set_secret(
     .ok_or(NOT_FOUND)
 }
 
+/// Replaces a secret that wears out by its successor, unless another process was first. Says whether it did.
+pub async fn succeed_secret(
+    tx: &mut TenantTx,
+    id: ConnectionId,
+    old: &[u8],
+    new: &[u8],
+) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "update shard.connections set secret = $4 where tenant_id = $1 and id = $2 and secret = $3",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(old)
+    .bind(new)
+    .execute(tx.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Writes what is no secret about a connection.
+pub async fn set_settings(
+    tx: &mut TenantTx,
+    id: ConnectionId,
+    settings: &Value,
+) -> Result<(), Error> {
+    let done =
+        sqlx::query("update shard.connections set settings = $3 where tenant_id = $1 and id = $2")
+            .bind(tx.tenant_id())
+            .bind(id.uuid())
+            .bind(Json(settings))
+            .execute(tx.connection())
+            .await?;
+    match done.rows_affected() {
+        0 => Err(NOT_FOUND),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a connection and what is known about its items. Returns the sources that were made of them.
 pub async fn delete(tx: &mut TenantTx, id: ConnectionId) -> Result<Vec<SourceId>, Error> {
     let sources: Vec<Uuid> = sqlx::query_scalar(
@@ -244,6 +285,22 @@ pub struct Item {
     pub url: Option<String>,
     /// The source that was made of it.
     pub source: Option<SourceId>,
+    /// Why none was made of this version.
+    pub reason: Option<String>,
+}
+
+impl sqlx::FromRow<'_, PgRow> for Item {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            external_id: row.try_get("external_id")?,
+            version: row.try_get("version")?,
+            url: row.try_get("url")?,
+            source: row
+                .try_get::<Option<Uuid>, _>("source_id")?
+                .map(SourceId::from),
+            reason: row.try_get("reason")?,
+        })
+    }
 }
 
 /// Those of the given items that are known.
@@ -252,8 +309,8 @@ pub async fn items(
     id: ConnectionId,
     external_ids: &[String],
 ) -> Result<HashMap<String, Item>, Error> {
-    let rows: Vec<(String, String, Option<String>, Option<Uuid>)> = sqlx::query_as(
-        "select external_id, version, url, source_id from shard.connection_items
+    let rows: Vec<Item> = sqlx::query_as(
+        "select external_id, version, url, source_id, reason from shard.connection_items
          where tenant_id = $1 and connection_id = $2 and external_id = any($3)",
     )
     .bind(tx.tenant_id())
@@ -261,18 +318,20 @@ pub async fn items(
     .bind(external_ids)
     .fetch_all(tx.connection())
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(external_id, version, url, source)| {
-            let item = Item {
-                external_id: external_id.clone(),
-                version,
-                url,
-                source: source.map(SourceId::from),
-            };
-            (external_id, item)
-        })
-        .collect())
+    let by_id = rows.into_iter();
+    Ok(by_id.map(|item| (item.external_id.clone(), item)).collect())
+}
+
+/// Where a person finds on the other side what a source was made of.
+pub async fn url(tx: &mut TenantTx, source: SourceId) -> Result<Option<String>, Error> {
+    let url: Option<Option<String>> = sqlx::query_scalar(
+        "select url from shard.connection_items where tenant_id = $1 and source_id = $2 limit 1",
+    )
+    .bind(tx.tenant_id())
+    .bind(source.uuid())
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(url.flatten())
 }
 
 /// Writes what was made of items in a round, and that others were seen in it.
@@ -285,11 +344,11 @@ pub async fn note_items(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into shard.connection_items as i
-             (tenant_id, connection_id, round, external_id, version, url, source_id)
-         select $1, $2, $3, n.* from unnest($4::text[], $5::text[], $6::text[], $7::uuid[]) as n
+             (tenant_id, connection_id, round, external_id, version, url, source_id, reason)
+         select $1, $2, $3, n.* from unnest($4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[]) as n
          on conflict (tenant_id, connection_id, external_id) do update
-         set round = excluded.round, version = excluded.version, url = excluded.url,
-             source_id = excluded.source_id",
+         set round = greatest(i.round, excluded.round), version = excluded.version, url = excluded.url,
+             source_id = excluded.source_id, reason = excluded.reason",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
@@ -314,10 +373,15 @@ pub async fn note_items(
             .map(|item| item.source.map(SourceId::uuid))
             .collect::<Vec<_>>(),
     )
+    .bind(
+        made.iter()
+            .map(|item| item.reason.as_deref())
+            .collect::<Vec<_>>(),
+    )
     .execute(tx.connection())
     .await?;
     sqlx::query(
-        "update shard.connection_items set round = $3
+        "update shard.connection_items set round = greatest(round, $3)
          where tenant_id = $1 and connection_id = $2 and external_id = any($4)",
     )
     .bind(tx.tenant_id())

@@ -6,6 +6,7 @@
 //! connection. Rows have one module per resource; the functions in it take the transaction first, so
 //! a caller decides what commits together. Knows no HTTP, no model and no search.
 
+pub mod accounts;
 pub mod builds;
 mod connect;
 pub mod connections;

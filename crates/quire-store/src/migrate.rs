@@ -28,6 +28,11 @@ const DIRECTORY: MigrationSet = MigrationSet {
             "placement",
             include_str!("../migrations/directory/0002_placement.sql"),
         ),
+        (
+            30,
+            "accounts",
+            include_str!("../migrations/directory/0030_accounts.sql"),
+        ),
     ],
 };
 
@@ -83,6 +88,11 @@ const SHARD: MigrationSet = MigrationSet {
             32,
             "connections",
             include_str!("../migrations/shard/0032_connections.sql"),
+        ),
+        (
+            33,
+            "consent",
+            include_str!("../migrations/shard/0033_consent.sql"),
         ),
     ],
 };

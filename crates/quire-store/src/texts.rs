@@ -25,6 +25,8 @@ pub struct NewText {
     pub name: String,
     /// The text.
     pub body: String,
+    /// How it is read.
+    pub media: MediaType,
     /// The text in passages.
     pub passages: Vec<NewPassage>,
 }
@@ -208,15 +210,19 @@ async fn write(tx: &mut TenantTx, targets: &[Target<'_>]) -> Result<(), Error> {
         .map(|target| target.text.notebook.uuid())
         .collect();
     let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let media: Vec<&str> = targets
+        .iter()
+        .map(|target| target.text.media.as_str())
+        .collect();
     let counts = column(|target| i64::try_from(target.text.passages.len()).unwrap_or(i64::MAX));
     sqlx::query(
         "insert into shard.sources
              (tenant_id, id, notebook_id, name, media_type, state, latest_version, live_version, content_hash,
               size_bytes, passages)
-         select $1, t.id, t.notebook_id, t.name, $9, 'searchable', t.version, t.version, t.hash, t.bytes,
+         select $1, t.id, t.notebook_id, t.name, t.media_type, 'searchable', t.version, t.version, t.hash, t.bytes,
                 t.passages
-         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::bytea[], $7::bigint[], $8::bigint[])
-              as t (id, notebook_id, name, version, hash, bytes, passages)
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::bytea[], $7::bigint[], $8::bigint[], $9::text[])
+              as t (id, notebook_id, name, version, hash, bytes, passages, media_type)
          on conflict (tenant_id, id) do update
          set name = excluded.name, state = 'searchable', reason = null, media_type = excluded.media_type,
              latest_version = excluded.latest_version, live_version = excluded.live_version,
@@ -231,7 +237,7 @@ async fn write(tx: &mut TenantTx, targets: &[Target<'_>]) -> Result<(), Error> {
     .bind(&hashes)
     .bind(&sizes)
     .bind(&counts)
-    .bind(MediaType::Text.as_str())
+    .bind(&media)
     .execute(tx.connection())
     .await?;
     // Their passages go with them.

@@ -14,3 +14,4 @@ pub mod redis;
 pub mod remote;
 pub mod s3;
 pub mod unreliable;
+pub mod zoom;

@@ -155,6 +155,8 @@ names!(
 names!(
     /// Whether a connection is read.
     ConnectionState {
+        /// Not until somebody over there agrees.
+        Waiting = "waiting",
         /// It is.
         Active = "active",
         /// Not until somebody resumes it.

@@ -81,6 +81,12 @@ pub(crate) enum Command {
     /// Records of other products: push events, list, summary, retry, templates.
     #[command(subcommand)]
     Records(RecordsCommand),
+    /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, delete.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
+    )]
+    Connection(ConnectionCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
     #[command(subcommand)]
     Notebook(NotebookCommand),
@@ -445,6 +451,74 @@ pub(crate) struct TenantArg {
     /// The tenant's short name [default: the only tenant].
     #[arg(long, env = "QUIRE_TENANT", value_name = "SLUG")]
     pub(crate) tenant: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum ConnectionCommand {
+    /// List connections with their state.
+    List {
+        #[command(flatten)]
+        tenant: TenantArg,
+    },
+    /// Show a connection, as JSON.
+    Show(ConnectionArg),
+    /// Connect an account; it is tried first.
+    Create(ConnectionCreateArgs),
+    /// Print a link by which somebody opens the account, for the first time or again.
+    Authorize(ConnectionArg),
+    /// Try a connection, and say whose account it is.
+    Test(ConnectionArg),
+    /// Read a connection now, and look at everything.
+    Sync(ConnectionArg),
+    /// Read a connection no more until it is resumed.
+    Pause(ConnectionArg),
+    /// Go on with a connection.
+    Resume(ConnectionArg),
+    /// Give a connection a new token, which is tried first.
+    Renew {
+        #[command(flatten)]
+        connection: ConnectionArg,
+        /// A file that holds the new token; - reads standard input.
+        #[arg(long, value_name = "FILE")]
+        secret_file: PathBuf,
+    },
+    /// Remove a connection with its token.
+    Delete {
+        #[command(flatten)]
+        connection: ConnectionArg,
+        /// Remove its sources as well.
+        #[arg(long)]
+        purge: bool,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct ConnectionArg {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// Its name or id.
+    pub(crate) connection: String,
+}
+
+#[derive(Args)]
+pub(crate) struct ConnectionCreateArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// What is on the other side: notion, zoom or webhook.
+    #[arg(long)]
+    pub(crate) kind: String,
+    /// What people call it, and its notebook where none is named.
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Where its sources go.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) notebook: Option<String>,
+    /// A file that holds its token; - reads standard input.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret_file: Option<PathBuf>,
+    /// What its kind lets one choose, as a JSON object.
+    #[arg(long, value_name = "JSON")]
+    pub(crate) settings: Option<String>,
 }
 
 #[derive(Subcommand)]

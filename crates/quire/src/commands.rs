@@ -3,6 +3,7 @@
 mod add;
 mod ask;
 mod cache;
+mod connection;
 mod doctor;
 mod feature;
 mod index;
@@ -23,6 +24,7 @@ mod up;
 mod usage;
 
 use std::future::Future;
+use std::io::{IsTerminal, Read};
 use std::path::Path;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -31,7 +33,7 @@ use tokio_util::sync::CancellationToken;
 use quire_store::notebooks::{self, Notebook};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{PageRequest, Placement, Store, SystemTx, TenantTx};
-use quire_types::{ErrorKind, NotebookId, Place, TenantState};
+use quire_types::{ErrorKind, NotebookId, Place, Secret, TenantState};
 
 use crate::cli::{Cli, Command, TenantArg};
 use crate::failure::Failure;
@@ -85,6 +87,7 @@ async fn dispatch(
             Command::Feature(command) => feature::run(command, node, output).await,
             Command::Region(command) => region::run(command, node, output).await,
             Command::Usage(args) => usage::run(args, node, output).await,
+            Command::Connection(command) => connection::run(command, node, output).await,
             Command::Records(command) => records::run(command, node, output).await,
             Command::Notebook(command) => notebook::run(command, node, output).await,
             Command::Key(command) => key::run(command, node, output).await,
@@ -191,7 +194,6 @@ async fn tenant_named(tx: &mut SystemTx, slug: &str) -> Result<Tenant, Failure> 
     })
 }
 
-/// What a file holds.
 /// What follows the name of a source where somebody is led to a place in it.
 fn after_name(place: &Place) -> String {
     match place.to_string() {
@@ -200,9 +202,33 @@ fn after_name(place: &Place) -> String {
     }
 }
 
+/// What a file holds.
 fn read_file(path: &Path) -> Result<String, Failure> {
     std::fs::read_to_string(path)
         .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))
+}
+
+/// A key from a file, or from standard input for `-`; never from the command line, which others can see.
+fn read_key(path: &Path) -> Result<Secret, Failure> {
+    let text = match path.as_os_str() == "-" {
+        false => read_file(path)?,
+        true if std::io::stdin().is_terminal() => {
+            return Err(Failure::invalid(
+                "write the key to standard input, or name a file",
+            ));
+        }
+        true => {
+            let mut text = String::new();
+            std::io::stdin()
+                .read_to_string(&mut text)
+                .map_err(|error| Failure::invalid(format!("standard input: {error}")))?;
+            text
+        }
+    };
+    match text.trim() {
+        "" => Err(Failure::invalid("the key is empty")),
+        key => Ok(Secret::new(key)),
+    }
 }
 
 /// A notebook by id or by name.

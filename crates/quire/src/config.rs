@@ -10,6 +10,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use quire_ask::Depth;
+use quire_connect::connections::App;
 use quire_connect::egress::Network;
 use quire_store::{CopiesConfig, S3Config, S3Credentials};
 use quire_tenancy::{GateConfig, Ladder};
@@ -384,9 +385,50 @@ pub(crate) struct Cache {
 pub(crate) struct Connect {
     /// Networks that addresses given by tenants may lead to although they are not public, such as 10.1.0.0/16.
     pub(crate) allow_networks: Vec<String>,
+    /// Where others reach this service, such as https://quire.example.com: people come back here from Zoom.
+    pub(crate) public_url: Option<String>,
+    /// The app of this installation at Zoom. Unset: nobody can connect an account of Zoom.
+    pub(crate) zoom: Option<ZoomApp>,
+}
+
+/// An app at Zoom (marketplace.zoom.us, a general app with OAuth).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ZoomApp {
+    /// Its client id.
+    pub(crate) client_id: String,
+    /// Its client secret.
+    pub(crate) client_secret: Secret,
+    /// The secret token of its event subscription.
+    pub(crate) webhook_secret: Secret,
+    /// Where people agree and tokens are given.
+    #[serde(default = "zoom_login")]
+    pub(crate) login_url: String,
+    /// Where recordings are read.
+    #[serde(default = "zoom_api")]
+    pub(crate) api_url: String,
+}
+
+fn zoom_login() -> String {
+    "https://zoom.us".to_owned()
+}
+
+fn zoom_api() -> String {
+    "https://api.zoom.us/v2".to_owned()
 }
 
 impl Connect {
+    pub(crate) fn zoom(&self) -> Option<App> {
+        let zoom = self.zoom.clone()?;
+        Some(App {
+            client_id: zoom.client_id,
+            client_secret: zoom.client_secret,
+            webhook_secret: zoom.webhook_secret,
+            login_url: zoom.login_url.trim_end_matches('/').to_owned(),
+            api_url: zoom.api_url.trim_end_matches('/').to_owned(),
+        })
+    }
+
     pub(crate) fn networks(&self) -> Result<Vec<Network>, Failure> {
         let networks: Result<Vec<Network>, _> = self
             .allow_networks

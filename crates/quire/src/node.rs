@@ -207,6 +207,8 @@ impl Node {
             ingest: ingest.clone(),
             keyring: self.keyring()?,
             egress: Egress::new(self.config.connect.networks()?)?,
+            public_url: self.config.connect.public_url.clone(),
+            zoom: self.config.connect.zoom(),
             bell: bell.clone(),
         });
         let asker = Asker::new(AskerConfig {

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use quire_types::{Secret, Timestamp};
 
-use super::{Connector, Remote, RemotePage};
+use super::{Connector, Content, Remote, RemotePage};
 use crate::Error;
 use crate::egress::{Egress, retry_after, unreachable};
 
@@ -292,7 +292,7 @@ impl Connector for Notion {
         }
     }
 
-    async fn text(&self, item: &Remote) -> Result<Option<String>, Error> {
+    async fn content(&self, item: &Remote) -> Result<Option<Content>, Error> {
         let page: Value =
             match Self::send(self.request(Method::GET, &format!("/pages/{}", item.id))?).await {
                 Ok(page) => page,
@@ -305,7 +305,7 @@ impl Connector for Notion {
             return Ok(None);
         }
         match self.blocks(&item.id).await {
-            Ok(blocks) => Ok(Some(text::of(&page, &blocks))),
+            Ok(blocks) => Ok(Some(Content::Text(text::of(&page, &blocks)))),
             Err(Error::Status { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
         }

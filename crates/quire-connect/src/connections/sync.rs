@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use quire_ingest::Text;
+use quire_ingest::extract::ExtractError;
 use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::connections::{self as rows, Connection, Item};
 use quire_store::{Placement, TenantTx};
-use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind};
+use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, MediaType};
 
-use super::{Connector, Remote, RemotePage, stop};
+use super::{Connector, Content, Remote, RemotePage, oauth, stop};
 use crate::{Connect, Error};
 
 /// How long to wait when the other side has too much to do and does not say for how long.
@@ -22,23 +23,33 @@ const USUAL_WAIT: Duration = Duration::from_secs(30);
 /// Items that are asked after at the end of a round; the next round asks after the others.
 const MOST_ASKED: i64 = 200;
 
-/// Reads one page of a connection.
+/// Reads one page of a connection, or one thing.
 #[derive(Serialize, Deserialize)]
 pub struct SyncConnection {
     /// The connection.
     pub connection: ConnectionId,
+    /// Only this, of which something was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<String>,
 }
 
-/// Makes sure that a task reads the connection after this much time. One waits at most.
-pub(super) async fn plan(
-    tx: &mut TenantTx,
-    connection: ConnectionId,
-    delay: Duration,
-) -> Result<(), Error> {
-    let sort = if delay.is_zero() { "now" } else { "later" };
-    let wishes = Wishes::once(format!("sync/{connection}/{sort}"), delay);
-    quire_queue::enqueue_with(tx, &SyncConnection { connection }, wishes).await?;
-    Ok(())
+impl SyncConnection {
+    /// Reads the next page.
+    pub(super) fn of(connection: ConnectionId) -> Self {
+        Self {
+            connection,
+            item: None,
+        }
+    }
+
+    /// Makes sure that this is done after this much time. One such task waits at most.
+    pub(super) async fn plan(&self, tx: &mut TenantTx, delay: Duration) -> Result<(), Error> {
+        let sort = if delay.is_zero() { "now" } else { "later" };
+        let item = self.item.as_deref().unwrap_or_default();
+        let wishes = Wishes::once(format!("sync/{}/{sort}/{item}", self.connection), delay);
+        quire_queue::enqueue_with(tx, self, wishes).await?;
+        Ok(())
+    }
 }
 
 impl SyncConnection {
@@ -56,7 +67,16 @@ impl SyncConnection {
             Err(error) => return Err(error.into()),
         };
         tx.commit().await?;
-        match self.page(connect, placement, attempt, &connection).await {
+        let mut done = self.page(connect, placement, attempt, &connection).await;
+        let is_refused = matches!(done, Err(Error::Status { status: 401, .. }));
+        if is_refused && oauth::is_used_by(&connection.kind) {
+            // Tokens may be taken back before their time.
+            done = match connect.refresh(placement, &connection).await {
+                Ok(connection) => self.page(connect, placement, attempt, &connection).await,
+                Err(error) => Err(error),
+            };
+        }
+        match done {
             Ok(()) => Ok(()),
             Err(error) => self.cope(connect, placement, &connection, error).await,
         }
@@ -75,8 +95,11 @@ impl SyncConnection {
                 "its notebook was deleted: connect it anew".to_owned(),
             ));
         };
-        let connector = connect.connector_of(placement, connection)?;
-        let mut page = connector.page(&connection.cursor).await?;
+        let connector = connect.connector_of(placement, connection).await?;
+        let mut page = match &self.item {
+            Some(id) => one(connector.as_ref(), id).await?,
+            None => connector.page(&connection.cursor).await?,
+        };
         if page.ends_whole_round {
             self.ask_after(connect, placement, connector.as_ref(), &mut page)
                 .await?;
@@ -89,12 +112,13 @@ impl SyncConnection {
         let is_known = |item: &Remote| {
             known
                 .get(&item.id)
-                .is_some_and(|known| known.version == item.version && known.source.is_some())
+                .filter(|known| known.version == item.version)
+                .is_some_and(|known| known.source.is_some() || known.reason.is_some())
         };
-        let (mut changed, mut texts) = (Vec::new(), Vec::new());
+        let (mut changed, mut texts, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for item in page.items.iter().filter(|item| !is_known(item)) {
-            match connector.text(item).await? {
-                Some(body) => {
+            match read(connect, connector.as_ref(), item).await {
+                Ok(Some((media, body))) => {
                     changed.push(item);
                     texts.push(Text {
                         source: known.get(&item.id).and_then(|known| known.source),
@@ -102,9 +126,19 @@ impl SyncConnection {
                         name: item.title.clone(),
                         title: item.title.clone(),
                         body,
+                        media,
                     });
                 }
-                None => page.gone.push(item.id.clone()),
+                Ok(None) => page.gone.push(item.id.clone()),
+                // One thing that can't be used holds nothing else up; what search has of it stays.
+                Err(error) if is_its_own(&error) => left_out.push(Item {
+                    external_id: item.id.clone(),
+                    version: item.version.clone(),
+                    url: item.link(),
+                    source: known.get(&item.id).and_then(|known| known.source),
+                    reason: Some(error.to_string()),
+                }),
+                Err(error) => return Err(error),
             }
         }
         let texts = config.ingest.read_texts(texts).await?;
@@ -121,20 +155,29 @@ impl SyncConnection {
             .ingest
             .publish_texts(&mut tx, attempt, &texts, &removed)
             .await?;
-        let made: Vec<Item> = changed
+        let mut made: Vec<Item> = changed
             .iter()
             .zip(sources)
             .map(|(item, source)| Item {
                 external_id: item.id.clone(),
                 version: item.version.clone(),
-                url: item.url.clone(),
+                url: item.link(),
                 source: Some(source),
+                reason: None,
             })
             .collect();
+        made.extend(left_out.iter().cloned());
         rows::note_items(&mut tx, self.connection, page.round, &made, &seen).await?;
-        rows::move_on(&mut tx, self.connection, &page.cursor, !page.has_more).await?;
+        if self.item.is_none() {
+            rows::move_on(&mut tx, self.connection, &page.cursor, !page.has_more).await?;
+        }
+        if let Some(item) = left_out.first() {
+            let reason = item.reason.as_deref().unwrap_or_default();
+            let error = format!("left out: {} ({reason})", item.external_id);
+            rows::note_error(&mut tx, self.connection, &error).await?;
+        }
         if page.has_more {
-            plan(&mut tx, self.connection, Duration::ZERO).await?;
+            self.plan(&mut tx, Duration::ZERO).await?;
         }
         attempt.complete(&mut tx).await?;
         tx.commit().await?;
@@ -178,14 +221,17 @@ impl SyncConnection {
             // Waiting is no failed attempt, however often it is asked for.
             ErrorKind::RateLimited => {
                 let wait = error.retry_after().unwrap_or(USUAL_WAIT);
-                plan(&mut tx, self.connection, wait.max(Duration::from_secs(1))).await?;
+                self.plan(&mut tx, wait.max(Duration::from_secs(1))).await?;
                 tx.commit().await?;
                 Ok(())
             }
             ErrorKind::Forbidden => {
                 warn!(tenant = %placement.tenant, connection = %self.connection, "an account is closed to quire");
-                let reason =
-                    format!("the other side refuses its token ({text}): give it a new one");
+                let remedy = match oauth::is_used_by(&connection.kind) {
+                    true => "follow a new link of POST …/authorize",
+                    false => "give it a new one",
+                };
+                let reason = format!("the other side refuses its token ({text}): {remedy}");
                 rows::set_state(
                     &mut tx,
                     self.connection,
@@ -214,6 +260,47 @@ impl SyncConnection {
                 Err(error)
             }
         }
+    }
+}
+
+/// One thing as a page of its own.
+async fn one(connector: &dyn Connector, id: &str) -> Result<RemotePage, Error> {
+    let mut page = RemotePage::default();
+    match connector.find(id).await? {
+        Some(item) => page.items.push(item),
+        None => page.gone.push(id.to_owned()),
+    }
+    Ok(page)
+}
+
+/// The text of something and how it is read; none when it is gone meanwhile.
+async fn read(
+    connect: &Connect,
+    connector: &dyn Connector,
+    item: &Remote,
+) -> Result<Option<(MediaType, String)>, Error> {
+    match connector.content(item).await? {
+        Some(Content::Text(text)) => Ok(Some((MediaType::Text, text))),
+        Some(Content::Said { about, parts }) => {
+            let ingest = &connect.config.ingest;
+            let script = ingest.transcribe(&item.title, &about, parts).await?;
+            Ok(Some((MediaType::Transcript, script)))
+        }
+        None => Ok(None),
+    }
+}
+
+/// Whether a failure is that of one thing and not of the way there.
+fn is_its_own(error: &Error) -> bool {
+    match error {
+        Error::RemoteTooLarge(_) | Error::Invalid(_) => true,
+        Error::Status { status, .. } => {
+            (400..500).contains(status) && ![401, 408, 429].contains(status)
+        }
+        Error::Ingest(quire_ingest::Error::Extract(error)) => {
+            !matches!(error, ExtractError::Unavailable { .. })
+        }
+        _ => false,
     }
 }
 

@@ -13,7 +13,7 @@ use quire_queue::{Attempt, Failure, Priority, Retry, Task, announce};
 use quire_store::outbox::NewEvent;
 use quire_store::records::{self as rows, EntityKey, Record, Settled};
 use quire_store::{Placement, TenantTx, notebooks};
-use quire_types::{ErrorKind, Kind, Lane, NotebookId, RecordId, RecordState, SourceId};
+use quire_types::{ErrorKind, Kind, Lane, MediaType, NotebookId, RecordId, RecordState, SourceId};
 
 use super::template::{self, Rendered};
 use super::{fields, plan};
@@ -222,6 +222,7 @@ fn text(record: &Record, notebook: NotebookId, rendered: Rendered) -> Text {
         name: format!("{}/{} {}", record.key.kind, record.key.id, rendered.title),
         title: rendered.title,
         body: rendered.text,
+        media: MediaType::Text,
     }
 }
 

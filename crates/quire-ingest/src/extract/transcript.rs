@@ -1,12 +1,12 @@
 //! Transcripts with times: WebVTT (.vtt) and SubRip (.srt).
 //!
 //! Both are blocks of lines: a line with two times, then what was said. Whatever has no times (notes,
-//! styles, numbers) is no speech.
+//! styles, numbers) is no speech. [`Script`] writes what [`read`] reads.
 
 use quire_types::TimeSpan;
 
-use super::builder::Builder;
-use super::document::Document;
+use super::builder::{Builder, one_line};
+use super::document::{Block, Document};
 use super::error::ExtractError;
 use super::limits::Limits;
 use super::speech::{self, Utterance};
@@ -117,6 +117,63 @@ fn without_tags(said: &str) -> (Option<String>, String) {
     (voice.filter(|voice| !voice.is_empty()), plain)
 }
 
+/// A transcript that is being written, as WebVTT.
+pub(crate) struct Script(String);
+
+impl Script {
+    /// Begins with what is known about the meeting, at its first moment.
+    pub(crate) fn begin(about: &str) -> Self {
+        let mut script = Self("WEBVTT\n".to_owned());
+        let first = TimeSpan {
+            start_ms: 0,
+            end_ms: 0,
+        };
+        script.cue(first, &format!("<v About>{}", escaped(about)));
+        script
+    }
+
+    /// Adds what was said in a part of the meeting that begins at this moment of it.
+    pub(crate) fn add(&mut self, start_ms: u64, document: &Document) {
+        let chars: Vec<char> = document.text.chars().collect();
+        let said = |block: &Block| -> String {
+            let range = block.char_start as usize..block.char_end as usize;
+            chars.get(range).unwrap_or_default().iter().collect()
+        };
+        for block in &document.blocks {
+            if let Some(time) = block.spot.time {
+                let time = TimeSpan {
+                    start_ms: start_ms.saturating_add(time.start_ms),
+                    end_ms: start_ms.saturating_add(time.end_ms),
+                };
+                self.cue(time, &escaped(&said(block)));
+            }
+        }
+    }
+
+    fn cue(&mut self, time: TimeSpan, text: &str) {
+        let clock = |ms: u64| {
+            let (seconds, ms) = (ms / 1_000, ms % 1_000);
+            let (hours, minutes) = (seconds / 3_600, seconds / 60 % 60);
+            format!("{hours:02}:{minutes:02}:{:02}.{ms:03}", seconds % 60)
+        };
+        let (start, end) = (clock(time.start_ms), clock(time.end_ms));
+        self.0
+            .push_str(&format!("\n{start} {ARROW} {end}\n{text}\n"));
+    }
+
+    pub(crate) fn finish(self) -> String {
+        self.0
+    }
+}
+
+/// Text on one line that can be taken neither for a tag nor for a time.
+fn escaped(text: &str) -> String {
+    one_line(text)
+        .replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+}
+
 /// A name before a colon, as meeting programs write it: `Marian Holt: Good morning.`
 fn named(text: &str) -> Option<(&str, &str)> {
     let (name, said) = text.split_once(": ")?;
@@ -131,7 +188,39 @@ fn named(text: &str) -> Option<(&str, &str)> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
     use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again_with_shifted_times() {
+        let limits = Limits::default();
+        let given = "WEBVTT\n\n1\n00:00:01.000 --> 00:00:03.500\nDana Ruiz: 3 &lt; 4 &amp; \"--&gt;\" is <b>an</b> arrow.\n\n\
+                     2\n00:00:09.000 --> 00:00:10.000\nNobody in particular.\n";
+        let first = read(given.as_bytes(), &limits).unwrap();
+        let mut script = Script::begin("Weekly <sync>\nwith Dana");
+        script.add(0, &first);
+        script.add(3_600_000, &first);
+        let again = read(script.finish().as_bytes(), &limits).unwrap();
+        let times: Vec<(u64, u64)> = again
+            .blocks
+            .iter()
+            .filter_map(|block| block.spot.time)
+            .map(|time| (time.start_ms, time.end_ms))
+            .collect();
+        let expected = [
+            (0, 0),
+            (1_000, 3_500),
+            (9_000, 10_000),
+            (3_601_000, 3_603_500),
+            (3_609_000, 3_610_000),
+        ];
+        assert_eq!(times, expected, "{}", again.text);
+        let lines: Vec<&str> = again.text.lines().filter(|line| !line.is_empty()).collect();
+        assert_eq!(lines[0], "About: Weekly <sync> with Dana");
+        assert_eq!(lines[1], "Dana Ruiz: 3 < 4 & \"-->\" is an arrow.");
+        assert_eq!(lines[2], lines[4]);
+    }
 
     #[test]
     fn clocks_of_both_formats_are_read() {

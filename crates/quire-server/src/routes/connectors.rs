@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
-use quire_connect::connections::Wanted;
+use quire_connect::connections::{Told, Wanted};
 use quire_store::connections::{self as rows, Connection};
 use quire_types::{ConnectionId, NotebookId, Secret};
 
@@ -57,7 +57,7 @@ impl FromRequestParts<App> for OwnConnection {
 pub(super) struct ConnectionOut {
     #[schema(example = "con_0198c0de00007000a000000000000001")]
     id: String,
-    /// `notion` or `webhook`.
+    /// `notion`, `zoom` or `webhook`.
     kind: String,
     name: String,
     /// Where its sources go; a webhook brings records, which go to the notebooks of their entities.
@@ -65,7 +65,7 @@ pub(super) struct ConnectionOut {
     notebook: Option<String>,
     #[schema(value_type = Object)]
     settings: Value,
-    /// `active`, `paused` or `failed`.
+    /// `waiting` (for consent), `active`, `paused` or `failed`.
     state: String,
     /// Why it failed and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,7 +107,7 @@ impl ConnectionOut {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionIn {
-    /// `notion`, or `webhook` for records by signed webhooks.
+    /// `notion`, `zoom`, or `webhook` for records by signed webhooks.
     #[schema(example = "notion")]
     kind: String,
     /// Unique in the tenant, and the name of its notebook where none is given.
@@ -115,7 +115,7 @@ pub(super) struct ConnectionIn {
     name: String,
     /// Where its sources go.
     notebook: Option<String>,
-    /// Its token, kept sealed and never shown. For a webhook one is made when it is left out.
+    /// Its token, kept sealed and never shown. For a webhook one is made when it is left out; `zoom` has none.
     secret: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -133,6 +133,9 @@ pub(super) struct ConnectedOut {
     /// Shown once: what senders of webhooks sign with.
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    /// Where somebody with the account has to agree, within a quarter of an hour.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorize_url: Option<String>,
 }
 
 /// List connections.
@@ -153,7 +156,7 @@ pub(super) async fn list(
     })))
 }
 
-/// Connect an account. Its token is tried first; reading begins at once.
+/// Connect an account. Its token is tried first; reading begins at once, or when somebody followed `authorize_url`.
 #[utoipa::path(post, path = "/v1/connections", tag = "connections", security(("tenant_key" = [])),
     request_body = ConnectionIn,
     responses((status = 201, body = ConnectedOut), (status = 400, body = Problem), (status = 403, body = Problem),
@@ -176,18 +179,18 @@ pub(super) async fn create(
         settings: &settings,
         secret: secret.as_ref(),
     };
-    let (connection, shown) = app.connect.connect(caller.placement(), &wanted).await?;
-    let is_webhook = connection.kind == "webhook";
-    let shown = Some(shown).filter(|shown| !shown.is_empty());
-    let (account, secret) = match is_webhook {
-        true => (None, shown),
-        false => (shown, None),
-    };
-    let out = ConnectedOut {
+    let (connection, told) = app.connect.connect(caller.placement(), &wanted).await?;
+    let mut out = ConnectedOut {
         connection: ConnectionOut::of(&caller, connection),
-        account,
-        secret,
+        account: None,
+        secret: None,
+        authorize_url: None,
     };
+    match told {
+        Told::Account(account) => out.account = Some(account),
+        Told::Signing(secret) => out.secret = secret.map(|secret| secret.expose().to_owned()),
+        Told::Link(link) => out.authorize_url = Some(link),
+    }
     Ok((StatusCode::CREATED, Json(out)))
 }
 
@@ -261,6 +264,29 @@ pub(super) async fn delete(
         .disconnect(placement, found.connection.id, params.purge)
         .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A link.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ConsentOut {
+    /// Where somebody with the account has to agree, within a quarter of an hour.
+    authorize_url: String,
+}
+
+/// Ask for a link by which somebody opens the account, for the first time or again.
+#[utoipa::path(post, path = "/v1/connections/{connection}/authorize", tag = "connections",
+    security(("tenant_key" = [])), params(("connection" = String, Path)),
+    responses((status = 200, body = ConsentOut), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn authorize(
+    OwnConnection(found): OwnConnection,
+    State(app): State<App>,
+) -> ApiResult<Json<ConsentOut>> {
+    let placement = found.caller.placement();
+    let authorize_url = app
+        .connect
+        .consent_link(placement, found.connection.id)
+        .await?;
+    Ok(Json(ConsentOut { authorize_url }))
 }
 
 /// Whether a connection works.

@@ -12,8 +12,8 @@ use utoipa::ToSchema;
 
 use quire_ingest::StreamError;
 use quire_ingest::extract::Wanted;
-use quire_store::passages;
 use quire_store::sources::{self as rows, Added, Content, Source};
+use quire_store::{connections, passages};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
 
 use crate::body::{ListOut, Paged, Params, time};
@@ -55,6 +55,9 @@ pub(super) struct SourceOut {
     /// The first picture of yours that this one is a copy of, whatever its size or compression.
     #[serde(skip_serializing_if = "Option::is_none")]
     similar_to: Option<String>,
+    /// Where a person finds it in the account that it came from; told when one source is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
     created_at: String,
     updated_at: String,
 }
@@ -80,6 +83,7 @@ impl SourceOut {
             pages: source.pages,
             duration_ms: source.duration_ms,
             similar_to: source.similar_to.map(|id| id.to_string()),
+            url: None,
             created_at: time(source.created_at),
             updated_at: time(source.updated_at),
         }
@@ -306,8 +310,17 @@ fn added_out(added: Added) -> AddedOut {
 #[utoipa::path(get, path = "/v1/sources/{source}", tag = "sources", security(("tenant_key" = [])),
     params(("source" = String, Path)),
     responses((status = 200, body = SourceOut), (status = 404, body = Problem)))]
-pub(super) async fn get(ReadSource { source, .. }: ReadSource) -> Json<SourceOut> {
-    Json(SourceOut::of(source))
+pub(super) async fn get(
+    ReadSource { caller, source }: ReadSource,
+    State(app): State<App>,
+) -> ApiResult<Json<SourceOut>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let url = connections::url(&mut tx, source.id).await?;
+    tx.commit().await?;
+    Ok(Json(SourceOut {
+        url,
+        ..SourceOut::of(source)
+    }))
 }
 
 /// Delete a source. It can't be found from the moment this answers.

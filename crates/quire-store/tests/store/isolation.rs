@@ -70,6 +70,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         notebook,
         name: "stolen".to_owned(),
         body: "stolen".to_owned(),
+        media: text,
         passages: vec![passage("stolen")],
     }];
     macro_rules! table {
@@ -102,6 +103,9 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         connections::get(connection),
         connections::set_state(connection, ConnectionState::Paused, None),
         connections::set_secret(connection, b"stolen"),
+        connections::succeed_secret(connection, b"sealed", b"stolen"),
+        connections::set_settings(connection, &serde_json::json!({ "stolen": 1 })),
+        connections::url(source),
         connections::hear(connection, "m"),
         connections::delete(connection),
         outbox::endpoint(endpoint),
@@ -224,8 +228,19 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         notebook: None,
         settings: &serde_json::json!({}),
         secret: b"sealed",
+        state: ConnectionState::Active,
     };
     connections::create(&mut tx, &new_connection).await.unwrap();
+    let item = connections::Item {
+        external_id: "page".to_owned(),
+        version: "1".to_owned(),
+        url: Some("https://a.invalid/page".to_owned()),
+        source: Some(a.source),
+        reason: None,
+    };
+    connections::note_items(&mut tx, connection, 1, &[item], &[])
+        .await
+        .unwrap();
     let wish = outbox::Wish {
         url: "https://a.invalid/",
         description: "",
@@ -471,6 +486,7 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
         "directory.tenants",
         "directory.api_keys",
         "directory.admin_keys",
+        "directory.accounts",
     ] {
         assert!(
             is_refused(&mut tx, format!("select from {table}")).await,

@@ -1,15 +1,12 @@
 //! `quire pool`: AI projects with their region, key and quota.
 
-use std::io::{IsTerminal, Read};
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use quire_models::Quota;
 use quire_tenancy::pools::{self, NewPool, PoolRow};
 use quire_types::Secret;
 
-use super::{read_file, tenant_named};
+use super::{read_key, tenant_named};
 use crate::cli::{PoolAddArgs, PoolCommand, QuotaArgs};
 use crate::failure::Failure;
 use crate::node::Node;
@@ -80,29 +77,6 @@ pub(super) async fn run(
 
 fn key(args: &PoolAddArgs) -> Result<Option<Secret>, Failure> {
     args.key_file.as_deref().map(read_key).transpose()
-}
-
-/// A key from a file, or from standard input for `-`; never from the command line, which others can see.
-fn read_key(path: &Path) -> Result<Secret, Failure> {
-    let text = match path.as_os_str() == "-" {
-        false => read_file(path)?,
-        true if std::io::stdin().is_terminal() => {
-            return Err(Failure::invalid(
-                "write the key to standard input, or name a file",
-            ));
-        }
-        true => {
-            let mut text = String::new();
-            std::io::stdin()
-                .read_to_string(&mut text)
-                .map_err(|error| Failure::invalid(format!("standard input: {error}")))?;
-            text
-        }
-    };
-    match text.trim() {
-        "" => Err(Failure::invalid("the key is empty")),
-        key => Ok(Secret::new(key)),
-    }
 }
 
 fn quota(args: &QuotaArgs) -> Quota {

@@ -1,39 +1,22 @@
-//! Connections: an account elsewhere is read, followed, lost and found again; signed webhooks bring records.
+//! Connections: a contract that every connector keeps, what is special about each, and signed webhooks that bring
+//! records.
+
+mod contract;
+mod notion;
+mod zoom;
 
 use std::time::Duration;
 
 use quire_connect::standard;
-use quire_testkit::notion::{Fault, NotionDouble, NotionPage};
 use quire_types::Secret;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Quire, Reply};
 
-fn open() -> Quire {
-    Quire::up_with(&[("QUIRE__CONNECT__ALLOW_NETWORKS", "['127.0.0.0/8']")])
-}
-
-fn page(title: &str, text: &str, edited_s: i64) -> NotionPage {
-    NotionPage {
-        title: title.to_owned(),
-        blocks: vec![
-            ("An introduction".to_owned(), Vec::new()),
-            (
-                "A list".to_owned(),
-                vec!["One".to_owned(), "Two".to_owned(), text.to_owned()],
-            ),
-            ("An end".to_owned(), Vec::new()),
-        ],
-        edited_s,
-        in_trash: false,
-        is_hidden: false,
-    }
-}
-
 /// Waits until something is so; a crash may be in between.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_200 {
+    for _ in 0..2_400 {
         if is_so().await {
             return;
         }
@@ -55,119 +38,6 @@ async fn names(caller: &Caller, notebook: &str) -> Vec<String> {
     names
         .map(|source| source["name"].as_str().unwrap().to_owned())
         .collect()
-}
-
-#[tokio::test]
-async fn a_notion_workspace_is_read_and_followed() {
-    let mut quire = open();
-    let mut caller = quire.tenant("wiki").await;
-    let notion = NotionDouble::start("secret-1").await.unwrap();
-    for at in 0..30 {
-        let text = format!("The code of gate {at} is {}", 7_000 + at);
-        notion.put(
-            &format!("page-{at:02}"),
-            page(&format!("Gate {at}"), &text, at),
-        );
-    }
-    let new = |secret: &str| {
-        json!({ "kind": "notion", "name": "Team wiki", "secret": secret,
-                "settings": { "base_url": notion.base_url() } })
-    };
-    let refused = caller.post("/v1/connections", &new("wrong")).await;
-    assert_eq!(refused.status, 403, "{}", refused.text);
-    // The other side has too much to do twice, fails once, and forgets where the search was.
-    let made = caller
-        .post("/v1/connections", &new("secret-1"))
-        .await
-        .created();
-    assert_eq!(made["account"], "Harbor Works");
-    assert!(!made.to_string().contains("secret-1"));
-    let id = made["id"].as_str().unwrap().to_owned();
-    let notebook = made["notebook"].as_str().unwrap().to_owned();
-    notion.push(Fault::RateLimited(1));
-    notion.push(Fault::Status(500));
-    notion.push(Fault::RateLimited(1));
-    notion.expire_cursor();
-    // Killed in the middle: nothing is lost and nothing there twice.
-    until("the first request", async || notion.requests() > 6).await;
-    quire.kill_and_restart();
-    caller.url = quire.caller("").url;
-    until("everything is read", async || {
-        state(&caller, &id).await["last_success_at"].is_string()
-    })
-    .await;
-    let mut there = names(&caller, &notebook).await;
-    there.sort();
-    assert_eq!(there.len(), 30, "{there:?}");
-    there.dedup();
-    assert_eq!(there.len(), 30);
-    let hits = caller.search(&notebook, "code of gate 17").await;
-    assert!(hits[0].contains("7017"), "{hits:?}");
-
-    // A page changes, one is hidden from the search, one goes to the trash, one is not shared any more.
-    notion.change("page-03", |page| {
-        page.blocks = vec![("Gate three is closed for good".to_owned(), Vec::new())];
-        page.edited_s = 1_000;
-    });
-    notion.change("page-04", |page| page.is_hidden = true);
-    notion.change("page-05", |page| page.in_trash = true);
-    notion.unshare("page-06");
-    caller
-        .post(&format!("/v1/connections/{id}/sync"), &json!({}))
-        .await
-        .is(202);
-    until("what changed is found", async || {
-        let hits = caller.search(&notebook, "closed for good").await;
-        hits.iter().any(|hit| hit.contains("closed for good"))
-    })
-    .await;
-    until("what is gone is gone", async || {
-        names(&caller, &notebook).await.len() == 28
-    })
-    .await;
-    let left = names(&caller, &notebook).await;
-    assert!(left.contains(&"Gate 4".to_owned()), "{left:?}");
-    assert!(
-        !left.contains(&"Gate 5".to_owned()) && !left.contains(&"Gate 6".to_owned()),
-        "{left:?}"
-    );
-
-    // The token is revoked: the state says so, a new one goes on.
-    notion.set_token("secret-2");
-    caller
-        .post(&format!("/v1/connections/{id}/sync"), &json!({}))
-        .await
-        .is(202);
-    until("it has failed", async || {
-        state(&caller, &id).await["state"] == "failed"
-    })
-    .await;
-    assert!(
-        state(&caller, &id).await["reason"]
-            .as_str()
-            .unwrap()
-            .contains("new one")
-    );
-    let renew = |secret: &str| {
-        caller
-            .request(Method::PATCH, &format!("/v1/connections/{id}"))
-            .json(&json!({ "secret": secret }))
-    };
-    assert_eq!(caller.send(renew("secret-1")).await.status, 403);
-    assert_eq!(caller.send(renew("secret-2")).await.ok()["state"], "active");
-
-    // Removed with what it brought.
-    caller
-        .delete(&format!("/v1/connections/{id}?purge=true"))
-        .await
-        .is(204);
-    assert!(names(&caller, &notebook).await.is_empty());
-    let requests = notion.requests();
-    caller
-        .post("/v1/search", &json!({ "query": "gate" }))
-        .await
-        .ok();
-    assert!(notion.requests() <= requests + 30);
 }
 
 async fn send(
@@ -293,4 +163,103 @@ async fn signed_webhooks_bring_records_once() {
     // An account elsewhere may not be an address inside.
     let inside = json!({ "kind": "notion", "name": "x", "secret": "s", "settings": { "base_url": "http://127.0.0.1:1/" } });
     assert_eq!(caller.post("/v1/connections", &inside).await.status, 400);
+}
+
+#[tokio::test]
+async fn an_operator_does_the_same_on_the_command_line() {
+    let quire = Quire::shared();
+    let caller = quire.tenant("commands").await;
+    let run = |arguments: &[&str], input: &[u8]| {
+        let mut all = vec!["--json", "connection"];
+        all.extend_from_slice(arguments);
+        all.extend_from_slice(&["--tenant", "commands"]);
+        quire.command_in(&all, std::path::Path::new("/"), input)
+    };
+    let json = |output: std::process::Output| -> Value {
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let create = ["create", "--kind", "webhook", "--name", "CMS"];
+    let made = json(run(&create, b""));
+    assert!(made["secret"].as_str().unwrap().starts_with("whsec_"));
+    let paused = json(run(&["pause", "CMS"], b""));
+    assert_eq!(paused["connections"][0]["state"], "paused");
+    let id = made["id"].as_str().unwrap();
+    let resumed = json(run(&["resume", id], b""));
+    assert_eq!(resumed["connections"][0]["state"], "active");
+    assert_eq!(json(run(&["list"], b""))["connections"][0]["id"], id);
+    assert_eq!(state(&caller, id).await["name"], "CMS");
+    let given = standard::generate().unwrap();
+    let renewed = run(
+        &["renew", "CMS", "--secret-file", "-"],
+        given.expose().as_bytes(),
+    );
+    assert_eq!(json(renewed)["connections"][0]["id"], id);
+    for (arguments, input, code, words) in [
+        (
+            &["show", "nothing"][..],
+            &b""[..],
+            3,
+            "quire connection list",
+        ),
+        (
+            &["renew", "CMS", "--secret-file", "-"],
+            b"short",
+            2,
+            "whsec_",
+        ),
+        (&["authorize", "CMS"], b"", 2, "not opened by a link"),
+        (
+            &[
+                "create",
+                "--kind",
+                "fax",
+                "--name",
+                "x",
+                "--secret-file",
+                "-",
+            ],
+            b"s",
+            2,
+            "choose notion",
+        ),
+        (
+            &["create", "--kind", "notion", "--name", "x"],
+            b"",
+            2,
+            "secret is missing",
+        ),
+        (
+            &["create", "--kind", "zoom", "--name", "x"],
+            b"",
+            2,
+            "connect.zoom",
+        ),
+        (
+            &[
+                "create",
+                "--kind",
+                "notion",
+                "--name",
+                "x",
+                "--settings",
+                "{",
+            ],
+            b"",
+            2,
+            "no JSON",
+        ),
+        (&create, b"", 4, "exists already"),
+    ] {
+        let output = run(arguments, input);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {error}");
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    assert!(run(&["delete", "CMS"], b"").status.success());
+    assert_eq!(
+        caller.get(&format!("/v1/connections/{id}")).await.status,
+        404
+    );
 }
