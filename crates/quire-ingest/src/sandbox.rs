@@ -2,7 +2,7 @@
 //! costs nobody anything but itself.
 //!
 //! The child runs the same program with the hidden command `parse`: bytes on its standard input, one
-//! JSON answer on its standard output. It limits and confines itself before it reads the first byte.
+//! JSON answer on its standard output, before it lines that say how far it is. It limits and confines itself before it reads the first byte.
 //! Knows no database; hands the parent a document or a typed error, whatever happens.
 
 mod budget;
@@ -36,6 +36,9 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const STDERR_BYTES: u64 = 16 << 10;
 /// Room for the JSON form of the largest document: text, escapes and the paths of its blocks.
 const ANSWER_BYTES: u64 = 512 << 20;
+
+/// Is told percent.
+pub type Tell = dyn Fn(u8) + Send + Sync;
 
 /// Starts reading children. How many run at once is the caller's to bound.
 #[derive(Clone, Debug)]
@@ -85,9 +88,14 @@ impl Extractor {
         Budget::of(name, bytes).is_long
     }
 
-    /// Finds the type of a file and reads it.
-    pub async fn extract(&self, name: &str, bytes: Bytes) -> Result<Extraction, ExtractError> {
-        outcome::understand(self.ask(name, bytes, None).await?)
+    /// Finds the type of a file and reads it, and tells how much of it is read, in percent, where that takes long.
+    pub async fn extract(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        tell: &Tell,
+    ) -> Result<Extraction, ExtractError> {
+        outcome::understand(self.ask(name, bytes, None, tell).await?)
     }
 
     /// Draws one picture of a file, as PNG.
@@ -97,7 +105,7 @@ impl Extractor {
         bytes: Bytes,
         wanted: Wanted,
     ) -> Result<Bytes, ExtractError> {
-        outcome::understand_picture(self.ask(name, bytes, Some(wanted)).await?)
+        outcome::understand_picture(self.ask(name, bytes, Some(wanted), &|_| ()).await?)
     }
 
     async fn ask<T: DeserializeOwned + Send + 'static>(
@@ -105,6 +113,7 @@ impl Extractor {
         name: &str,
         bytes: Bytes,
         wanted: Option<Wanted>,
+        tell: &Tell,
     ) -> Result<Reply<T>, ExtractError> {
         if bytes.is_empty() {
             return Err(ExtractError::Empty);
@@ -125,7 +134,7 @@ impl Extractor {
         let child =
             child.map_err(|error| ExtractError::unavailable("cannot start the reader", error))?;
         let group = ProcessGroup::of(&child);
-        let talk = outcome::talk(child, bytes, budget.cpu_seconds);
+        let talk = outcome::talk(child, bytes, budget.cpu_seconds, tell);
         let talk = tokio::time::timeout(wall_clock, talk);
         let answer = talk.await.unwrap_or(Err(ExtractError::TimedOut {
             seconds: wall_clock.as_secs(),

@@ -21,6 +21,7 @@ use quire_types::{Kind, NotebookId, SourceId};
 use crate::extract::Wanted;
 use crate::onboarding::Template;
 use crate::passages::PassageOptions;
+use crate::progress::queue_reading;
 use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
 use crate::tasks::{FoldTail, FoldTotals, Folds, PurgeObjects, ReadSource};
@@ -141,7 +142,7 @@ impl Ingest {
         let added = sources::add(&mut tx, notebook, &content).await?;
         if let Added::Created(source) | Added::Updated(source) = &added {
             room?;
-            quire_queue::enqueue(&mut tx, &ReadSource::of(source)).await?;
+            queue_reading(&mut tx, &ReadSource::of(source), Wishes::default()).await?;
         }
         tx.commit().await?;
         Ok(added)
@@ -152,7 +153,7 @@ impl Ingest {
         active(&self.config.control, placement.tenant).await?;
         let mut tx = self.config.store.tenant(placement).await?;
         let source = sources::retry(&mut tx, id).await?;
-        quire_queue::enqueue(&mut tx, &ReadSource::of(&source)).await?;
+        queue_reading(&mut tx, &ReadSource::of(&source), Wishes::default()).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(source)

@@ -9,7 +9,7 @@ use quire_store::texts::{self, NewText};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{MediaType, NotebookId, SourceId, Timestamp};
 
-use crate::extract::{Limits, extract};
+use crate::extract::{Limits, Meter, extract};
 use crate::passages::passages as cut;
 use crate::quotas::active;
 use crate::tasks::{FoldTail, embed};
@@ -37,13 +37,18 @@ impl Ingest {
         let mut drafts = Vec::new();
         let mut counts = Vec::with_capacity(texts.len());
         for text in &texts {
-            let mut document = extract(MediaType::Text, text.body.as_bytes(), &limits)?;
+            let mut document = extract(
+                MediaType::Text,
+                text.body.as_bytes(),
+                &limits,
+                Meter::silent(),
+            )?;
             document.title = Some(text.title.clone());
             let own = cut(&document, &text.name, &self.config.passages);
             counts.push(own.len());
             drafts.extend(own);
         }
-        let mut passages = embed(self, drafts).await?.into_iter();
+        let mut passages = embed(self, drafts, &|_| ()).await?.into_iter();
         Ok(texts
             .into_iter()
             .zip(counts)

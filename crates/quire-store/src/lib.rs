@@ -21,6 +21,7 @@ pub mod outbox;
 mod page;
 pub mod partitions;
 pub mod passages;
+pub mod progress;
 pub mod records;
 mod roles;
 pub mod sealed;

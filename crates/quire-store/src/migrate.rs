@@ -70,6 +70,11 @@ const SHARD: MigrationSet = MigrationSet {
             include_str!("../migrations/shard/0021_looks.sql"),
         ),
         (
+            22,
+            "progress",
+            include_str!("../migrations/shard/0022_progress.sql"),
+        ),
+        (
             30,
             "records",
             include_str!("../migrations/shard/0030_records.sql"),

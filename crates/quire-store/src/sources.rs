@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, SourceId, SourceState, Timestamp};
+use quire_types::{MediaType, NotebookId, SourceId, SourceState, TaskId, Timestamp};
 
 use crate::corpus::{self, Change};
 use crate::{Error, ObjectKey, Page, PageRequest, TenantTx, notebooks};
@@ -40,6 +40,18 @@ pub struct Source {
     pub duration_ms: Option<i64>,
     /// The first picture of the tenant that this one is a copy of, whatever its size or compression.
     pub similar_to: Option<SourceId>,
+    /// The task that reads the latest version, or did.
+    pub task: Option<TaskId>,
+    /// How much of the stage that the state names is done.
+    pub percent: i16,
+    /// When the latest version was queued.
+    pub queued_at: Option<Timestamp>,
+    /// When its reading began.
+    pub extracting_at: Option<Timestamp>,
+    /// When its embedding began.
+    pub embedding_at: Option<Timestamp>,
+    /// When it became searchable or failed.
+    pub ended_at: Option<Timestamp>,
     /// When it was first added.
     pub created_at: Timestamp,
     /// When anything about it last changed.
@@ -68,6 +80,12 @@ impl sqlx::FromRow<'_, PgRow> for Source {
             similar_to: row
                 .try_get::<Option<Uuid>, _>("similar_to")?
                 .map(SourceId::from),
+            task: row.try_get::<Option<Uuid>, _>("task_id")?.map(TaskId::from),
+            percent: row.try_get("percent")?,
+            queued_at: row.try_get("queued_at")?,
+            extracting_at: row.try_get("extracting_at")?,
+            embedding_at: row.try_get("embedding_at")?,
+            ended_at: row.try_get("ended_at")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
         })
@@ -131,7 +149,8 @@ pub async fn add(
         let source: Source = sqlx::query_as(
             "update shard.sources
              set latest_version = latest_version + 1, state = 'queued', reason = null,
-                 content_hash = $3, size_bytes = $4, updated_at = now()
+                 content_hash = $3, size_bytes = $4, percent = 0, queued_at = now(), extracting_at = null,
+                 embedding_at = null, ended_at = null, updated_at = now()
              where tenant_id = $1 and id = $2
              returning *",
         )
@@ -161,8 +180,8 @@ pub async fn add(
 
     let source: Source = sqlx::query_as(
         "insert into shard.sources
-             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes)
-         values ($1, $2, $3, $4, 'queued', 1, $5, $6)
+             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes, queued_at)
+         values ($1, $2, $3, $4, 'queued', 1, $5, $6, now())
          returning *",
     )
     .bind(tx.tenant_id())
@@ -331,7 +350,8 @@ pub async fn content(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Co
 }
 
 /// Moves the latest version on. Does nothing, and says so, when `version` is no longer the latest or
-/// has reached an end already: the work of an older version must not speak for a newer one.
+/// has reached an end already: the work of an older version must not speak for a newer one. A stage that
+/// begins anew forgets the times of those behind it.
 pub async fn set_state(
     tx: &mut TenantTx,
     id: SourceId,
@@ -340,7 +360,11 @@ pub async fn set_state(
     reason: Option<&str>,
 ) -> Result<bool, Error> {
     let done = sqlx::query(
-        "update shard.sources set state = $4, reason = $5, updated_at = now()
+        "update shard.sources
+         set state = $4, reason = $5, percent = 0, updated_at = now(),
+             extracting_at = case $4 when 'extracting' then now() when 'queued' then null else extracting_at end,
+             embedding_at = case $4 when 'embedding' then now() when 'failed' then embedding_at end,
+             ended_at = case $4 when 'failed' then now() end
          where tenant_id = $1 and id = $2 and latest_version = $3
            and state not in ('searchable', 'failed')",
     )
@@ -396,7 +420,9 @@ pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bo
 /// Queues the latest version of a failed source again.
 pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
     let queued: Option<Source> = sqlx::query_as(
-        "update shard.sources set state = 'queued', reason = null, updated_at = now()
+        "update shard.sources
+         set state = 'queued', reason = null, percent = 0, queued_at = now(), extracting_at = null,
+             embedding_at = null, ended_at = null, updated_at = now()
          where tenant_id = $1 and id = $2 and state = 'failed' returning *",
     )
     .bind(tx.tenant_id())

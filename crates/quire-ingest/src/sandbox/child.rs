@@ -1,5 +1,6 @@
 //! The child's side: the whole life of the hidden command `parse`.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
@@ -10,9 +11,10 @@ use serde::Serialize;
 use super::confine::{self, Confinement};
 use super::reply::{Drawn, Outcome, Read as ReadFile, Reply};
 use crate::detect::detect;
-use crate::extract::{ExtractError, Limits, Wanted, draw, extract};
+use crate::extract::{ExtractError, Limits, Meter, Wanted, draw, extract};
 
-/// Reads one file from standard input and writes what it is to standard output. `limits` is the JSON form
+/// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while
+/// it reads. `limits` is the JSON form
 /// of [`Limits`]; without it the defaults hold. `cpu_seconds` is the processor time of this process and of each
 /// that it starts. With the JSON form of a [`Wanted`] the answer is that picture. Exits with 0 whenever there is an answer.
 pub fn parse_child(
@@ -57,7 +59,15 @@ fn answer<T: Serialize>(confinement: Confinement, result: Result<T, ExtractError
 fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
     let bytes = arrived(limits)?;
     let media = detect(name, &bytes)?;
-    let document = extract(media, &bytes, limits)?;
+    let told = Cell::new(0);
+    let tell = |percent| {
+        if percent > told.get() {
+            told.set(percent);
+            // Whoever does not listen any more will not hear the answer either.
+            drop(writeln!(io::stdout(), "%{percent}"));
+        }
+    };
+    let document = extract(media, &bytes, limits, Meter::new(&tell))?;
     Ok(ReadFile { media, document })
 }
 

@@ -4,23 +4,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use quire_queue::{Attempt, Failure, Task, announce};
 use quire_store::Placement;
 use quire_store::passages::{self, NewPassage, Published};
+use quire_store::progress;
 use quire_store::sources::{self, Content, Look, Source, Totals};
 use quire_tenancy::usage::{self, Event, Quantities};
+use quire_tenancy::{Permit, Stage};
 use quire_types::{ErrorKind, Kind, SourceId, SourceState};
 
 use super::{FoldTail, failure, placement};
 use crate::extract::Document;
 use crate::passages::{PassageDraft, passages as cut};
+use crate::sandbox::Tell;
 use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
 
 /// Passages that are embedded in one call.
 const EMBED_ROWS: usize = 128;
+
+/// Percent are written down once in so long at most.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes one version of a source searchable.
 #[derive(Serialize, Deserialize)]
@@ -51,15 +58,24 @@ impl ReadSource {
             return Ok(());
         };
         let bytes = ingest.read(content).await?;
+        let takes_long = config.extractor.takes_long(&source.name, &bytes);
+        let stage = if takes_long {
+            &config.recognising
+        } else {
+            &config.extracting
+        };
+        let (percent, seen) = watch::channel(0);
+        let tell = move |now| {
+            percent.send_replace(now);
+        };
         let extraction = {
-            let takes_long = config.extractor.takes_long(&source.name, &bytes);
-            let stage = if takes_long {
-                &config.recognising
-            } else {
-                &config.extracting
+            let Some(_place) = self.enter(ingest, placement, stage).await? else {
+                return Ok(());
             };
-            let _place = stage.enter().await?;
-            config.extractor.extract(&source.name, bytes).await?
+            let extraction = config.extractor.extract(&source.name, bytes, &tell);
+            let state = SourceState::Extracting;
+            self.noting(ingest, placement, state, seen, extraction)
+                .await?
         };
         let drafts = cut(&extraction.document, &source.name, &config.passages);
         if !self
@@ -68,7 +84,15 @@ impl ReadSource {
         {
             return Ok(());
         }
-        let new = embed(ingest, drafts).await?;
+        let (percent, seen) = watch::channel(0);
+        let tell = move |now| {
+            percent.send_replace(now);
+        };
+        let embedding = embed(ingest, drafts, &tell);
+        let state = SourceState::Embedding;
+        let new = self
+            .noting(ingest, placement, state, seen, embedding)
+            .await?;
         let event = usage_event(attempt, &source, &extraction.document, &new);
         self.publish(
             ingest,
@@ -107,6 +131,64 @@ impl ReadSource {
         let content = sources::content(&mut tx, self.source, self.version).await?;
         tx.commit().await?;
         Ok(Some((source, content)))
+    }
+
+    /// A place among the files that are read here; meanwhile the source is queued again and says so. None when
+    /// the work has become void.
+    async fn enter(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        stage: &Stage,
+    ) -> Result<Option<Permit>, Error> {
+        let (most, running, _) = stage.counts();
+        if running < most {
+            return Ok(Some(stage.enter().await?));
+        }
+        let reason = format!("waits for one of {running} files that are being read here");
+        self.move_to(ingest, placement, SourceState::Queued, Some(&reason))
+            .await?;
+        let place = stage.enter().await?;
+        let moved = self
+            .move_to(ingest, placement, SourceState::Extracting, None)
+            .await?;
+        Ok(moved.then_some(place))
+    }
+
+    /// Works while the percent that are told are written down, once a second at most.
+    async fn noting<T>(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        state: SourceState,
+        mut percent: watch::Receiver<u8>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let note = async {
+            while percent.changed().await.is_ok() {
+                let now = *percent.borrow_and_update();
+                // Only a courtesy to whoever watches.
+                drop(self.note(ingest, placement, state, now).await);
+                tokio::time::sleep(NOTED_EVERY).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = note => never,
+        }
+    }
+
+    async fn note(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        state: SourceState,
+        percent: u8,
+    ) -> Result<(), Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        progress::note_percent(&mut tx, self.source, self.version, state, percent).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Before the costly part: whether the tenant may keep the passages, and whether the work is not void.
@@ -215,12 +297,14 @@ fn usage_event(
     }
 }
 
-/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once.
+/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once. Tells percent.
 pub(crate) async fn embed(
     ingest: &Ingest,
     drafts: Vec<PassageDraft>,
+    tell: &Tell,
 ) -> Result<Vec<NewPassage>, Error> {
-    let mut new = Vec::with_capacity(drafts.len());
+    let all = drafts.len();
+    let mut new = Vec::with_capacity(all);
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let part: Vec<PassageDraft> = drafts.by_ref().take(EMBED_ROWS).collect();
@@ -239,6 +323,8 @@ pub(crate) async fn embed(
                     embedding,
                 }),
         );
+        // At most 100.
+        tell((new.len() * 100 / all) as u8);
     }
     Ok(new)
 }

@@ -15,6 +15,7 @@ mod hostile;
 mod lab;
 mod onboarding;
 mod passages;
+mod progress;
 mod quotas;
 mod sandbox;
 mod support;

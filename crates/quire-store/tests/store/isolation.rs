@@ -4,12 +4,12 @@ use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
-    outbox, passages, records, segments, sources, texts, tiers,
+    outbox, passages, progress, records, segments, sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
     ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
-    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, Tier,
+    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, TaskId, Tier,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -65,6 +65,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
     };
     let new = [passage("stolen")];
     let text = MediaType::Text;
+    let task = TaskId::generate();
     let texts = [texts::NewText {
         source: Some(source),
         notebook,
@@ -91,6 +92,10 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::content(source, 1),
         sources::set_state(queued, 1, SourceState::Failed, Some("no")),
         sources::note_look(source, sources::Look::default()),
+        progress::note_task(source, task),
+        progress::note_percent(queued, 1, SourceState::Queued, 7),
+        progress::summary(notebook, None),
+        progress::sources(notebook, Some(&[source]), 9),
         sources::retry(source),
         sources::delete(source),
         passages::publish(queued, 1, text, None, &new),
