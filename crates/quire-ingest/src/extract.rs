@@ -35,7 +35,7 @@ mod xml;
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
-pub use drawing::{Wanted, draw};
+pub use drawing::{Wanted, draw, measure};
 pub use error::ExtractError;
 pub use limits::Limits;
 pub use meter::Meter;
@@ -46,6 +46,18 @@ pub(crate) use image::Kind as PictureKind;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::looks_like_transcript;
+
+/// The version of the reader of a type. Raise it when the reader, or one that it uses, makes a better document of
+/// files that were read before: they are read again, see [`crate::tasks::RereadSources`].
+pub const fn processor(media: MediaType) -> i16 {
+    match media {
+        MediaType::Text | MediaType::Markdown | MediaType::Html => 1,
+        MediaType::Pdf | MediaType::Docx | MediaType::Pptx => 1,
+        MediaType::Xlsx | MediaType::Csv => 1,
+        MediaType::Email | MediaType::Transcript => 1,
+        MediaType::Image | MediaType::Audio | MediaType::Video => 1,
+    }
+}
 
 /// Files inside files are followed so far.
 const MAX_DEPTH: u8 = 4;

@@ -27,7 +27,11 @@ pub async fn mend(store: &Store, search: &Search, placement: Placement) -> Resul
             sources.extend(segments::give_up(&mut tx, *segment).await?);
         }
         for &(source, version) in &sources {
-            let task = ReadSource { source, version };
+            let task = ReadSource {
+                source,
+                version,
+                again: true,
+            };
             queue_reading(&mut tx, &task, Wishes::default()).await?;
         }
         tx.commit().await?;

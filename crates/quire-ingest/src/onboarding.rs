@@ -162,7 +162,11 @@ impl Ingest {
         let placement = tenant.placement();
         let uploads = try_join_all(templates.iter().map(|template| {
             let bytes = Ok::<_, std::io::Error>(Bytes::from_static(template.text.as_bytes()));
-            self.upload(placement, stream::iter([bytes]).boxed())
+            self.upload(
+                placement,
+                stream::iter([bytes]).boxed(),
+                self.config.file_bytes,
+            )
         }))
         .await?;
         let written = self.write(placement, templates, &uploads).await;

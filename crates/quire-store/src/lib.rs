@@ -22,6 +22,7 @@ mod page;
 pub mod partitions;
 pub mod passages;
 pub mod progress;
+pub mod readers;
 pub mod records;
 mod roles;
 pub mod sealed;

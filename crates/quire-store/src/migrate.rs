@@ -28,6 +28,11 @@ const DIRECTORY: MigrationSet = MigrationSet {
             "placement",
             include_str!("../migrations/directory/0002_placement.sql"),
         ),
+        (
+            20,
+            "readers",
+            include_str!("../migrations/directory/0020_readers.sql"),
+        ),
     ],
 };
 
@@ -73,6 +78,11 @@ const SHARD: MigrationSet = MigrationSet {
             22,
             "progress",
             include_str!("../migrations/shard/0022_progress.sql"),
+        ),
+        (
+            23,
+            "processors",
+            include_str!("../migrations/shard/0023_processors.sql"),
         ),
         (
             30,

@@ -311,8 +311,9 @@ pub struct Totals {
 /// What all sources of the tenant take up.
 pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     let totals = sqlx::query_as(
-        "select (select coalesce(sum(size_bytes), 0)::bigint from shard.source_versions
-                 where tenant_id = $1) as stored_bytes,
+        "select (select coalesce(sum(size_bytes), 0)::bigint
+                 from (select distinct on (coalesce(object_key, source_id::text || '/' || version)) size_bytes
+                       from shard.source_versions where tenant_id = $1) stored) as stored_bytes,
                 (select coalesce(sum(passages), 0)::bigint from shard.sources
                  where tenant_id = $1) as passages",
     )
@@ -320,6 +321,20 @@ pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     .fetch_one(tx.connection())
     .await?;
     Ok(totals)
+}
+
+/// Recordings of the tenant besides this source.
+pub async fn recordings_besides(tx: &mut TenantTx, id: SourceId) -> Result<i64, Error> {
+    let count = sqlx::query_scalar(
+        "select count(*) from shard.sources
+         where tenant_id = $1 and media_type = any($2) and id <> $3",
+    )
+    .bind(tx.tenant_id())
+    .bind([MediaType::Audio.as_str(), MediaType::Video.as_str()])
+    .bind(id.uuid())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(count)
 }
 
 /// Where the content of a version is.
@@ -378,9 +393,11 @@ pub async fn set_state(
     Ok(done.rows_affected() == 1)
 }
 
-/// What is known of a picture or recording beside its text.
+/// What a reader found beside the text, and which reader it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Reading {
+    /// The version of the reader.
+    pub processor: i16,
     /// How long a recording is.
     pub duration_ms: Option<u64>,
     /// A hash of a picture's look; that of a copy differs in few bits.
@@ -392,15 +409,19 @@ const COPY_BITS: i32 = 3;
 /// A picture whose hash has fewer or more bits set is too plain to be known again.
 const TELLING_BITS: std::ops::RangeInclusive<u32> = 10..=54;
 
-/// Notes how a source looks, and links it to the first picture of the tenant that looks the same. Says
+/// Notes what was found of a source beside its text, and links it to the first picture of the tenant that looks the same. Says
 /// whether there is such a source.
-pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bool, Error> {
-    let hash = look
+pub async fn note_reading(
+    tx: &mut TenantTx,
+    id: SourceId,
+    reading: Reading,
+) -> Result<bool, Error> {
+    let hash = reading
         .picture_hash
         .filter(|hash| TELLING_BITS.contains(&hash.count_ones()));
     let done = sqlx::query(
         "update shard.sources s
-         set duration_ms = $3, picture_hash = $4,
+         set duration_ms = $3, picture_hash = $4, processor = $6,
              similar_to = (select o.id from shard.sources o
                            where o.tenant_id = $1 and o.id < $2 and o.similar_to is null
                              and bit_count((o.picture_hash # $4)::bit(64)) <= $5
@@ -409,9 +430,10 @@ pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bo
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
-    .bind(look.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
+    .bind(reading.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
     .bind(hash.map(u64::cast_signed))
     .bind(COPY_BITS)
+    .bind(reading.processor)
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
@@ -441,16 +463,22 @@ pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
     }
 }
 
-/// Forgets the versions before `version`, which search sees now. Returns their objects, which nothing
-/// refers to any more.
+/// Forgets the versions before `version`, which search sees now. Returns their objects that nothing refers to
+/// any more; a version that was read again has the object of the one before.
 pub async fn forget_older(
     tx: &mut TenantTx,
     id: SourceId,
     version: i32,
 ) -> Result<Vec<ObjectKey>, Error> {
     let keys: Vec<Option<String>> = sqlx::query_scalar(
-        "delete from shard.source_versions
-         where tenant_id = $1 and source_id = $2 and version < $3 returning object_key",
+        "with gone as (
+             delete from shard.source_versions
+             where tenant_id = $1 and source_id = $2 and version < $3 returning object_key
+         )
+         select distinct object_key from gone
+         where not exists (select from shard.source_versions v
+                           where v.tenant_id = $1 and v.source_id = $2 and v.version >= $3
+                             and v.object_key = gone.object_key)",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
@@ -485,7 +513,7 @@ pub(crate) async fn object_keys(
     source: Option<SourceId>,
 ) -> Result<Vec<ObjectKey>, Error> {
     let keys: Vec<String> = sqlx::query_scalar(
-        "select v.object_key from shard.source_versions v
+        "select distinct v.object_key from shard.source_versions v
          join shard.sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
          where v.tenant_id = $1 and s.notebook_id = $2 and ($3::uuid is null or s.id = $3)
            and v.object_key is not null",

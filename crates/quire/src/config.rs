@@ -30,6 +30,8 @@ pub(crate) struct Config {
     /// Models by name in the order in which they are asked, by what they are for: `answer`.
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) limits: Limits,
+    /// What one file may have, whatever a plan gives; its bytes are `limits.file_bytes`.
+    pub(crate) files: quire_ingest::extract::Limits,
     pub(crate) cache: Cache,
     pub(crate) admission: Admission,
     pub(crate) connect: Connect,

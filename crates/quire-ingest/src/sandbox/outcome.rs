@@ -117,6 +117,14 @@ pub(super) fn understand_picture(reply: Reply<Drawn>) -> Result<Bytes, ExtractEr
     }
 }
 
+/// The same for the length of a recording, which its limits bound.
+pub(super) fn understand_length(reply: Reply<u64>) -> Result<u64, ExtractError> {
+    match reply.result {
+        Outcome::Error(error) => Err(error),
+        Outcome::Ok(length_ms) => Ok(length_ms),
+    }
+}
+
 fn garbled() -> ExtractError {
     ExtractError::Crashed {
         how: "its answer is garbled".into(),

@@ -17,6 +17,7 @@ mod onboarding;
 mod passages;
 mod progress;
 mod quotas;
+mod reread;
 mod sandbox;
 mod support;
 mod sweep;
