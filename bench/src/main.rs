@@ -8,6 +8,7 @@ mod connect;
 mod control;
 mod failure;
 mod first_run;
+mod ingest;
 mod lab;
 mod models;
 mod provider;
@@ -55,6 +56,8 @@ enum Suite {
     Models(models::Options),
     /// Records and webhooks: speed, order, a backfill beside others, deliveries over crashes, idle connections.
     Connect(connect::Options),
+    /// Files: how many are read in a minute, pages of a PDF, memory, OCR.
+    Ingest(ingest::Options),
     /// A process of the control suite; started by the suite itself.
     #[command(hide = true)]
     ControlWorker(control::WorkerArgs),
@@ -159,6 +162,7 @@ async fn run(suite: &Suite) -> Result<(), Failure> {
         Suite::Control(options) => Box::pin(control::run(options)).await,
         Suite::Models(options) => Box::pin(models::run(options)).await,
         Suite::Connect(options) => Box::pin(connect::run(options)).await,
+        Suite::Ingest(options) => Box::pin(ingest::run(options)).await,
         Suite::ControlWorker(options) => Box::pin(control::work(options)).await,
     }
 }

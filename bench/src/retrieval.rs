@@ -7,7 +7,7 @@
 mod chunking;
 mod collections;
 mod cranfield;
-mod engine;
+pub(crate) mod engine;
 mod fusion;
 mod judged;
 mod lists;

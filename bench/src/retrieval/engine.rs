@@ -36,7 +36,7 @@ use crate::report::note;
 const FILE_BYTES: u64 = 64 << 20;
 
 /// A running quire without HTTP.
-pub(super) struct Engine {
+pub(crate) struct Engine {
     store: Store,
     ingest: Ingest,
     search: Search,
@@ -49,7 +49,7 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Starts everything; `program` reads the files in its child processes.
-    pub(super) async fn open(program: PathBuf, options: PassageOptions) -> Result<Self, Failure> {
+    pub(crate) async fn open(program: PathBuf, options: PassageOptions) -> Result<Self, Failure> {
         let model = crate::model_dir()?;
         let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
             .await
@@ -120,7 +120,7 @@ impl Engine {
     }
 
     /// Stops everything in order.
-    pub(super) async fn close(self) -> Result<(), Failure> {
+    pub(crate) async fn close(self) -> Result<(), Failure> {
         self.stop.cancel();
         self.worker
             .await
@@ -129,14 +129,14 @@ impl Engine {
         Ok(self.server.close().await?)
     }
 
-    pub(super) async fn tenant(&self, slug: &str) -> Result<Placement, Failure> {
+    pub(crate) async fn tenant(&self, slug: &str) -> Result<Placement, Failure> {
         let mut tx = self.store.system().await?;
         let tenant = tenants::create(&mut tx, &NewTenant::local(slug, slug)).await?;
         tx.commit().await?;
         Ok(tenant.placement())
     }
 
-    pub(super) async fn notebook(
+    pub(crate) async fn notebook(
         &self,
         placement: Placement,
         name: &str,
@@ -147,21 +147,21 @@ impl Engine {
         Ok(notebook.id)
     }
 
-    /// Adds a text; the same content under another name gives the id of the first.
-    pub(super) async fn add(
+    /// Adds a file; the same content under another name gives the id of the first.
+    pub(crate) async fn add(
         &self,
         placement: Placement,
         notebook: NotebookId,
         name: &str,
-        text: String,
+        content: impl Into<Bytes>,
     ) -> Result<SourceId, Failure> {
-        let bytes = stream::once(async { Ok::<_, std::io::Error>(Bytes::from(text)) }).boxed();
+        let bytes = stream::iter([Ok::<_, std::io::Error>(content.into())]).boxed();
         let added = self.ingest.add(placement, notebook, name, bytes).await?;
         Ok(added.source().id)
     }
 
     /// Waits until every source can be found or has failed.
-    pub(super) async fn finished(
+    pub(crate) async fn finished(
         &self,
         placement: Placement,
         ids: &[SourceId],

@@ -16,6 +16,7 @@ mod html;
 mod image;
 mod limits;
 mod markdown;
+mod meter;
 mod ocr;
 mod package;
 mod pdf;
@@ -34,9 +35,10 @@ mod xml;
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
-pub use drawing::{Wanted, draw};
+pub use drawing::{Wanted, draw, measure};
 pub use error::ExtractError;
 pub use limits::Limits;
+pub use meter::Meter;
 
 pub(crate) use builder::PATH_ENTRY_CHARS;
 pub(crate) use csv::looks_like_csv;
@@ -44,6 +46,18 @@ pub(crate) use image::Kind as PictureKind;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::{Script, looks_like_transcript};
+
+/// The version of the reader of a type. Raise it when the reader, or one that it uses, makes a better document of
+/// files that were read before: they are read again, see [`crate::tasks::RereadSources`].
+pub const fn processor(media: MediaType) -> i16 {
+    match media {
+        MediaType::Text | MediaType::Markdown | MediaType::Html => 1,
+        MediaType::Pdf | MediaType::Docx | MediaType::Pptx => 1,
+        MediaType::Xlsx | MediaType::Csv => 1,
+        MediaType::Email | MediaType::Transcript => 1,
+        MediaType::Image | MediaType::Audio | MediaType::Video => 1,
+    }
+}
 
 /// Files inside files are followed so far.
 const MAX_DEPTH: u8 = 4;
@@ -59,8 +73,13 @@ impl Depth {
 }
 
 /// Reads a file of a known type.
-pub fn extract(media: MediaType, bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
-    extract_at(media, bytes, limits, Depth::default())
+pub fn extract(
+    media: MediaType,
+    bytes: &[u8],
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
+    extract_at(media, bytes, limits, Depth::default(), meter)
 }
 
 /// Finds the type of a file that stands inside another and reads it.
@@ -69,11 +88,18 @@ fn inside(
     bytes: &[u8],
     limits: &Limits,
     depth: Depth,
+    meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
     let depth = depth
         .deeper()
         .ok_or_else(|| ExtractError::refused("files inside files without end"))?;
-    extract_at(crate::detect::detect(name, bytes)?, bytes, limits, depth)
+    extract_at(
+        crate::detect::detect(name, bytes)?,
+        bytes,
+        limits,
+        depth,
+        meter,
+    )
 }
 
 fn extract_at(
@@ -81,6 +107,7 @@ fn extract_at(
     bytes: &[u8],
     limits: &Limits,
     depth: Depth,
+    meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
     if bytes.is_empty() {
         return Err(ExtractError::Empty);
@@ -92,15 +119,15 @@ fn extract_at(
         MediaType::Text => text::read(bytes, limits),
         MediaType::Markdown => markdown::read(bytes, limits),
         MediaType::Html => html::read(bytes, limits),
-        MediaType::Pdf => pdf::read(bytes, limits),
+        MediaType::Pdf => pdf::read(bytes, limits, meter),
         MediaType::Docx => docx::read(bytes, limits),
         MediaType::Pptx => pptx::read(bytes, limits),
         MediaType::Xlsx => xlsx::read(bytes, limits),
         MediaType::Csv => csv::read(bytes, limits),
-        MediaType::Email => email::read(bytes, limits, depth),
+        MediaType::Email => email::read(bytes, limits, depth, meter),
         MediaType::Transcript => transcript::read(bytes, limits),
         MediaType::Image => image::read(bytes, limits),
-        MediaType::Audio => audio::read(bytes, limits),
-        MediaType::Video => video::read(bytes, limits),
+        MediaType::Audio => audio::read(bytes, limits, meter),
+        MediaType::Video => video::read(bytes, limits, meter),
     }
 }

@@ -6,17 +6,19 @@
 //! transaction, in which a new version takes the place of the old one. No step holds a database
 //! connection while another process or a model works. Later [`tasks::FoldTail`] moves what was published into
 //! segments, [`tasks::SweepObjects`] removes what nothing needs any more, and [`tasks::TierNotebooks`] archives
-//! notebooks that nobody asks ([`tiers`]). What a tenant may keep is checked where something is added (`quotas`).
+//! notebooks that nobody asks ([`tiers`]), and [`tasks::RereadSources`] has what an older reader read read again. What a tenant may keep is checked where something is added (`quotas`).
 //! Texts that quire makes itself, out of records for instance, are published many at a time ([`Text`]). A new
 //! tenant begins with a notebook of templates (`onboarding`). Knows nothing about
 //! questions.
 
+mod allowance;
 pub mod detect;
 mod error;
 pub mod extract;
 mod mend;
 mod onboarding;
 pub mod passages;
+mod progress;
 mod quotas;
 pub mod sandbox;
 mod service;
@@ -27,6 +29,7 @@ pub mod tiers;
 pub use error::{Error, StreamError};
 pub use mend::mend;
 pub use onboarding::Onboarded;
+pub use progress::explain;
 pub use quotas::create_notebook;
 pub use service::{Ingest, IngestConfig};
 pub use texts::{Recording, Text};

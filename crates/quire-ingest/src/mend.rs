@@ -3,9 +3,9 @@
 use quire_index::{Mended, Search};
 use quire_queue::Wishes;
 use quire_store::{Placement, Store, segments};
-use quire_types::SourceId;
 
 use crate::Error;
+use crate::progress::queue_reading;
 use crate::tasks::ReadSource;
 
 /// Gives up the segments of a tenant that are gone or damaged, and queues the reading of every source that
@@ -26,10 +26,14 @@ pub async fn mend(store: &Store, search: &Search, placement: Placement) -> Resul
         for (segment, _) in &lost {
             sources.extend(segments::give_up(&mut tx, *segment).await?);
         }
-        let read = |&(source, version): &(SourceId, i32)| ReadSource { source, version };
-        let tasks: Vec<ReadSource> = sources.iter().map(read).collect();
-        let tasks = tasks.iter().map(|task| (task, Wishes::default()));
-        quire_queue::enqueue_all(&mut tx, tasks).await?;
+        for &(source, version) in &sources {
+            let task = ReadSource {
+                source,
+                version,
+                again: true,
+            };
+            queue_reading(&mut tx, &task, Wishes::default()).await?;
+        }
         tx.commit().await?;
     }
     Ok(Mended {

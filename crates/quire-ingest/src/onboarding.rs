@@ -18,7 +18,7 @@ use quire_tenancy::lifecycle::{self, Newcomer, Registered};
 use quire_tenancy::plans;
 use quire_types::{Kind, MediaType, NotebookId};
 
-use crate::extract::{Limits, extract};
+use crate::extract::{Limits, Meter, extract};
 use crate::passages::passages as cut;
 use crate::quotas::check_active;
 use crate::service::content;
@@ -140,13 +140,18 @@ impl Ingest {
     async fn read_templates(&self) -> Result<Vec<Template>, Error> {
         let read = TEXTS.map(async |(name, text)| {
             let file = format!("{name}.md");
-            let document = extract(MediaType::Markdown, text.as_bytes(), &Limits::default())?;
+            let document = extract(
+                MediaType::Markdown,
+                text.as_bytes(),
+                &Limits::default(),
+                Meter::silent(),
+            )?;
             let drafts = cut(&document, &file, &self.config.passages);
             Ok(Template {
                 name,
                 file,
                 text,
-                passages: embed(self, drafts).await?,
+                passages: embed(self, drafts, &|_| ()).await?,
             })
         });
         try_join_all(read).await
@@ -157,7 +162,11 @@ impl Ingest {
         let placement = tenant.placement();
         let uploads = try_join_all(templates.iter().map(|template| {
             let bytes = Ok::<_, std::io::Error>(Bytes::from_static(template.text.as_bytes()));
-            self.upload(placement, stream::iter([bytes]).boxed())
+            self.upload(
+                placement,
+                stream::iter([bytes]).boxed(),
+                self.config.file_bytes,
+            )
         }))
         .await?;
         let written = self.write(placement, templates, &uploads).await;

@@ -160,7 +160,7 @@ fn full(name: LimitName, most: u64, used: i64, more: i64) -> Refusal {
     )
 }
 
-fn refusal(reason: Reason, text: String) -> Refusal {
+pub(crate) fn refusal(reason: Reason, text: String) -> Refusal {
     Refusal {
         reason,
         text,

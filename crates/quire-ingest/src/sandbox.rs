@@ -2,9 +2,10 @@
 //! costs nobody anything but itself.
 //!
 //! The child runs the same program with the hidden command `parse`: bytes on its standard input, one
-//! JSON answer on its standard output. It limits and confines itself before it reads the first byte.
+//! JSON answer on its standard output, before it lines that say how far it is. It limits and confines itself before it reads the first byte.
 //! Knows no database; hands the parent a document or a typed error, whatever happens.
 
+mod asked;
 mod budget;
 mod child;
 mod confine;
@@ -25,6 +26,7 @@ use tokio::process::{Child, Command};
 
 use crate::extract::{Document, ExtractError, Limits, Wanted};
 
+use asked::Asked;
 use budget::Budget;
 use reply::Reply;
 
@@ -36,6 +38,9 @@ const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const STDERR_BYTES: u64 = 16 << 10;
 /// Room for the JSON form of the largest document: text, escapes and the paths of its blocks.
 const ANSWER_BYTES: u64 = 512 << 20;
+
+/// Is told percent.
+pub type Tell = dyn Fn(u8) + Send + Sync;
 
 /// Starts reading children. How many run at once is the caller's to bound.
 #[derive(Clone, Debug)]
@@ -85,9 +90,14 @@ impl Extractor {
         Budget::of(name, bytes).is_long
     }
 
-    /// Finds the type of a file and reads it.
-    pub async fn extract(&self, name: &str, bytes: Bytes) -> Result<Extraction, ExtractError> {
-        outcome::understand(self.ask(name, bytes, None).await?)
+    /// Finds the type of a file and reads it, and tells how much of it is read, in percent, where that takes long.
+    pub async fn extract(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        tell: &Tell,
+    ) -> Result<Extraction, ExtractError> {
+        outcome::understand(self.ask(name, bytes, Asked::Read, tell).await?)
     }
 
     /// Draws one picture of a file, as PNG.
@@ -97,14 +107,25 @@ impl Extractor {
         bytes: Bytes,
         wanted: Wanted,
     ) -> Result<Bytes, ExtractError> {
-        outcome::understand_picture(self.ask(name, bytes, Some(wanted)).await?)
+        outcome::understand_picture(self.ask(name, bytes, Asked::Draw(wanted), &|_| ()).await?)
+    }
+
+    /// How long a recording is, in milliseconds.
+    pub async fn measure(&self, name: &str, bytes: Bytes) -> Result<u64, ExtractError> {
+        outcome::understand_length(self.ask(name, bytes, Asked::Measure, &|_| ()).await?)
+    }
+
+    /// What any file may have here.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     async fn ask<T: DeserializeOwned + Send + 'static>(
         &self,
         name: &str,
         bytes: Bytes,
-        wanted: Option<Wanted>,
+        asked: Asked,
+        tell: &Tell,
     ) -> Result<Reply<T>, ExtractError> {
         if bytes.is_empty() {
             return Err(ExtractError::Empty);
@@ -121,11 +142,11 @@ impl Extractor {
             .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
         let budget = Budget::of(name, &bytes);
         let wall_clock = self.wall_clock.unwrap_or(budget.wall_clock);
-        let child = self.command(name, &budget, wanted, folder.path())?.spawn();
+        let child = self.command(name, &budget, asked, folder.path())?.spawn();
         let child =
             child.map_err(|error| ExtractError::unavailable("cannot start the reader", error))?;
         let group = ProcessGroup::of(&child);
-        let talk = outcome::talk(child, bytes, budget.cpu_seconds);
+        let talk = outcome::talk(child, bytes, budget.cpu_seconds, tell);
         let talk = tokio::time::timeout(wall_clock, talk);
         let answer = talk.await.unwrap_or(Err(ExtractError::TimedOut {
             seconds: wall_clock.as_secs(),
@@ -140,24 +161,22 @@ impl Extractor {
         &self,
         name: &str,
         budget: &Budget,
-        wanted: Option<Wanted>,
+        asked: Asked,
         folder: &std::path::Path,
     ) -> Result<Command, ExtractError> {
         let limits = serde_json::to_string(&self.limits)
             .map_err(|error| ExtractError::unavailable("limits", error))?;
         // One argument each, so that no name can be taken for an option.
         let name: String = name.chars().filter(|c| !c.is_control()).take(255).collect();
-        let wanted = wanted
-            .map(|wanted| serde_json::to_string(&wanted))
-            .transpose()
-            .map_err(|error| ExtractError::unavailable("picture", error))?;
+        let asked = serde_json::to_string(&asked)
+            .map_err(|error| ExtractError::unavailable("question", error))?;
         let mut command = Command::new(&self.program);
         command
             .arg("parse")
             .arg(format!("--name={name}"))
             .arg(format!("--limits={limits}"))
             .arg(format!("--cpu-seconds={}", budget.cpu_seconds))
-            .args(wanted.map(|wanted| format!("--draw={wanted}")))
+            .arg(format!("--ask={asked}"))
             .env_clear()
             .envs([("PATH", PATH), ("LC_ALL", "C.UTF-8")])
             // As many files are read at once as there are processors; more threads only get in each other's way.

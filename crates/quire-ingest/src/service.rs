@@ -15,12 +15,14 @@ use quire_store::notebooks::Notebook;
 use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, Content, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
-use quire_tenancy::{Account, Control, Stage};
-use quire_types::{Kind, NotebookId, SourceId};
+use quire_tenancy::{Account, Control, LimitName, Reason, Stage};
+use quire_types::{ErrorKind, Kind, NotebookId, SourceId};
 
+use crate::allowance::limits;
 use crate::extract::Wanted;
 use crate::onboarding::Template;
 use crate::passages::PassageOptions;
+use crate::progress::queue_reading;
 use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
 use crate::tasks::{FoldTail, FoldTotals, Folds, PurgeObjects, ReadSource};
@@ -86,7 +88,10 @@ impl Ingest {
     ) -> Result<Added, Error> {
         let name = clean_name(name)?;
         let account = active(&self.config.control, placement.tenant).await?;
-        let upload = self.upload(placement, bytes).await?;
+        let most = limits(&account.terms, self.config.extractor.limits()).max_input_bytes;
+        let upload = self.upload(placement, bytes, most).await;
+        let upload =
+            upload.map_err(|error| larger_than_plan(error, &account, self.config.file_bytes))?;
         let added = self
             .add_row(placement, &account, notebook, &name, &upload)
             .await;
@@ -108,10 +113,11 @@ impl Ingest {
         &self,
         placement: Placement,
         bytes: BoxStream<'_, Result<Bytes, E>>,
+        most: u64,
     ) -> Result<Upload, Error> {
         let objects = self.config.store.objects();
         objects
-            .upload(placement, bytes, self.config.file_bytes)
+            .upload(placement, bytes, most.min(self.config.file_bytes))
             .await
             .map_err(|error| match error {
                 UploadError::Source(error) => Error::Stream(error.into()),
@@ -141,7 +147,7 @@ impl Ingest {
         let added = sources::add(&mut tx, notebook, &content).await?;
         if let Added::Created(source) | Added::Updated(source) = &added {
             room?;
-            quire_queue::enqueue(&mut tx, &ReadSource::of(source)).await?;
+            queue_reading(&mut tx, &ReadSource::of(source), Wishes::default()).await?;
         }
         tx.commit().await?;
         Ok(added)
@@ -152,7 +158,7 @@ impl Ingest {
         active(&self.config.control, placement.tenant).await?;
         let mut tx = self.config.store.tenant(placement).await?;
         let source = sources::retry(&mut tx, id).await?;
-        quire_queue::enqueue(&mut tx, &ReadSource::of(&source)).await?;
+        queue_reading(&mut tx, &ReadSource::of(&source), Wishes::default()).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(source)
@@ -241,6 +247,22 @@ impl Ingest {
             quire_queue::enqueue_with(tx, &task, wishes).await?;
         }
         Ok(())
+    }
+}
+
+/// A file that is larger than the plan gives, in words that say so.
+fn larger_than_plan(error: Error, account: &Account, ceiling: u64) -> Error {
+    let limit = account.terms.limit(LimitName::FileBytes);
+    match limit.most() {
+        Some(most) if error.kind() == ErrorKind::TooLarge && most < ceiling => {
+            let most = LimitName::FileBytes.show(limit);
+            let text = format!(
+                "the file is larger than {most}, the most that the plan gives (file_bytes): split it, or change \
+                 the plan"
+            );
+            quotas::refusal(Reason::Size, text).into()
+        }
+        _ => error,
     }
 }
 

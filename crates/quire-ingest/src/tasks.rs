@@ -3,6 +3,7 @@
 mod fold_tail;
 mod purge_objects;
 mod read_source;
+mod reread_sources;
 mod sweep;
 mod tier_notebooks;
 
@@ -11,6 +12,7 @@ pub use fold_tail::{FoldTail, FoldTotals};
 pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
 pub(crate) use read_source::embed;
+pub use reread_sources::RereadSources;
 pub use sweep::SweepObjects;
 pub use tier_notebooks::TierNotebooks;
 

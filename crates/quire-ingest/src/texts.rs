@@ -12,7 +12,7 @@ use quire_store::texts::{self, NewText};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{MediaType, NotebookId, SourceId, Timestamp};
 
-use crate::extract::{ExtractError, Limits, Script, extract};
+use crate::extract::{ExtractError, Limits, Meter, Script, extract};
 use crate::passages::passages as cut;
 use crate::quotas::active;
 use crate::tasks::{FoldTail, embed};
@@ -61,7 +61,7 @@ impl Ingest {
                 false => &config.extracting,
             };
             let _place = stage.enter().await?;
-            let read = config.extractor.extract(name, part.bytes).await?;
+            let read = config.extractor.extract(name, part.bytes, &|_| ()).await?;
             match read.media {
                 MediaType::Transcript | MediaType::Audio | MediaType::Video => {
                     script.add(part.start_ms, &read.document);
@@ -81,13 +81,13 @@ impl Ingest {
         let mut drafts = Vec::new();
         let mut counts = Vec::with_capacity(texts.len());
         for text in &texts {
-            let mut document = extract(text.media, text.body.as_bytes(), &limits)?;
+            let mut document = extract(text.media, text.body.as_bytes(), &limits, Meter::silent())?;
             document.title = Some(text.title.clone());
             let own = cut(&document, &text.name, &self.config.passages);
             counts.push(own.len());
             drafts.extend(own);
         }
-        let mut passages = embed(self, drafts).await?.into_iter();
+        let mut passages = embed(self, drafts, &|_| ()).await?.into_iter();
         Ok(texts
             .into_iter()
             .zip(counts)

@@ -24,6 +24,7 @@ mod rules;
 mod schedule;
 mod task;
 mod upkeep;
+mod waiting;
 mod work;
 mod worker;
 
@@ -41,6 +42,7 @@ pub use rules::{TenantShare, dedicate, pause_kind, pause_tenant, set_tenant_shar
 pub use schedule::{Missed, Plan, Rule, schedule, unschedule};
 pub use task::{Attempt, Failure, Priority, Retry, Task};
 pub use upkeep::{KEPT_DAYS, upkeep};
+pub use waiting::{Wait, waits};
 pub use work::{Tally, Totals};
 pub use worker::{Worker, WorkerOptions, relay};
 

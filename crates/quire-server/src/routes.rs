@@ -12,6 +12,7 @@ mod notebooks;
 pub(crate) mod openai;
 mod plans;
 mod pools;
+mod progress;
 mod records;
 mod search;
 mod sources;
@@ -119,6 +120,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(sources::content))
         .routes(routes!(sources::picture))
         .routes(routes!(sources::retry))
+        .routes(routes!(progress::of_notebook))
         .routes(routes!(webhooks::receive))
         .routes(routes!(webhooks::receive_zoom))
         .routes(routes!(webhooks::consented))

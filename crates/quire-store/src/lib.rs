@@ -22,6 +22,8 @@ pub mod outbox;
 mod page;
 pub mod partitions;
 pub mod passages;
+pub mod progress;
+pub mod readers;
 pub mod records;
 mod roles;
 pub mod sealed;

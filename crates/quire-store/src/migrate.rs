@@ -29,6 +29,11 @@ const DIRECTORY: MigrationSet = MigrationSet {
             include_str!("../migrations/directory/0002_placement.sql"),
         ),
         (
+            20,
+            "readers",
+            include_str!("../migrations/directory/0020_readers.sql"),
+        ),
+        (
             30,
             "accounts",
             include_str!("../migrations/directory/0030_accounts.sql"),
@@ -73,6 +78,16 @@ const SHARD: MigrationSet = MigrationSet {
             21,
             "looks",
             include_str!("../migrations/shard/0021_looks.sql"),
+        ),
+        (
+            22,
+            "progress",
+            include_str!("../migrations/shard/0022_progress.sql"),
+        ),
+        (
+            23,
+            "processors",
+            include_str!("../migrations/shard/0023_processors.sql"),
         ),
         (
             30,

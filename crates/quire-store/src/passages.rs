@@ -65,7 +65,7 @@ pub async fn publish(
     sqlx::query(
         "update shard.sources
          set state = 'searchable', reason = null, live_version = $3, media_type = $4, pages = $5,
-             passages = $6, segment_id = null, updated_at = now()
+             passages = $6, segment_id = null, percent = 100, ended_at = now(), updated_at = now()
          where tenant_id = $1 and id = $2",
     )
     .bind(tx.tenant_id())

@@ -427,7 +427,8 @@ pub async fn give_up(tx: &mut TenantTx, segment: SegmentId) -> Result<Vec<(Sourc
         .collect();
     sqlx::query(
         "update shard.sources
-         set segment_id = null, live_version = null, passages = 0, state = 'queued', reason = null,
+         set segment_id = null, live_version = null, passages = 0, state = 'queued', reason = null, percent = 0,
+             queued_at = now(), extracting_at = null, embedding_at = null, ended_at = null,
              updated_at = now()
          where tenant_id = $1 and segment_id = $2",
     )

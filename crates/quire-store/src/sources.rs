@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, SourceId, SourceState, Timestamp};
+use quire_types::{MediaType, NotebookId, SourceId, SourceState, TaskId, Timestamp};
 
 use crate::corpus::{self, Change};
 use crate::{Error, ObjectKey, Page, PageRequest, TenantTx, notebooks};
@@ -40,6 +40,18 @@ pub struct Source {
     pub duration_ms: Option<i64>,
     /// The first picture of the tenant that this one is a copy of, whatever its size or compression.
     pub similar_to: Option<SourceId>,
+    /// The task that reads the latest version, or did.
+    pub task: Option<TaskId>,
+    /// How much of the stage that the state names is done.
+    pub percent: i16,
+    /// When the latest version was queued.
+    pub queued_at: Option<Timestamp>,
+    /// When its reading began.
+    pub extracting_at: Option<Timestamp>,
+    /// When its embedding began.
+    pub embedding_at: Option<Timestamp>,
+    /// When it became searchable or failed.
+    pub ended_at: Option<Timestamp>,
     /// When it was first added.
     pub created_at: Timestamp,
     /// When anything about it last changed.
@@ -68,6 +80,12 @@ impl sqlx::FromRow<'_, PgRow> for Source {
             similar_to: row
                 .try_get::<Option<Uuid>, _>("similar_to")?
                 .map(SourceId::from),
+            task: row.try_get::<Option<Uuid>, _>("task_id")?.map(TaskId::from),
+            percent: row.try_get("percent")?,
+            queued_at: row.try_get("queued_at")?,
+            extracting_at: row.try_get("extracting_at")?,
+            embedding_at: row.try_get("embedding_at")?,
+            ended_at: row.try_get("ended_at")?,
             created_at: row.try_get("created_at")?,
             updated_at: row.try_get("updated_at")?,
         })
@@ -131,7 +149,8 @@ pub async fn add(
         let source: Source = sqlx::query_as(
             "update shard.sources
              set latest_version = latest_version + 1, state = 'queued', reason = null,
-                 content_hash = $3, size_bytes = $4, updated_at = now()
+                 content_hash = $3, size_bytes = $4, percent = 0, queued_at = now(), extracting_at = null,
+                 embedding_at = null, ended_at = null, updated_at = now()
              where tenant_id = $1 and id = $2
              returning *",
         )
@@ -161,8 +180,8 @@ pub async fn add(
 
     let source: Source = sqlx::query_as(
         "insert into shard.sources
-             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes)
-         values ($1, $2, $3, $4, 'queued', 1, $5, $6)
+             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes, queued_at)
+         values ($1, $2, $3, $4, 'queued', 1, $5, $6, now())
          returning *",
     )
     .bind(tx.tenant_id())
@@ -292,8 +311,9 @@ pub struct Totals {
 /// What all sources of the tenant take up.
 pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     let totals = sqlx::query_as(
-        "select (select coalesce(sum(size_bytes), 0)::bigint from shard.source_versions
-                 where tenant_id = $1) as stored_bytes,
+        "select (select coalesce(sum(size_bytes), 0)::bigint
+                 from (select distinct on (coalesce(object_key, source_id::text || '/' || version)) size_bytes
+                       from shard.source_versions where tenant_id = $1) stored) as stored_bytes,
                 (select coalesce(sum(passages), 0)::bigint from shard.sources
                  where tenant_id = $1) as passages",
     )
@@ -301,6 +321,20 @@ pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     .fetch_one(tx.connection())
     .await?;
     Ok(totals)
+}
+
+/// Recordings of the tenant besides this source.
+pub async fn recordings_besides(tx: &mut TenantTx, id: SourceId) -> Result<i64, Error> {
+    let count = sqlx::query_scalar(
+        "select count(*) from shard.sources
+         where tenant_id = $1 and media_type = any($2) and id <> $3",
+    )
+    .bind(tx.tenant_id())
+    .bind([MediaType::Audio.as_str(), MediaType::Video.as_str()])
+    .bind(id.uuid())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(count)
 }
 
 /// Where the content of a version is.
@@ -331,7 +365,8 @@ pub async fn content(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Co
 }
 
 /// Moves the latest version on. Does nothing, and says so, when `version` is no longer the latest or
-/// has reached an end already: the work of an older version must not speak for a newer one.
+/// has reached an end already: the work of an older version must not speak for a newer one. A stage that
+/// begins anew forgets the times of those behind it.
 pub async fn set_state(
     tx: &mut TenantTx,
     id: SourceId,
@@ -340,7 +375,11 @@ pub async fn set_state(
     reason: Option<&str>,
 ) -> Result<bool, Error> {
     let done = sqlx::query(
-        "update shard.sources set state = $4, reason = $5, updated_at = now()
+        "update shard.sources
+         set state = $4, reason = $5, percent = 0, updated_at = now(),
+             extracting_at = case $4 when 'extracting' then now() when 'queued' then null else extracting_at end,
+             embedding_at = case $4 when 'embedding' then now() when 'failed' then embedding_at end,
+             ended_at = case $4 when 'failed' then now() end
          where tenant_id = $1 and id = $2 and latest_version = $3
            and state not in ('searchable', 'failed')",
     )
@@ -354,9 +393,11 @@ pub async fn set_state(
     Ok(done.rows_affected() == 1)
 }
 
-/// What is known of a picture or recording beside its text.
+/// What a reader found beside the text, and which reader it was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Reading {
+    /// The version of the reader.
+    pub processor: i16,
     /// How long a recording is.
     pub duration_ms: Option<u64>,
     /// A hash of a picture's look; that of a copy differs in few bits.
@@ -368,15 +409,19 @@ const COPY_BITS: i32 = 3;
 /// A picture whose hash has fewer or more bits set is too plain to be known again.
 const TELLING_BITS: std::ops::RangeInclusive<u32> = 10..=54;
 
-/// Notes how a source looks, and links it to the first picture of the tenant that looks the same. Says
+/// Notes what was found of a source beside its text, and links it to the first picture of the tenant that looks the same. Says
 /// whether there is such a source.
-pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bool, Error> {
-    let hash = look
+pub async fn note_reading(
+    tx: &mut TenantTx,
+    id: SourceId,
+    reading: Reading,
+) -> Result<bool, Error> {
+    let hash = reading
         .picture_hash
         .filter(|hash| TELLING_BITS.contains(&hash.count_ones()));
     let done = sqlx::query(
         "update shard.sources s
-         set duration_ms = $3, picture_hash = $4,
+         set duration_ms = $3, picture_hash = $4, processor = $6,
              similar_to = (select o.id from shard.sources o
                            where o.tenant_id = $1 and o.id < $2 and o.similar_to is null
                              and bit_count((o.picture_hash # $4)::bit(64)) <= $5
@@ -385,9 +430,10 @@ pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bo
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
-    .bind(look.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
+    .bind(reading.duration_ms.and_then(|ms| i64::try_from(ms).ok()))
     .bind(hash.map(u64::cast_signed))
     .bind(COPY_BITS)
+    .bind(reading.processor)
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)
@@ -396,7 +442,9 @@ pub async fn note_look(tx: &mut TenantTx, id: SourceId, look: Look) -> Result<bo
 /// Queues the latest version of a failed source again.
 pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
     let queued: Option<Source> = sqlx::query_as(
-        "update shard.sources set state = 'queued', reason = null, updated_at = now()
+        "update shard.sources
+         set state = 'queued', reason = null, percent = 0, queued_at = now(), extracting_at = null,
+             embedding_at = null, ended_at = null, updated_at = now()
          where tenant_id = $1 and id = $2 and state = 'failed' returning *",
     )
     .bind(tx.tenant_id())
@@ -415,16 +463,22 @@ pub async fn retry(tx: &mut TenantTx, id: SourceId) -> Result<Source, Error> {
     }
 }
 
-/// Forgets the versions before `version`, which search sees now. Returns their objects, which nothing
-/// refers to any more.
+/// Forgets the versions before `version`, which search sees now. Returns their objects that nothing refers to
+/// any more; a version that was read again has the object of the one before.
 pub async fn forget_older(
     tx: &mut TenantTx,
     id: SourceId,
     version: i32,
 ) -> Result<Vec<ObjectKey>, Error> {
     let keys: Vec<Option<String>> = sqlx::query_scalar(
-        "delete from shard.source_versions
-         where tenant_id = $1 and source_id = $2 and version < $3 returning object_key",
+        "with gone as (
+             delete from shard.source_versions
+             where tenant_id = $1 and source_id = $2 and version < $3 returning object_key
+         )
+         select distinct object_key from gone
+         where not exists (select from shard.source_versions v
+                           where v.tenant_id = $1 and v.source_id = $2 and v.version >= $3
+                             and v.object_key = gone.object_key)",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
@@ -459,7 +513,7 @@ pub(crate) async fn object_keys(
     source: Option<SourceId>,
 ) -> Result<Vec<ObjectKey>, Error> {
     let keys: Vec<String> = sqlx::query_scalar(
-        "select v.object_key from shard.source_versions v
+        "select distinct v.object_key from shard.source_versions v
          join shard.sources s on s.tenant_id = v.tenant_id and s.id = v.source_id
          where v.tenant_id = $1 and s.notebook_id = $2 and ($3::uuid is null or s.id = $3)
            and v.object_key is not null",

@@ -227,6 +227,27 @@ impl Control {
         })
     }
 
+    /// Lets in the work of a background task: it holds what it needs of budgets, and neither rates nor a seat.
+    pub async fn admit_task(
+        &self,
+        account: &Arc<Account>,
+        call: Call,
+    ) -> Result<Admitted, Refusal> {
+        check_state(account.tenant.state)?;
+        let live = self.inner.live(account.tenant.id);
+        let spending = self.hold(&live, account, &call, call.cost).await?;
+        Ok(Admitted {
+            route: Route::Full,
+            rate: None,
+            waited: Duration::ZERO,
+            spending: Arc::new(spending),
+            call,
+            account: account.clone(),
+            control: self.clone(),
+            _seat: None,
+        })
+    }
+
     async fn try_admit(&self, caller: &Caller, call: Call) -> Result<Admitted, Refusal> {
         let inner = &self.inner;
         let account = caller.account.clone();

@@ -169,6 +169,13 @@ limits! {
     Notebooks = "notebooks", Count, 1, "Notebooks at a time.";
     StorageBytes = "storage_bytes", Bytes, 100_000_000_000, "Stored bytes of sources.";
     Recordings = "recordings", Count, 1_000, "Stored recordings.";
+    RecordingMinutes = "recording_minutes", Minutes, 60, "Minutes of one recording.";
+    FileBytes = "file_bytes", Bytes, 100_000_000, "Bytes of one file.";
+    FilePages = "file_pages", Count, 2_000, "Pages of one document, slides of one presentation.";
+    FileScannedPages = "file_scanned_pages", Count, 100, "Pages of one document that are read from their pictures.";
+    FilePixels = "file_pixels", Count, 50_000_000, "Pixels of one picture.";
+    FileEntries = "file_entries", Count, 1_000, "Files in one container, attachments of one e-mail.";
+    FileRatio = "file_ratio", Count, 100, "Bytes that come out of a container for each byte in it.";
     Passages = "passages", Count, 10_000, "Passages that can be found.";
     ArchiveAfterDays = "archive_after_days", Days, 365, "Days without a question or a change after which a notebook is archived, unless what it is about is under way.";
     RunningRequests = "running_requests", Count, 2, "Requests worked on at once.";

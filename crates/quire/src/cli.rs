@@ -134,7 +134,7 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 60)]
         cpu_seconds: u64,
         #[arg(long)]
-        draw: Option<String>,
+        ask: Option<String>,
     },
 }
 

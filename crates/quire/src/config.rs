@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) depth: DepthOptions,
     pub(crate) limits: Limits,
+    /// What one file may have, whatever a plan gives; its bytes are `limits.file_bytes`.
+    pub(crate) files: quire_ingest::extract::Limits,
     pub(crate) cache: Cache,
     pub(crate) admission: Admission,
     pub(crate) connect: Connect,

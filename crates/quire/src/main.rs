@@ -26,14 +26,14 @@ fn main() -> ExitCode {
         name,
         limits,
         cpu_seconds,
-        draw,
+        ask,
     } = &cli.command
     {
         return quire_ingest::sandbox::parse_child(
             name,
             limits.as_deref(),
             *cpu_seconds,
-            draw.as_deref(),
+            ask.as_deref(),
         );
     }
     let output = output::Output::new(cli.json);

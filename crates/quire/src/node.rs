@@ -22,7 +22,9 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
+use quire_ingest::tasks::{
+    FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
+};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::registry::Model;
 use quire_models::{Embedder, Models, ModelsConfig, Patience, Pool, PoolState, Quota};
@@ -47,6 +49,8 @@ const STAGE_PATIENCE: Duration = Duration::from_secs(5);
 const EXTRACT_PATIENCE: Duration = Duration::from_secs(3_600);
 /// How often this machine asks whose copies it may keep.
 const COPIES_CHECKED: Duration = Duration::from_hours(1);
+/// Between two tries to plan what is to be read again.
+const REREADING_TRIED: Duration = Duration::from_mins(1);
 /// A recording waits for those before it.
 const LISTEN_PATIENCE: Duration = Duration::from_secs(4 * 3_600);
 
@@ -187,7 +191,7 @@ impl Node {
             embedder: embedder.clone(),
             extractor: Extractor::new(program).with_limits(Limits {
                 max_input_bytes: limits.file_bytes,
-                ..Limits::default()
+                ..self.config.files.clone()
             }),
             extracting: Stage::new(
                 "read",
@@ -293,6 +297,7 @@ impl Node {
             options,
         )
         .with::<ReadSource>()
+        .with::<RereadSources>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
         .with::<SweepObjects>()
@@ -318,6 +323,27 @@ impl Node {
     /// Keeps the control plane going until told to stop.
     pub(crate) fn keep_control(&self, stop: CancellationToken) -> JoinHandle<()> {
         tokio::spawn(self.control.clone().run(stop))
+    }
+
+    /// Has what older readers of files read read again, a while after an upgrade, until it is planned or told to stop.
+    pub(crate) fn plan_rereading(
+        &self,
+        services: &Services,
+        stop: CancellationToken,
+    ) -> JoinHandle<()> {
+        let ingest = services.ingest.clone();
+        tokio::spawn(async move {
+            let plan = async {
+                while let Err(error) = ingest.plan_rereading().await {
+                    warn!(%error, "can't plan to read again what older readers of files read; trying again");
+                    tokio::time::sleep(REREADING_TRIED).await;
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = plan => {}
+            }
+        })
     }
 
     /// Drops copies on this machine of tenants that are gone, whoever erased them, until told to stop.

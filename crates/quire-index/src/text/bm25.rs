@@ -18,8 +18,6 @@ const B: f32 = 0.75;
 const GREATEST: f32 = (1_u32 << 31) as f32;
 /// Most terms occur once or a few times in a row: what these are worth is looked up.
 const TABLED: usize = 4;
-/// A term in fewer rows is not worth a table.
-const TABLED_ROWS: u64 = 1_000;
 const LENGTHS: usize = 256;
 
 /// How the terms of one question score; the same for every part of the tenant's corpus.
@@ -32,20 +30,14 @@ pub(crate) struct Bm25 {
 impl Bm25 {
     pub(crate) fn new(query: &LexicalQuery, statistics: &Statistics) -> Self {
         let terms = query.terms().iter().zip(&statistics.doc_freq);
-        let weights: Vec<(f32, u64)> = terms
-            .map(|(term, rows)| {
-                (
-                    term.weight * idf(*rows, statistics.rows) * (K1 + 1.0),
-                    *rows,
-                )
-            })
+        let weights: Vec<f32> = terms
+            .map(|(term, rows)| term.weight * idf(*rows, statistics.rows) * (K1 + 1.0))
             .collect();
-        let sum: f32 = weights.iter().map(|(weight, _)| weight).sum();
-        let unit = sum.max(f32::MIN_POSITIVE) / GREATEST;
+        let unit = weights.iter().sum::<f32>().max(f32::MIN_POSITIVE) / GREATEST;
         let norms: Arc<[f32]> = norms(statistics.average_length()).into();
         let terms = weights
             .into_iter()
-            .map(|(weight, rows)| TermScore::new(weight / unit, norms.clone(), rows))
+            .map(|weight| TermScore::new(weight / unit, norms.clone()))
             .collect();
         Self { terms, unit }
     }
@@ -65,17 +57,14 @@ impl Bm25 {
 pub(crate) struct TermScore {
     weight: f32,
     norms: Arc<[f32]>,
-    /// By frequency from 1 on and length; empty for a rare term.
-    table: Vec<[u32; LENGTHS]>,
+    /// By frequency from 1 on and by length.
+    table: Box<[u32; TABLED * LENGTHS]>,
 }
 
 impl TermScore {
-    fn new(weight: f32, norms: Arc<[f32]>, rows: u64) -> Self {
-        let mut table = Vec::new();
-        if rows >= TABLED_ROWS {
-            table.resize(TABLED, [0; LENGTHS]);
-        }
-        for (before, row) in table.iter_mut().enumerate() {
+    fn new(weight: f32, norms: Arc<[f32]>) -> Self {
+        let mut table = Box::new([0; TABLED * LENGTHS]);
+        for (before, row) in table.chunks_exact_mut(LENGTHS).enumerate() {
             for (score, norm) in row.iter_mut().zip(&*norms) {
                 *score = saturation(weight, (before + 1) as f32, *norm);
             }
@@ -90,13 +79,12 @@ impl TermScore {
     /// What the term is worth to a row of this quantised length that holds it so often.
     #[inline]
     pub(crate) fn of(&self, frequency: u32, length: u8) -> u32 {
-        match self.table.get(frequency.wrapping_sub(1) as usize) {
-            Some(row) => row[usize::from(length)],
-            None => {
-                let norm = self.norms[usize::from(length)];
-                saturation(self.weight, frequency as f32, norm)
-            }
+        let before = frequency.wrapping_sub(1) as usize;
+        if before < TABLED {
+            return self.table[before * LENGTHS + usize::from(length)];
         }
+        let norm = self.norms[usize::from(length)];
+        saturation(self.weight, frequency as f32, norm)
     }
 
     /// More than the term is worth to any row.

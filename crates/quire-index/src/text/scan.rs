@@ -16,12 +16,12 @@ use super::bm25::TermScore;
 const WINDOW: usize = 4_096;
 /// Sums of a window that are looked at together.
 const LANES: usize = 32;
+/// Looking a row up in the postings of a term takes as long as walking so many of them.
+const LOOK_UP: usize = 16;
 
 /// The postings of one term.
 pub(super) struct List<'a> {
     postings: BlockSegmentPostings,
-    /// The next posting of the current block.
-    at: usize,
     score: &'a TermScore,
     is_required: bool,
 }
@@ -34,43 +34,48 @@ impl<'a> List<'a> {
     ) -> Self {
         Self {
             postings,
-            at: 0,
             score,
             is_required,
         }
     }
 
-    /// Adds what the term is worth to the rows of a window.
-    fn add(&mut self, first: DocId, lengths: &[u8], sums: &mut [u32]) {
+    /// Adds what the term is worth to all rows of the window that begins with `first`. Windows come in order.
+    fn add(&mut self, first: DocId, lengths: &[u8; WINDOW], sums: &mut [u32; WINDOW]) {
+        let end = first.saturating_add(WINDOW as u32);
+        let mut at = self.postings.seek(first);
         loop {
-            let (rows, frequencies) = (self.postings.docs(), self.postings.freqs());
-            let mut at = self.at;
-            while let (Some(row), Some(frequency)) = (rows.get(at), frequencies.get(at)) {
-                let in_window = row.wrapping_sub(first) as usize;
-                let (Some(length), Some(sum)) = (lengths.get(in_window), sums.get_mut(in_window))
-                else {
-                    self.at = at;
-                    return;
-                };
-                *sum += self.score.of(*frequency, *length);
-                at += 1;
+            let rows = self.postings.docs();
+            let stop = match rows.last() {
+                None => return,
+                Some(last) if *last < end => rows.len(),
+                Some(_) => rows.partition_point(|row| *row < end),
+            };
+            let here = rows.get(at..stop).unwrap_or_default();
+            let frequencies = self.postings.freqs().iter().skip(at);
+            for (row, frequency) in here.iter().zip(frequencies) {
+                let place = (row - first) as usize % WINDOW;
+                sums[place] += self.score.of(*frequency, lengths[place]);
             }
-            self.at = 0;
-            if at == 0 {
+            if stop < rows.len() {
                 return;
             }
             self.postings.advance();
+            at = 0;
         }
     }
 
     /// What the term is worth to a row, nothing if it does not hold it. Rows are asked for in order.
-    fn of(&mut self, row: DocId, lengths: &[u8]) -> u32 {
-        self.at = self.postings.seek(row);
-        if self.postings.doc(self.at) != row {
+    fn of(&mut self, row: DocId, length: u8) -> u32 {
+        let at = self.postings.seek(row);
+        if self.postings.doc(at) != row {
             return 0;
         }
-        let length = lengths.get(row as usize).copied().unwrap_or(u8::MAX);
-        self.score.of(self.postings.freq(self.at), length)
+        self.score.of(self.postings.freq(at), length)
+    }
+
+    /// How many of its rows a window of a segment of so many rows has, on average.
+    fn expected(&self, rows: usize) -> usize {
+        self.postings.doc_freq() as usize * WINDOW / rows.max(1)
     }
 }
 
@@ -82,54 +87,53 @@ pub(super) fn scan(
     best: &mut Best,
 ) {
     lists.sort_by_key(|list| list.score.bound());
-    // The first lists are looked up, the others are walked.
-    let mut looked_up = 0;
-    let mut sums = vec![0; WINDOW.min(lengths.len())];
-    let mut candidates: Vec<(DocId, u32)> = Vec::new();
-    for (first, lengths_here) in (0..).step_by(WINDOW).zip(lengths.chunks(WINDOW)) {
-        let mut more = bound(&lists[..looked_up]);
-        while let Some(list) = lists.get(looked_up)
-            && more + list.score.bound() <= best.threshold()
+    // The first lists can't make a row one of the best by themselves.
+    let (mut common, mut common_bound) = (0, 0);
+    let mut window = Box::new(([0_u8; WINDOW], [0_u32; WINDOW]));
+    let (lengths_here, sums) = &mut *window;
+    let mut candidates: Vec<usize> = Vec::new();
+    for (first, part) in (0..).step_by(WINDOW).zip(lengths.chunks(WINDOW)) {
+        while let Some(list) = lists.get(common)
+            && common_bound + list.score.bound() <= best.threshold()
         {
-            more += list.score.bound();
-            looked_up += 1;
+            common_bound += list.score.bound();
+            common += 1;
         }
-        let (looked_up, walked) = lists.split_at_mut(looked_up);
-        if walked.is_empty() {
+        let (common, rare) = lists.split_at_mut(common);
+        if rare.is_empty() {
             return;
         }
-        let sums = &mut sums[..lengths_here.len()];
+        lengths_here[..part.len()].copy_from_slice(part);
         sums.fill(0);
-        for list in walked {
+        for list in rare {
             list.add(first, lengths_here, sums);
         }
-        let floor = best.threshold().saturating_sub(more);
-        for (rows, sums) in (first..).step_by(LANES).zip(sums.chunks(LANES)) {
+        let floor = best.threshold().saturating_sub(common_bound);
+        for (places, sums) in (0..).step_by(LANES).zip(sums.chunks_exact(LANES)) {
             if sums.iter().fold(0, |most, sum| most.max(*sum)) > floor {
-                let rows = (rows..).zip(sums.iter().copied());
-                candidates.extend(rows.filter(|(row, sum)| {
-                    *sum > floor && mask.is_none_or(|mask| passes(mask, *row))
-                }));
+                let places = (places..).zip(sums);
+                let above = places.filter(|(_, sum)| **sum > floor);
+                candidates.extend(above.map(|(place, _)| place));
             }
         }
-        for list in looked_up.iter_mut().rev() {
-            candidates.retain_mut(|(row, sum)| {
-                let is_possible = *sum + more > best.threshold();
-                if is_possible {
-                    *sum += list.of(*row, lengths);
+        let row = |place: usize| first + place as u32;
+        candidates.retain(|place| mask.is_none_or(|mask| passes(mask, row(*place))));
+        let mut more = common_bound;
+        for list in common.iter_mut().rev() {
+            candidates.retain(|place| sums[place % WINDOW] + more > best.threshold());
+            if candidates.len() * LOOK_UP > list.expected(lengths.len()) {
+                list.add(first, lengths_here, sums);
+            } else {
+                for place in &candidates {
+                    sums[place % WINDOW] += list.of(row(*place), lengths_here[place % WINDOW]);
                 }
-                is_possible
-            });
+            }
             more -= list.score.bound();
         }
-        for (row, sum) in candidates.drain(..) {
-            best.push(row, sum);
+        for place in candidates.drain(..) {
+            best.push(row(place), sums[place % WINDOW]);
         }
     }
-}
-
-fn bound(lists: &[List<'_>]) -> u32 {
-    lists.iter().map(|list| list.score.bound()).sum()
 }
 
 /// Of these rows, in order, those that hold any term and all that are required.
@@ -141,9 +145,10 @@ pub(super) fn look_up(
 ) {
     lists.sort_by_key(|list| !list.is_required);
     'rows: for row in rows {
+        let length = lengths.get(row as usize).copied().unwrap_or_default();
         let mut sum = 0;
         for list in &mut lists {
-            let worth = list.of(row, lengths);
+            let worth = list.of(row, length);
             if worth == 0 && list.is_required {
                 continue 'rows;
             }

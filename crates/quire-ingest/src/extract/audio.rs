@@ -11,6 +11,7 @@ use super::builder::Builder;
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
 use super::limits::Limits;
+use super::meter::Meter;
 use super::recording::{self, Facts};
 use super::speech::{self, Utterance};
 use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
@@ -19,7 +20,11 @@ use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
 const PART_SECONDS: u64 = 300;
 const WORDS_BYTES: u64 = 16 << 20;
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
     let demuxer = recording::demuxer(bytes)?;
     let file = on_disk(bytes, "")?;
     let facts = recording::probe(file.path(), demuxer, limits)?;
@@ -28,7 +33,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
         builder.title(title);
     }
     builder.duration(facts.duration_ms);
-    let utterances = words(file.path(), demuxer, &facts)?;
+    let utterances = words(file.path(), demuxer, &facts, meter)?;
     describe("Recording", &facts, !utterances.is_empty(), &mut builder)?;
     speech::write(utterances, &mut builder)?;
     builder.finish()
@@ -69,6 +74,7 @@ pub(super) fn words(
     file: &Path,
     demuxer: &str,
     facts: &Facts,
+    meter: Meter<'_>,
 ) -> Result<Vec<Utterance>, ExtractError> {
     let mut utterances = Vec::new();
     if !facts.has_sound {
@@ -77,7 +83,9 @@ pub(super) fn words(
     let folder = scratch()?;
     let wave = folder.path().join("part.wav");
     let end = facts.duration_ms.div_ceil(1000).max(1);
-    for start in (0..end).step_by(PART_SECONDS as usize) {
+    let parts = end.div_ceil(PART_SECONDS) as usize;
+    for (done, start) in (0..end).step_by(PART_SECONDS as usize).enumerate() {
+        meter.at(done, parts);
         let (start_text, length) = (start.to_string(), PART_SECONDS.to_string());
         ffmpeg_with(&["-ss", &start_text, "-t", &length], demuxer, file)
             .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000", "-f", "wav"])

@@ -25,6 +25,13 @@ pub struct Wanted {
     pub at_ms: u64,
 }
 
+/// How long a recording is, in milliseconds; nothing of it is decoded.
+pub fn measure(bytes: &[u8], limits: &Limits) -> Result<u64, ExtractError> {
+    let demuxer = recording::demuxer(bytes)?;
+    let file = on_disk(bytes, "")?;
+    Ok(recording::probe(file.path(), demuxer, limits)?.duration_ms)
+}
+
 /// Draws it. A type without pictures, and a page or moment that is not there, are refused.
 pub fn draw(
     media: MediaType,

@@ -10,16 +10,22 @@ use super::builder::{Builder, one_line};
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
 use super::limits::Limits;
+use super::meter::Meter;
 use super::{Depth, html, inside, text};
 
 /// Programs draw these into the text; they are no attachments to a reader.
 const SMALL_IMAGE_BYTES: usize = 8 << 10;
 
-pub(super) fn read(bytes: &[u8], limits: &Limits, depth: Depth) -> Result<Document, ExtractError> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    depth: Depth,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
     let message = MessageParser::default()
         .parse(bytes)
         .ok_or_else(|| ExtractError::damaged("e-mail", "it has no header"))?;
-    read_message(&message, bytes.len(), limits, depth)
+    read_message(&message, bytes.len(), limits, depth, meter)
 }
 
 fn read_message(
@@ -27,6 +33,7 @@ fn read_message(
     input_bytes: usize,
     limits: &Limits,
     depth: Depth,
+    meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
     if message.attachment_count() as u64 > limits.max_parts {
         return Err(ExtractError::too_large("attachments", limits.max_parts));
@@ -39,8 +46,11 @@ fn read_message(
     for document in bodies(message, limits)? {
         builder.append_all(&document)?;
     }
-    for (number, part) in (1..).zip(message.attachments()) {
-        attachment(part, number, limits, depth, &mut builder)?;
+    let attachments = message.attachment_count();
+    for (before, part) in message.attachments().enumerate() {
+        let meter = meter.part(before, attachments);
+        meter.at(0, 1);
+        attachment(part, before + 1, limits, depth, meter, &mut builder)?;
     }
     builder.finish()
 }
@@ -111,6 +121,7 @@ fn attachment(
     number: usize,
     limits: &Limits,
     depth: Depth,
+    meter: Meter<'_>,
     builder: &mut Builder<'_>,
 ) -> Result<(), ExtractError> {
     let name = part.attachment_name().map(one_line);
@@ -132,12 +143,12 @@ fn attachment(
     }
     let read = match &part.body {
         PartType::Message(inner) => match depth.deeper() {
-            Some(depth) => read_message(inner, inner.raw_message.len(), limits, depth),
+            Some(depth) => read_message(inner, inner.raw_message.len(), limits, depth, meter),
             None => Err(ExtractError::refused(
                 "attachments inside attachments without end",
             )),
         },
-        _ => inside(&name, part.contents(), limits, depth),
+        _ => inside(&name, part.contents(), limits, depth, meter),
     };
     builder.at(Spot {
         part: Some(name.clone()),

@@ -13,13 +13,18 @@ use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
 use super::limits::Limits;
+use super::meter::Meter;
 use super::tool::{Output, Tool, on_disk};
 
 pub(super) const PACKAGE: &str = "poppler-utils";
 /// Text in UTF-8, and lines that end with one character.
 const PLAIN: [&str; 4] = ["-enc", "UTF-8", "-eol", "unix"];
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
     if !has_its_end(bytes) {
         return Err(ExtractError::damaged(
             "PDF",
@@ -59,7 +64,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     let laid_out = pdftotext().arg("-layout").arg(file.path()).arg("-");
     let laid_out = laid_out.run(most_bytes)?;
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    let text = scanned::fill_in(file.path(), text, limits)?;
+    let text = scanned::fill_in(file.path(), text, limits, meter)?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
         builder.title(title);

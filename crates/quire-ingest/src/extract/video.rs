@@ -12,6 +12,7 @@ use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
 use super::limits::Limits;
+use super::meter::Meter;
 use super::ocr;
 use super::recording::{self, Facts};
 use super::speech::{self, ON_SCREEN, Utterance};
@@ -28,7 +29,11 @@ const MAX_PICTURES: usize = 60;
 const LONG_SECONDS: u64 = 600;
 const READ_SIDE: u32 = 1_920;
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
+pub(super) fn read(
+    bytes: &[u8],
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
     let demuxer = recording::demuxer(bytes)?;
     let file = on_disk(bytes, "")?;
     let facts = recording::probe(file.path(), demuxer, limits)?;
@@ -37,7 +42,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
         builder.title(title);
     }
     builder.duration(facts.duration_ms);
-    let mut timeline = audio::words(file.path(), demuxer, &facts)?;
+    let mut timeline = audio::words(file.path(), demuxer, &facts, meter.part(0, 2))?;
     let what = if facts.picture.is_some() {
         "Film"
     } else {
@@ -45,7 +50,7 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     };
     audio::describe(what, &facts, !timeline.is_empty(), &mut builder)?;
     if facts.picture.is_some() {
-        timeline.extend(on_screen(file.path(), demuxer, &facts)?);
+        timeline.extend(on_screen(file.path(), demuxer, &facts, meter.part(1, 2))?);
         timeline.sort_by_key(|one| one.time.start_ms);
     }
     speech::write(timeline, &mut builder)?;
@@ -63,13 +68,19 @@ fn step_ms(duration_ms: u64) -> u64 {
 }
 
 /// The texts of distinct pictures, each from where it appears to the next one.
-fn on_screen(file: &Path, demuxer: &str, facts: &Facts) -> Result<Vec<Utterance>, ExtractError> {
+fn on_screen(
+    file: &Path,
+    demuxer: &str,
+    facts: &Facts,
+    meter: Meter<'_>,
+) -> Result<Vec<Utterance>, ExtractError> {
     let scenes = scenes(file, demuxer, facts)?;
     let languages = ocr::languages()?;
     let folder = scratch()?;
     let picture = folder.path().join("frame.png");
     let mut found: Vec<Utterance> = Vec::new();
     for (at, start_ms) in scenes.iter().enumerate() {
+        meter.at(at, scenes.len());
         let end_ms = scenes.get(at + 1).copied().unwrap_or(facts.duration_ms);
         let seconds = format!("{}.{:03}", start_ms / 1000, start_ms % 1000);
         let scale = format!(

@@ -1,5 +1,6 @@
 //! The child's side: the whole life of the hidden command `parse`.
 
+use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::process::ExitCode;
 
@@ -7,19 +8,21 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
+use super::asked::Asked;
 use super::confine::{self, Confinement};
 use super::reply::{Drawn, Outcome, Read as ReadFile, Reply};
 use crate::detect::detect;
-use crate::extract::{ExtractError, Limits, Wanted, draw, extract};
+use crate::extract::{ExtractError, Limits, Meter, Wanted, draw, extract, measure};
 
-/// Reads one file from standard input and writes what it is to standard output. `limits` is the JSON form
+/// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while
+/// it reads. `limits` is the JSON form
 /// of [`Limits`]; without it the defaults hold. `cpu_seconds` is the processor time of this process and of each
-/// that it starts. With the JSON form of a [`Wanted`] the answer is that picture. Exits with 0 whenever there is an answer.
+/// that it starts. `asked` is the JSON form of what is wanted of the file, its text by default. Exits with 0 whenever there is an answer.
 pub fn parse_child(
     name: &str,
     limits: Option<&str>,
     cpu_seconds: u64,
-    wanted: Option<&str>,
+    asked: Option<&str>,
 ) -> ExitCode {
     // Before the first byte of the file.
     let confinement = confine::confine(cpu_seconds);
@@ -27,10 +30,14 @@ pub fn parse_child(
         Ok(limits) => limits.unwrap_or_default(),
         Err(_) => return ExitCode::from(64),
     };
-    match wanted.map(serde_json::from_str::<Wanted>) {
-        None => answer(confinement, read(name, &limits)),
-        Some(Ok(wanted)) => answer(confinement, drawn(name, wanted, &limits)),
-        Some(Err(_)) => ExitCode::from(64),
+    match asked.map_or(Ok(Asked::Read), serde_json::from_str) {
+        Ok(Asked::Read) => answer(confinement, read(name, &limits)),
+        Ok(Asked::Draw(wanted)) => answer(confinement, drawn(name, wanted, &limits)),
+        Ok(Asked::Measure) => answer(
+            confinement,
+            arrived(&limits).and_then(|bytes| measure(&bytes, &limits)),
+        ),
+        Err(_) => ExitCode::from(64),
     }
 }
 
@@ -57,7 +64,15 @@ fn answer<T: Serialize>(confinement: Confinement, result: Result<T, ExtractError
 fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
     let bytes = arrived(limits)?;
     let media = detect(name, &bytes)?;
-    let document = extract(media, &bytes, limits)?;
+    let told = Cell::new(0);
+    let tell = |percent| {
+        if percent > told.get() {
+            told.set(percent);
+            // Whoever does not listen any more will not hear the answer either.
+            drop(writeln!(io::stdout(), "%{percent}"));
+        }
+    };
+    let document = extract(media, &bytes, limits, Meter::new(&tell))?;
     Ok(ReadFile { media, document })
 }
 

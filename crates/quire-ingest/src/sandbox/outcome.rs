@@ -7,12 +7,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
 use super::reply::{Drawn, Outcome, Read, Reply};
-use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, read_capped, write_all};
+use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, Tell, read_capped, write_all};
 use crate::extract::ExtractError;
 
+/// A line with percent is shorter.
+const PERCENT_BYTES: u64 = 8;
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 const SIGXCPU: i32 = 24;
@@ -22,11 +25,12 @@ pub(super) async fn talk<T: DeserializeOwned + Send + 'static>(
     mut child: Child,
     bytes: Bytes,
     cpu_seconds: u64,
+    tell: &Tell,
 ) -> Result<Reply<T>, ExtractError> {
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let ((), (answer, is_cut), (complaint, _)) = tokio::join!(
         write_all(stdin, &bytes),
-        read_capped(stdout, ANSWER_BYTES),
+        listen(stdout, tell),
         read_capped(stderr, STDERR_BYTES)
     );
     let status = child
@@ -53,6 +57,40 @@ pub(super) async fn talk<T: DeserializeOwned + Send + 'static>(
     parsed.map_err(|error| ExtractError::unavailable("reader", error))?
 }
 
+/// What the child says before its answer, a line for each percent, and the answer up to its limit.
+async fn listen(pipe: Option<impl AsyncRead + Unpin>, tell: &Tell) -> (Vec<u8>, bool) {
+    let Some(pipe) = pipe else {
+        return (Vec::new(), false);
+    };
+    let mut pipe = BufReader::new(pipe);
+    while pipe
+        .fill_buf()
+        .await
+        .is_ok_and(|said| said.starts_with(b"%"))
+    {
+        let mut line = Vec::new();
+        let mut part = (&mut pipe).take(PERCENT_BYTES);
+        if part.read_until(b'\n', &mut line).await.is_err() {
+            break;
+        }
+        if let Some(percent) = percent(&line) {
+            tell(percent);
+        }
+    }
+    read_capped(Some(pipe), ANSWER_BYTES).await
+}
+
+/// Of a line like `%37`.
+fn percent(line: &[u8]) -> Option<u8> {
+    let number: u8 = std::str::from_utf8(line)
+        .ok()?
+        .trim_start_matches('%')
+        .trim_end()
+        .parse()
+        .ok()?;
+    (number <= 100).then_some(number)
+}
+
 /// The child has seen hostile bytes, so its answer is checked like a stranger's.
 pub(super) fn understand(reply: Reply<Read>) -> Result<Extraction, ExtractError> {
     match reply.result {
@@ -76,6 +114,14 @@ pub(super) fn understand_picture(reply: Reply<Drawn>) -> Result<Bytes, ExtractEr
         Ok(png.into())
     } else {
         Err(garbled())
+    }
+}
+
+/// The same for the length of a recording, which its limits bound.
+pub(super) fn understand_length(reply: Reply<u64>) -> Result<u64, ExtractError> {
+    match reply.result {
+        Outcome::Error(error) => Err(error),
+        Outcome::Ok(length_ms) => Ok(length_ms),
     }
 }
 

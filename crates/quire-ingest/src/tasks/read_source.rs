@@ -4,23 +4,30 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use quire_queue::{Attempt, Failure, Task, announce};
-use quire_store::Placement;
 use quire_store::passages::{self, NewPassage, Published};
-use quire_store::sources::{self, Content, Look, Source, Totals};
+use quire_store::sources::{self, Content, Reading, Source, Totals};
+use quire_store::{Placement, TenantTx, progress, readers};
 use quire_tenancy::usage::{self, Event, Quantities};
-use quire_types::{ErrorKind, Kind, SourceId, SourceState};
+use quire_tenancy::{Admitted, Permit, Stage};
+use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
 use super::{FoldTail, failure, placement};
-use crate::extract::Document;
+use crate::allowance::{by_plan, limits, room_for_recording};
+use crate::extract::{Document, processor};
 use crate::passages::{PassageDraft, passages as cut};
+use crate::sandbox::Tell;
 use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
 
 /// Passages that are embedded in one call.
 const EMBED_ROWS: usize = 128;
+
+/// Percent are written down once in so long at most.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
 /// Makes one version of a source searchable.
 #[derive(Serialize, Deserialize)]
@@ -29,6 +36,10 @@ pub struct ReadSource {
     pub source: SourceId,
     /// The version; the task is void once there is a newer one.
     pub version: i32,
+    /// Whether its content was read before: nobody is told what that used, and if it can't be read now, search keeps
+    /// what it has.
+    #[serde(default)]
+    pub again: bool,
 }
 
 impl ReadSource {
@@ -37,6 +48,7 @@ impl ReadSource {
         Self {
             source: source.id,
             version: source.latest_version,
+            again: false,
         }
     }
 
@@ -51,15 +63,44 @@ impl ReadSource {
             return Ok(());
         };
         let bytes = ingest.read(content).await?;
+        let account = config.control.account(placement.tenant).await?;
+        let ceiling = config.extractor.limits();
+        let extractor = config
+            .extractor
+            .clone()
+            .with_limits(limits(&account.terms, ceiling));
+        let by_plan = |error| by_plan(error, &account.terms, ceiling);
+        let takes_long = config.extractor.takes_long(&source.name, &bytes);
+        let stage = if takes_long {
+            &config.recognising
+        } else {
+            &config.extracting
+        };
+        let mut sound = None;
+        if takes_long && !self.again {
+            let mut tx = config.store.tenant(placement).await?;
+            room_for_recording(&mut tx, &account, &source).await?;
+            tx.commit().await?;
+            let length_ms = extractor.measure(&source.name, bytes.clone()).await;
+            let seconds = length_ms.map_err(by_plan)?.div_ceil(1_000).max(1);
+            let held = ingest
+                .hold_sound(&account, attempt, &source, seconds)
+                .await?;
+            sound = Some(held);
+        }
+        let (percent, seen) = watch::channel(0);
+        let tell = move |now| {
+            percent.send_replace(now);
+        };
         let extraction = {
-            let takes_long = config.extractor.takes_long(&source.name, &bytes);
-            let stage = if takes_long {
-                &config.recognising
-            } else {
-                &config.extracting
+            let Some(_place) = self.enter(ingest, placement, stage).await? else {
+                return Ok(());
             };
-            let _place = stage.enter().await?;
-            config.extractor.extract(&source.name, bytes).await?
+            let extraction = extractor.extract(&source.name, bytes, &tell);
+            let state = SourceState::Extracting;
+            self.noting(ingest, placement, state, seen, extraction)
+                .await
+                .map_err(by_plan)?
         };
         let drafts = cut(&extraction.document, &source.name, &config.passages);
         if !self
@@ -68,17 +109,33 @@ impl ReadSource {
         {
             return Ok(());
         }
-        let new = embed(ingest, drafts).await?;
-        let event = usage_event(attempt, &source, &extraction.document, &new);
-        self.publish(
-            ingest,
-            placement,
-            &extraction.document,
-            extraction.media,
-            &new,
-            event,
-        )
-        .await
+        let (percent, seen) = watch::channel(0);
+        let tell = move |now| {
+            percent.send_replace(now);
+        };
+        let embedding = embed(ingest, drafts, &tell);
+        let state = SourceState::Embedding;
+        let new = self
+            .noting(ingest, placement, state, seen, embedding)
+            .await?;
+        let event = Event {
+            hold: sound.as_ref().and_then(Admitted::hold),
+            ..usage_event(attempt, &source, &extraction.document, &new)
+        };
+        let is_published = self
+            .publish(
+                ingest,
+                placement,
+                &extraction.document,
+                extraction.media,
+                &new,
+                &event,
+            )
+            .await?;
+        if let Some(sound) = sound.filter(|_| is_published) {
+            sound.charge(&event);
+        }
+        Ok(())
     }
 
     /// The source and the bytes to read; none when the work is void.
@@ -107,6 +164,64 @@ impl ReadSource {
         let content = sources::content(&mut tx, self.source, self.version).await?;
         tx.commit().await?;
         Ok(Some((source, content)))
+    }
+
+    /// A place among the files that are read here; meanwhile the source is queued again and says so. None when
+    /// the work has become void.
+    async fn enter(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        stage: &Stage,
+    ) -> Result<Option<Permit>, Error> {
+        let (most, running, _) = stage.counts();
+        if running < most {
+            return Ok(Some(stage.enter().await?));
+        }
+        let reason = format!("waits for one of {running} files that are being read here");
+        self.move_to(ingest, placement, SourceState::Queued, Some(&reason))
+            .await?;
+        let place = stage.enter().await?;
+        let moved = self
+            .move_to(ingest, placement, SourceState::Extracting, None)
+            .await?;
+        Ok(moved.then_some(place))
+    }
+
+    /// Works while the percent that are told are written down, once a second at most.
+    async fn noting<T>(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        state: SourceState,
+        mut percent: watch::Receiver<u8>,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let note = async {
+            while percent.changed().await.is_ok() {
+                let now = *percent.borrow_and_update();
+                // Only a courtesy to whoever watches.
+                drop(self.note(ingest, placement, state, now).await);
+                tokio::time::sleep(NOTED_EVERY).await;
+            }
+            std::future::pending().await
+        };
+        tokio::select! {
+            done = work => done,
+            never = note => never,
+        }
+    }
+
+    async fn note(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        state: SourceState,
+        percent: u8,
+    ) -> Result<(), Error> {
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        progress::note_percent(&mut tx, self.source, self.version, state, percent).await?;
+        Ok(tx.commit().await?)
     }
 
     /// Before the costly part: whether the tenant may keep the passages, and whether the work is not void.
@@ -147,6 +262,9 @@ impl ReadSource {
 
     async fn fail(&self, ingest: &Ingest, placement: Placement, reason: &str) -> Result<(), Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
+        if self.again && self.keep_live(&mut tx, reason).await? {
+            return Ok(tx.commit().await?);
+        }
         let state = SourceState::Failed;
         if sources::set_state(&mut tx, self.source, self.version, state, Some(reason)).await? {
             let source = sources::get(&mut tx, self.source).await?;
@@ -155,33 +273,52 @@ impl ReadSource {
         Ok(tx.commit().await?)
     }
 
+    /// Leaves search what the reader before found.
+    async fn keep_live(&self, tx: &mut TenantTx, reason: &str) -> Result<bool, Error> {
+        let source = sources::get(tx, self.source).await?;
+        let Some(media) = source.media_type else {
+            return Ok(false);
+        };
+        let reason = format!("could not be read again, and stays as it was read before: {reason}");
+        let (version, processor) = (self.version, processor(media));
+        Ok(readers::keep_live(tx, self.source, version, processor, &reason).await?)
+    }
+
     async fn publish(
         &self,
         ingest: &Ingest,
         placement: Placement,
         document: &Document,
-        media: quire_types::MediaType,
+        media: MediaType,
         new: &[NewPassage],
-        event: Event,
-    ) -> Result<(), Error> {
+        event: &Event,
+    ) -> Result<bool, Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
         let published =
             passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
         if let Published::Searchable { .. } = published {
-            let look = Look {
+            let reading = Reading {
+                processor: processor(media),
                 duration_ms: document.duration_ms,
                 picture_hash: document.picture_hash,
             };
-            sources::note_look(&mut tx, self.source, look).await?;
+            sources::note_reading(&mut tx, self.source, reading).await?;
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
             let source = sources::get(&mut tx, self.source).await?;
+            if matches!(media, MediaType::Audio | MediaType::Video) && !self.again {
+                let account = ingest.config.control.account(placement.tenant).await?;
+                room_for_recording(&mut tx, &account, &source).await?;
+            }
             announce(&mut tx, &[told("source.published", &source)]).await?;
-            usage::record_in(&mut tx, &[event]).await?;
+            if !self.again {
+                usage::record_in(&mut tx, std::slice::from_ref(event)).await?;
+            }
             FoldTail::plan(&mut tx, ingest).await?;
         }
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(published != Published::Obsolete)
     }
 }
 
@@ -215,12 +352,14 @@ fn usage_event(
     }
 }
 
-/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once.
+/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once. Tells percent.
 pub(crate) async fn embed(
     ingest: &Ingest,
     drafts: Vec<PassageDraft>,
+    tell: &Tell,
 ) -> Result<Vec<NewPassage>, Error> {
-    let mut new = Vec::with_capacity(drafts.len());
+    let all = drafts.len();
+    let mut new = Vec::with_capacity(all);
     let mut drafts = drafts.into_iter().peekable();
     while drafts.peek().is_some() {
         let part: Vec<PassageDraft> = drafts.by_ref().take(EMBED_ROWS).collect();
@@ -239,6 +378,8 @@ pub(crate) async fn embed(
                     embedding,
                 }),
         );
+        // At most 100.
+        tell((new.len() * 100 / all) as u8);
     }
     Ok(new)
 }

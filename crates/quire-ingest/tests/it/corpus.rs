@@ -654,7 +654,9 @@ async fn hostile_files_end_with_a_reason_and_harm_nobody() {
         let extractor = &extractor;
         async move {
             let started = Instant::now();
-            let outcome = extractor.extract(&hostile.name, hostile.bytes.into()).await;
+            let outcome = extractor
+                .extract(&hostile.name, hostile.bytes.into(), &|_| ())
+                .await;
             (hostile.name, outcome, started.elapsed())
         }
     });

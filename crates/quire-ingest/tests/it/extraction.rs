@@ -1,14 +1,14 @@
 //! What each format gives, as one readable listing per file.
 
 use quire_ingest::detect::detect;
-use quire_ingest::extract::{BlockKind, Document, Limits, extract};
+use quire_ingest::extract::{BlockKind, Document, Limits, Meter, extract};
 use quire_types::{MediaType, Place};
 
 use crate::support::{docx, paragraph, pdf, utf16};
 
 pub(crate) fn read(name: &str, bytes: &[u8]) -> Document {
     let media = detect(name, bytes).unwrap();
-    let document = extract(media, bytes, &Limits::default()).unwrap();
+    let document = extract(media, bytes, &Limits::default(), Meter::silent()).unwrap();
     assert!(document.is_consistent(), "{name}");
     document
 }

@@ -3,13 +3,18 @@
 use std::fmt::Write;
 
 use quire_ingest::detect::detect;
-use quire_ingest::extract::{Document, ExtractError, Limits, extract};
+use quire_ingest::extract::{Document, ExtractError, Limits, Meter, extract};
 use quire_types::{ErrorKind, Kind, MediaType};
 
 use crate::support::{DOCX_MAIN, docx, encrypted_pdf, paragraph, pdf, utf16, zip};
 
 fn read(name: &str, bytes: &[u8]) -> Result<Document, ExtractError> {
-    extract(detect(name, bytes)?, bytes, &Limits::default())
+    extract(
+        detect(name, bytes)?,
+        bytes,
+        &Limits::default(),
+        Meter::silent(),
+    )
 }
 
 #[test]
@@ -240,14 +245,16 @@ fn limits_hold_for_every_reader() {
     let lines = "one\n\ntwo\n\nthree\n\nfour";
     for media in [MediaType::Text, MediaType::Markdown] {
         assert_eq!(
-            extract(media, lines.as_bytes(), &few).unwrap_err().code(),
+            extract(media, lines.as_bytes(), &few, Meter::silent())
+                .unwrap_err()
+                .code(),
             "too-large",
             "{media}"
         );
     }
     let html = "<p>1<p>2<p>3<p>4";
     assert_eq!(
-        extract(MediaType::Html, html.as_bytes(), &few)
+        extract(MediaType::Html, html.as_bytes(), &few, Meter::silent())
             .unwrap_err()
             .code(),
         "too-large"
@@ -256,7 +263,13 @@ fn limits_hold_for_every_reader() {
         max_pages: 1,
         ..Limits::default()
     };
-    let error = extract(MediaType::Pdf, &pdf(&[&["a"], &["b"]]), &one_page).unwrap_err();
+    let error = extract(
+        MediaType::Pdf,
+        &pdf(&[&["a"], &["b"]]),
+        &one_page,
+        Meter::silent(),
+    )
+    .unwrap_err();
     assert_eq!(
         error,
         ExtractError::TooLarge {
@@ -272,6 +285,7 @@ fn limits_hold_for_every_reader() {
         MediaType::Pdf,
         &pdf(&[&["much more than ten characters of text"; 20]]),
         &short,
+        Meter::silent(),
     )
     .unwrap_err();
     assert_eq!(error.code(), "too-large");

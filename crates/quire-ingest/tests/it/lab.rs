@@ -9,7 +9,9 @@ use futures::{StreamExt, stream};
 use quire_index::{Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects, TierNotebooks};
+use quire_ingest::tasks::{
+    FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
+};
 use quire_ingest::{Error, Ingest, IngestConfig};
 use quire_models::{Embedder, find_model};
 use quire_queue::{Worker, WorkerOptions};
@@ -65,6 +67,7 @@ impl Lab {
             WorkerOptions::default(),
         )
         .with::<ReadSource>()
+        .with::<RereadSources>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
         .with::<SweepObjects>()

@@ -4,12 +4,18 @@ use std::time::{Duration, Instant};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use quire_ingest::extract::{Document, Limits, extract};
+use quire_ingest::extract::{Document, Limits, Meter, extract};
 use quire_ingest::passages::{PassageDraft, PassageOptions, passages};
 use quire_types::MediaType;
 
 fn markdown(source: &str) -> Document {
-    extract(MediaType::Markdown, source.as_bytes(), &Limits::default()).unwrap()
+    extract(
+        MediaType::Markdown,
+        source.as_bytes(),
+        &Limits::default(),
+        Meter::silent(),
+    )
+    .unwrap()
 }
 
 fn check(
@@ -77,14 +83,14 @@ proptest! {
     fn passages_quote_exactly_and_lose_nothing(source in source(), small in any::<bool>()) {
         let small_options = PassageOptions { target_chars: 60, max_chars: 90, min_chars: 20, overlap_chars: 20 };
         let options = if small { small_options } else { PassageOptions::default() };
-        if let Ok(document) = extract(MediaType::Markdown, source.as_bytes(), &Limits::default()) {
+        if let Ok(document) = extract(MediaType::Markdown, source.as_bytes(), &Limits::default(), Meter::silent()) {
             check(&document, &options)?;
         }
     }
 
     #[test]
     fn plain_text_of_any_kind_is_covered(text in "\\PC{0,3000}") {
-        if let Ok(document) = extract(MediaType::Text, text.as_bytes(), &Limits::default()) {
+        if let Ok(document) = extract(MediaType::Text, text.as_bytes(), &Limits::default(), Meter::silent()) {
             check(&document, &PassageOptions::default())?;
         }
     }
@@ -166,7 +172,8 @@ fn time_grows_with_the_text_only() {
         } else {
             MediaType::Text
         };
-        let document = extract(media, text.as_bytes(), &Limits::default()).unwrap();
+        let document =
+            extract(media, text.as_bytes(), &Limits::default(), Meter::silent()).unwrap();
         let started = Instant::now();
         let drafts = passages(&document, "name", &PassageOptions::default());
         println!(

@@ -10,6 +10,7 @@ use quire_testkit::postgres::eventually;
 use quire_types::{ErrorKind, Kind, NanoUsd, NotebookId, SourceState, TenantState};
 
 use crate::lab::{Lab, add};
+use crate::support::{pdf, wav};
 
 fn refusal(error: &Error) -> (Reason, &str) {
     match error {
@@ -228,4 +229,86 @@ async fn a_suspended_tenant_adds_nothing_and_a_busy_machine_reads_later() {
     drop(place);
     lab.until(&tenant, added.source().id, SourceState::Searchable)
         .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_has_what_its_plan_gives_and_a_refusal_says_how_to_get_more() {
+    let lab = Lab::new().await;
+    let limits = [("file_pages", "1"), ("file_bytes", "5 kB")];
+    let tenant = lab.tenant("pages", &limits).await;
+    let notebook = lab.notebook(&tenant).await;
+    let large = add(&lab.ingest, &tenant, notebook, "l.txt", "x".repeat(5_001)).await;
+    let large = large.unwrap_err();
+    assert_eq!(large.kind(), ErrorKind::Quota);
+    assert_eq!(
+        refusal(&large).1,
+        "the file is larger than 5 kB, the most that the plan gives (file_bytes): split it, or change the plan"
+    );
+    let _worker = lab.work();
+    let two = pdf(&[&["The first page."], &["The second page."]]);
+    let two = add(&lab.ingest, &tenant, notebook, "two.pdf", two).await;
+    let two = two.unwrap().source().id;
+    let failed = lab.until(&tenant, two, SourceState::Failed).await;
+    assert_eq!(
+        failed.reason.as_deref(),
+        Some(
+            "the file has more than 1 pages, the most that the plan gives (file_pages is 1): split it, or change \
+             the plan"
+        )
+    );
+    lab.limit(&tenant, "file_pages", Some("2")).await;
+    lab.ingest.retry(tenant.placement(), two).await.unwrap();
+    lab.until(&tenant, two, SourceState::Searchable).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_listens_for_longer_or_to_more_than_the_plan_gives() {
+    let lab = Lab::new().await;
+    let limits = [("audio_minutes_per_month", "1")];
+    let tenant = lab.tenant("sound", &limits).await;
+    let notebook = lab.notebook(&tenant).await;
+    let _worker = lab.work();
+    let record = async |name: &str, seconds: u32| {
+        let sound = wav(8_000, 8_000 * seconds);
+        let added = add(&lab.ingest, &tenant, notebook, name, sound).await;
+        added.unwrap().source().id
+    };
+    let first = record("a.wav", 40).await;
+    lab.until(&tenant, first, SourceState::Searchable).await;
+    let second = record("b.wav", 41).await;
+    let failed = lab.until(&tenant, second, SourceState::Failed).await;
+    let reason = failed.reason.unwrap();
+    let expected = "the tenant's 1 minutes of sound of this month are used up or reserved; the next begins on ";
+    assert!(reason.starts_with(expected), "{reason}");
+
+    // What does not fit the month is nobody's loss: a shorter one does.
+    let third = record("c.wav", 20).await;
+    lab.until(&tenant, third, SourceState::Searchable).await;
+    let fourth = record("d.wav", 1).await;
+    lab.until(&tenant, fourth, SourceState::Failed).await;
+    lab.limit(&tenant, "audio_minutes_per_month", Some("0"))
+        .await;
+    let retry = lab.ingest.retry(tenant.placement(), fourth).await;
+    retry.unwrap();
+    let off = lab.until(&tenant, fourth, SourceState::Failed).await;
+    assert_eq!(
+        off.reason.as_deref(),
+        Some("the plan allows nothing here: its audio_minutes_per_month is 0")
+    );
+    // Charged by the events, also when budgets are counted anew.
+    lab.limit(&tenant, "audio_minutes_per_month", Some("2"))
+        .await;
+    lab.limit(&tenant, "recordings", Some("2")).await;
+    lab.ingest.retry(tenant.placement(), fourth).await.unwrap();
+    let full = lab.until(&tenant, fourth, SourceState::Failed).await;
+    assert_eq!(
+        full.reason.as_deref(),
+        Some("recordings is limited to 2, and 2 are kept: delete one or change the plan")
+    );
+    lab.limit(&tenant, "recordings", Some("3")).await;
+    lab.ingest.retry(tenant.placement(), fourth).await.unwrap();
+    lab.until(&tenant, fourth, SourceState::Searchable).await;
+    lab.limit(&tenant, "recordings", None).await;
+    let fifth = record("e.wav", 60).await;
+    lab.until(&tenant, fifth, SourceState::Failed).await;
 }

@@ -32,13 +32,16 @@ async fn good_files_come_back_whole() {
             MediaType::Docx,
         ),
     ] {
-        let extraction = extractor().extract(name, bytes.into()).await.unwrap();
+        let extraction = extractor()
+            .extract(name, bytes.into(), &|_| ())
+            .await
+            .unwrap();
         assert_eq!(extraction.media, media, "{name}");
         assert!(extraction.document.text.ends_with(['t', '.']), "{name}");
         assert!(extraction.confinement.limits, "{name}");
     }
     let error = extractor()
-        .extract("x.pdf", encrypted_pdf().into())
+        .extract("x.pdf", encrypted_pdf().into(), &|_| ())
         .await
         .unwrap_err();
     assert_eq!(error.code(), "password-protected");
@@ -57,7 +60,7 @@ async fn hostile_files_end_in_typed_errors() {
         ("brackets.md", "[".repeat(500_000).into_bytes()),
     ] {
         let started = Instant::now();
-        let outcome = extractor().extract(name, Bytes::from(bytes)).await;
+        let outcome = extractor().extract(name, Bytes::from(bytes), &|_| ()).await;
         println!(
             "{name}: {:?} in {:?}",
             outcome.as_ref().map(|found| found.document.blocks.len()),
@@ -89,6 +92,12 @@ async fn every_death_of_a_child_has_a_name() {
         ("exit 101", "crashed", ErrorKind::Invalid, "exit code 101"),
         ("echo '{\"ok\":'", "crashed", ErrorKind::Invalid, "garbled"),
         (
+            "echo %999; echo %-1; echo %50; echo %%%%%%%%%%%%%%%%%%%%; echo '{'",
+            "crashed",
+            ErrorKind::Invalid,
+            "garbled",
+        ),
+        (
             "echo 'memory allocation of 99 bytes failed' >&2; kill -ABRT $$",
             "out-of-memory",
             ErrorKind::Invalid,
@@ -110,7 +119,7 @@ async fn every_death_of_a_child_has_a_name() {
         ),
     ] {
         let error = scripted(&folder, script)
-            .extract("x", Bytes::from_static(b"x"))
+            .extract("x", Bytes::from_static(b"x"), &|_| ())
             .await
             .unwrap_err();
         assert_eq!(
@@ -121,7 +130,7 @@ async fn every_death_of_a_child_has_a_name() {
         assert!(error.to_string().contains(words), "{script}: {error}");
     }
     let error = Extractor::new("/no/such/program")
-        .extract("x", Bytes::from_static(b"x"))
+        .extract("x", Bytes::from_static(b"x"), &|_| ())
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -134,7 +143,7 @@ async fn a_stuck_child_is_killed_with_all_it_started() {
     let script = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
     let stuck = scripted(&folder, &script).with_wall_clock(Duration::from_millis(700));
     let error = stuck
-        .extract("x", Bytes::from(vec![b'x'; 1 << 20]))
+        .extract("x", Bytes::from(vec![b'x'; 1 << 20]), &|_| ())
         .await
         .unwrap_err();
     assert_eq!(

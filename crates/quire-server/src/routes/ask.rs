@@ -286,7 +286,7 @@ pub(super) async fn ask_notebook(
     answer(app, caller, label, headers, asked).await
 }
 
-fn wants_events(headers: &HeaderMap) -> bool {
+pub(super) fn wants_events(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT)
         .is_some_and(|accept| accept.as_bytes().starts_with(b"text/event-stream"))
@@ -352,7 +352,7 @@ struct Delta {
     text: String,
 }
 
-fn named(name: &str, data: &impl Serialize) -> SseEvent {
+pub(super) fn named(name: &str, data: &impl Serialize) -> SseEvent {
     let event = SseEvent::default().event(name);
     event
         .json_data(data)

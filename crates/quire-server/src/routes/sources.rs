@@ -6,12 +6,14 @@ use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use chrono::Utc;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use quire_ingest::StreamError;
 use quire_ingest::extract::Wanted;
+use quire_ingest::{StreamError, explain};
+use quire_store::progress::Stage;
 use quire_store::sources::{self as rows, Added, Content, Source};
 use quire_store::{connections, passages};
 use quire_types::{ErrorKind, PassageId, Place, SourceId};
@@ -35,9 +37,14 @@ pub(super) struct SourceOut {
     media_type: Option<String>,
     /// `queued`, `extracting`, `embedding`, `searchable` or `failed`; that of the latest version.
     state: String,
-    /// Why it failed or waits, and what to do.
+    /// Why it failed or is not being read yet, and what to do.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
+    /// How much of the stage that `state` names is done.
+    #[schema(minimum = 0, maximum = 100)]
+    percent: i16,
+    /// What the latest version went through so far, in order.
+    stages: Vec<StageOut>,
     latest_version: i32,
     /// The version that search sees; an older one stays until a newer one is searchable.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -62,9 +69,35 @@ pub(super) struct SourceOut {
     updated_at: String,
 }
 
-impl SourceOut {
-    fn of(source: Source) -> Self {
+/// A stage of reading a source.
+#[derive(Serialize, ToSchema)]
+pub(super) struct StageOut {
+    /// `queued`, `extracting` or `embedding`.
+    stage: String,
+    began_at: String,
+    /// How long it took, or has taken until now.
+    took_ms: u64,
+}
+
+impl StageOut {
+    fn of(stage: Stage) -> Self {
         Self {
+            stage: stage.state.to_string(),
+            began_at: time(stage.began_at),
+            took_ms: u64::try_from(stage.took.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl SourceOut {
+    pub(super) fn of(source: Source) -> Self {
+        Self {
+            percent: source.percent,
+            stages: source
+                .stages(Utc::now())
+                .into_iter()
+                .map(StageOut::of)
+                .collect(),
             id: source.id.to_string(),
             notebook: source.notebook.to_string(),
             name: source.name,
@@ -146,8 +179,9 @@ pub(super) async fn list(
     page: Paged<SourceId>,
 ) -> ApiResult<Json<ListOut<SourceOut>>> {
     let mut tx = app.store.tenant(caller.placement()).await?;
-    let page = rows::list(&mut tx, notebook.id, page.request).await?;
+    let mut page = rows::list(&mut tx, notebook.id, page.request).await?;
     tx.commit().await?;
+    explain(&app.store, caller.placement(), &mut page.items).await?;
     Ok(Json(ListOut::of(
         page,
         |source| source.id.to_string(),
@@ -306,14 +340,16 @@ fn added_out(added: Added) -> AddedOut {
     }
 }
 
-/// Get a source with its state.
+/// Get a source with its state: how far it is, and why it is not being read yet.
 #[utoipa::path(get, path = "/v1/sources/{source}", tag = "sources", security(("tenant_key" = [])),
     params(("source" = String, Path)),
     responses((status = 200, body = SourceOut), (status = 404, body = Problem)))]
 pub(super) async fn get(
-    ReadSource { caller, source }: ReadSource,
+    ReadSource { caller, mut source }: ReadSource,
     State(app): State<App>,
 ) -> ApiResult<Json<SourceOut>> {
+    let one = std::slice::from_mut(&mut source);
+    explain(&app.store, caller.placement(), one).await?;
     let mut tx = app.store.tenant(caller.placement()).await?;
     let url = connections::url(&mut tx, source.id).await?;
     tx.commit().await?;

@@ -4,12 +4,12 @@ use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
-    outbox, passages, records, segments, sources, texts, tiers,
+    outbox, passages, progress, readers, records, segments, sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
     ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
-    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, Tier,
+    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, TaskId, Tier,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -22,6 +22,8 @@ struct Ids {
     notebook: NotebookId,
     source: SourceId,
     queued: SourceId,
+    /// A source that search sees and that is read again.
+    rereading: SourceId,
     /// A source whose passages are in the segment.
     folded: SourceId,
     segment: SegmentId,
@@ -48,6 +50,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         notebook,
         source,
         queued,
+        rereading,
         folded,
         segment,
         record,
@@ -65,6 +68,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
     };
     let new = [passage("stolen")];
     let text = MediaType::Text;
+    let task = TaskId::generate();
     let texts = [texts::NewText {
         source: Some(source),
         notebook,
@@ -91,7 +95,13 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::by_ids(&[source]),
         sources::content(source, 1),
         sources::set_state(queued, 1, SourceState::Failed, Some("no")),
-        sources::note_look(source, sources::Look::default()),
+        sources::note_reading(source, sources::Reading::default()),
+        readers::read_again(source),
+        readers::keep_live(rereading, 2, 1, "no"),
+        progress::note_task(source, task),
+        progress::note_percent(queued, 1, SourceState::Queued, 7),
+        progress::summary(notebook, None),
+        progress::sources(notebook, Some(&[source]), 9),
         sources::retry(source),
         sources::delete(source),
         passages::publish(queued, 1, text, None, &new),
@@ -163,6 +173,10 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         .id;
     tx.commit().await.unwrap();
     let mut tx = test.tx(&a.tenant).await;
+    let rereading = add(&mut tx, a.notebook, "again.txt", "r").await.source().id;
+    publish(&mut tx, rereading, 1, &["again"]).await;
+    let again = readers::read_again(&mut tx, rereading).await.unwrap();
+    assert_eq!(again.unwrap().latest_version, 2);
     // What was folded is somebody's as well.
     let folded = add(&mut tx, a.notebook, "folded.txt", "f")
         .await
@@ -258,6 +272,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         notebook: a.notebook,
         source: a.source,
         queued,
+        rereading,
         folded,
         segment: new.id,
         record,
@@ -270,6 +285,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         notebook: NotebookId::generate(),
         source: SourceId::generate(),
         queued: SourceId::generate(),
+        rereading: SourceId::generate(),
         folded: SourceId::generate(),
         segment: SegmentId::generate(),
         record: RecordId::generate(),

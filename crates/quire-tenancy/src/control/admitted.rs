@@ -147,6 +147,16 @@ impl Admitted {
         self.control.inner.meter.push(event);
     }
 
+    /// What its usage is spent from, for events that are written with the effect of the work.
+    pub fn hold(&self) -> Option<Uuid> {
+        self.spending.hold()
+    }
+
+    /// Charges an event of this work that was written elsewhere.
+    pub fn charge(&self, event: &Event) {
+        self.spending.add(event);
+    }
+
     /// Notes a question that was answered by what was worked out before, and where that was found.
     pub fn note_repetition(&self, found_in: &str) {
         let event = Event {

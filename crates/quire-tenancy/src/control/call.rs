@@ -36,6 +36,8 @@ pub struct Call {
     pub questions: u64,
     /// Tokens it will use, at most.
     pub tokens: u64,
+    /// Seconds of sound it will make or listen to, at most.
+    pub audio_seconds: u64,
     /// What it will cost, at most.
     pub cost: NanoUsd,
     /// How long it will hold a seat.
@@ -55,6 +57,7 @@ impl Call {
             notebook: None,
             questions: 0,
             tokens: 0,
+            audio_seconds: 0,
             cost: NanoUsd::ZERO,
             estimate: Duration::from_millis(50),
             patience: Duration::from_secs(10),
@@ -183,6 +186,14 @@ pub(super) fn needs(account: &Account, call: &Call, cost: NanoUsd) -> Result<Vec
             amount,
         )?;
     }
+    if call.audio_seconds > 0 {
+        let limit = match allowed(account, LimitName::AudioMinutesPerMonth)? {
+            Limit::At(minutes) => Limit::At(minutes.saturating_mul(60)),
+            Limit::Unlimited => Limit::Unlimited,
+        };
+        let scope = Scope::new(Counted::AudioSeconds, tenant.clone(), Period::Month, today);
+        needs.extend(Need::of(scope, limit, call.audio_seconds));
+    }
     Ok(needs)
 }
 
@@ -235,7 +246,7 @@ pub(super) fn budget_refusal(exhausted: &budgets::Exhausted) -> Refusal {
             NanoUsd::from_nanos(exhausted.limit)
         ),
         Counted::Questions => format!("{} questions", exhausted.limit),
-        Counted::AudioSeconds => format!("{} seconds of audio", exhausted.limit),
+        Counted::AudioSeconds => format!("{} minutes of sound", exhausted.limit / 60),
     };
     let next = scope.period.next(scope.starts_on);
     let until = next

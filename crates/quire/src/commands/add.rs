@@ -1,8 +1,10 @@
 //! `quire add`: files, folders and standard input, until they can be found.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use chrono::Utc;
 use futures::StreamExt;
 use serde_json::json;
 use tokio_util::io::ReaderStream;
@@ -12,6 +14,7 @@ use quire_store::sources::{self, Added, Source};
 use quire_store::{Placement, Store};
 use quire_types::{ErrorKind, NotebookId, SourceId, SourceState};
 
+use super::source::{stages, state};
 use super::{interrupted, tenant, until};
 use crate::cli::AddArgs;
 use crate::failure::Failure;
@@ -38,6 +41,7 @@ pub(super) async fn run(
     let notebook = notebook(node, placement, &args.notebook, output).await?;
     let services = node.services().await?;
 
+    let began = Instant::now();
     let progress = Progress::new(output, "storing", inputs.len() as u64);
     let mut results = Vec::with_capacity(inputs.len());
     for (done, input) in (1..).zip(inputs) {
@@ -57,7 +61,7 @@ pub(super) async fn run(
     } else {
         work_off(node, &services, placement, &ids, output, stop).await?
     };
-    report(output, results, &finished)
+    report(output, results, &finished, began.elapsed())
 }
 
 /// Runs tasks here until the given sources are finished. A running service may take them as well. When
@@ -232,10 +236,12 @@ pub(crate) async fn wait(
                 SourceState::Extracting | SourceState::Embedding
             )
         });
-        progress.at(
-            done as u64,
-            active.map_or("", |source| source.name.as_str()),
-        );
+        let message = match (active, found.iter().find(|source| !is_done(source))) {
+            (Some(source), _) => format!("{}: {}", source.name, state(source)),
+            (None, Some(source)) => waiting(store, placement, source).await,
+            (None, None) => String::new(),
+        };
+        progress.at(done as u64, &message);
         if done == found.len() {
             progress.finish();
             return Ok(found);
@@ -244,14 +250,37 @@ pub(crate) async fn wait(
     }
 }
 
+/// What a source waits for, as far as it can be said now.
+async fn waiting(store: &Store, placement: Placement, source: &Source) -> String {
+    let mut one = [source.clone()];
+    let explained = quire_ingest::explain(store, placement, &mut one).await;
+    let [source] = one;
+    match (explained, source.reason) {
+        (Ok(()), Some(reason)) => format!("{}: {reason}", source.name),
+        _ => source.name,
+    }
+}
+
+/// How long it took from being queued to its end; nothing where it was there before.
+fn seconds(source: &Source, added: &str) -> String {
+    let stages = source.stages(Utc::now());
+    if added == "duplicate" || stages.is_empty() {
+        return String::new();
+    }
+    let took: Duration = stages.iter().map(|stage| stage.took).sum();
+    format!("{:.1} s", took.as_secs_f64())
+}
+
 fn report(
     output: &Output,
     results: Vec<(String, Result<Added, Failure>)>,
     finished: &[Source],
+    took: Duration,
 ) -> Result<(), Failure> {
     let mut rows = Vec::new();
     let mut values = Vec::new();
     let mut failed = 0;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, added) in results {
         let (added, source) = match &added {
             Ok(added) => {
@@ -271,9 +300,11 @@ fn report(
             }
             Err(failure) => {
                 failed += 1;
+                *counts.entry("refused").or_default() += 1;
                 rows.push(vec![
                     name.clone(),
                     "refused".to_owned(),
+                    String::new(),
                     String::new(),
                     failure.message().to_owned(),
                 ]);
@@ -283,6 +314,8 @@ fn report(
             }
         };
         failed += usize::from(source.state == SourceState::Failed);
+        *counts.entry(added).or_default() += 1;
+        *counts.entry(source.state.as_str()).or_default() += 1;
         let detail = source
             .reason
             .clone()
@@ -290,18 +323,28 @@ fn report(
         rows.push(vec![
             source.name.clone(),
             added.to_owned(),
-            source.state.to_string(),
+            state(source),
+            seconds(source, added),
             detail,
         ]);
         values.push(json!({
             "name": source.name, "id": source.id, "added": added, "state": source.state,
-            "reason": source.reason, "passages": source.passages,
+            "reason": source.reason, "passages": source.passages, "percent": source.percent,
+            "stages": stages(source),
         }));
     }
     if output.is_json() {
-        output.json(&json!({ "sources": values }))?;
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let summary = json!({ "files": rows.len(), "counts": counts, "took_ms": took_ms });
+        output.json(&json!({ "sources": values, "summary": summary }))?;
     } else {
-        output.table(&["name", "added", "state", "detail"], &rows);
+        output.table(&["name", "added", "state", "took", "detail"], &rows);
+        if rows.len() > 1 {
+            let counts = counts.iter().map(|(what, count)| format!("{count} {what}"));
+            let counts = counts.collect::<Vec<_>>().join(", ");
+            let (files, seconds) = (rows.len(), took.as_secs_f64());
+            output.note(format!("{files} files in {seconds:.1} s: {counts}"));
+        }
     }
     match failed {
         0 => Ok(()),

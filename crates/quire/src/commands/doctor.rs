@@ -163,7 +163,7 @@ async fn confinement() -> Finding {
         let program = std::env::current_exe().map_err(|error| error.to_string())?;
         let extractor = quire_ingest::sandbox::Extractor::new(program);
         let read = extractor
-            .extract("probe.txt", "a probe".into())
+            .extract("probe.txt", "a probe".into(), &|_| ())
             .await
             .map_err(|error| error.to_string())?;
         Ok::<Confinement, String>(read.confinement)

@@ -36,10 +36,12 @@ pub(super) async fn run(
     let over = CancellationToken::new();
     let control = node.keep_control(over.clone());
     let copies = node.keep_copies(over.clone());
+    let rereading = node.plan_rereading(&services, over.clone());
     let result = role(args, node, &services, dedicated, output, stop).await;
     over.cancel();
     finished(control).await?;
     finished(copies).await?;
+    finished(rereading).await?;
     result
 }
 

@@ -1,12 +1,14 @@
 //! `quire source`.
 
+use chrono::Utc;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
+use quire_ingest::explain;
 use quire_store::every;
 use quire_store::passages::Passage;
 use quire_store::sources::{self, Source};
-use quire_types::SourceId;
+use quire_types::{SourceId, SourceState};
 
 use super::{add, after_name, tenant};
 use crate::cli::SourceCommand;
@@ -30,12 +32,14 @@ pub(super) async fn run(
                 .tenant(tenant(&node.store, arg).await?.placement())
                 .await?;
             let notebook = super::notebook(&mut tx, notebook).await?;
-            let all = every(
+            let mut all = every(
                 async |page| sources::list(&mut tx, notebook.id, page).await,
                 |source| source.id.uuid(),
             )
             .await?;
+            let placement = tx.placement();
             tx.commit().await?;
+            explain(&node.store, placement, &mut all).await?;
             show(output, &all)
         }
         SourceCommand::Show {
@@ -46,9 +50,12 @@ pub(super) async fn run(
                 .store
                 .tenant(tenant(&node.store, arg).await?.placement())
                 .await?;
-            let source = sources::get(&mut tx, id(source)?).await?;
+            let mut source = [sources::get(&mut tx, id(source)?).await?];
+            let placement = tx.placement();
             tx.commit().await?;
-            show(output, &[source])
+            explain(&node.store, placement, &mut source).await?;
+            show(output, &source)?;
+            show_stages(output, &source)
         }
         SourceCommand::Passages {
             tenant: arg,
@@ -106,6 +113,7 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
                     "media_type": source.media_type, "state": source.state, "reason": source.reason,
                     "latest_version": source.latest_version, "live_version": source.live_version,
                     "size_bytes": source.size_bytes, "passages": source.passages, "pages": source.pages,
+                    "percent": source.percent, "stages": stages(source), "task": source.task,
                     "created_at": source.created_at, "updated_at": source.updated_at,
                 })
             })
@@ -122,7 +130,7 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
             vec![
                 source.name.clone(),
                 media,
-                source.state.to_string(),
+                state(source),
                 source.passages.to_string(),
                 source.id.to_string(),
                 source.reason.clone().unwrap_or_default(),
@@ -133,6 +141,37 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
         &["name", "type", "state", "passages", "id", "reason"],
         &rows,
     );
+    Ok(())
+}
+
+/// The state, with how much of it is done while it goes on.
+pub(super) fn state(source: &Source) -> String {
+    match source.state {
+        SourceState::Extracting | SourceState::Embedding => {
+            format!("{} {} %", source.state, source.percent)
+        }
+        state => state.to_string(),
+    }
+}
+
+pub(super) fn stages(source: &Source) -> Vec<serde_json::Value> {
+    let stages = source.stages(Utc::now());
+    let stages = stages.iter().map(|stage| {
+        let took_ms = u64::try_from(stage.took.as_millis()).unwrap_or(u64::MAX);
+        json!({ "stage": stage.state, "began_at": stage.began_at, "took_ms": took_ms })
+    });
+    stages.collect()
+}
+
+fn show_stages(output: &Output, sources: &[Source]) -> Result<(), Failure> {
+    if output.is_json() {
+        return Ok(());
+    }
+    for stage in sources.iter().flat_map(|source| source.stages(Utc::now())) {
+        let (state, took) = (stage.state, stage.took.as_secs_f64());
+        let began_at = stage.began_at.format("%Y-%m-%d %H:%M:%S UTC");
+        output.line(format!("{state:<10}  {took:>8.1} s  since {began_at}"));
+    }
     Ok(())
 }
 

@@ -32,6 +32,7 @@ pub(super) async fn run(
     let over = CancellationToken::new();
     let control = node.keep_control(over.clone());
     let copies = node.keep_copies(over.clone());
+    let rereading = node.plan_rereading(&services, over.clone());
 
     let result = async {
         first_admin_key(node, output).await?;
@@ -52,6 +53,7 @@ pub(super) async fn run(
     over.cancel();
     finished(control).await?;
     finished(copies).await?;
+    finished(rereading).await?;
     result
 }
 

@@ -23,6 +23,7 @@ mod media;
 mod models;
 mod openai;
 mod openapi;
+mod progress;
 mod records;
 mod routes;
 mod spending;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::super::error::ExtractError;
 use super::super::limits::Limits;
+use super::super::meter::Meter;
 use super::super::ocr;
 use super::super::tool::{Tool, scratch};
 use super::PACKAGE;
@@ -14,7 +15,12 @@ const DRAWN_SIDE: &str = "3300";
 
 /// The text of the file with that of its scanned pages filled in; pages end with form feeds. Unchanged when
 /// every page has text or shows no picture.
-pub(super) fn fill_in(file: &Path, text: String, limits: &Limits) -> Result<String, ExtractError> {
+pub(super) fn fill_in(
+    file: &Path,
+    text: String,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<String, ExtractError> {
     let mut pages: Vec<String> = text.split('\u{c}').map(str::to_owned).collect();
     // A form feed ends the last page as well.
     let count = pages.len().saturating_sub(1).max(1);
@@ -39,7 +45,9 @@ pub(super) fn fill_in(file: &Path, text: String, limits: &Limits) -> Result<Stri
     }
     let languages = ocr::languages()?;
     let folder = scratch()?;
-    for at in bare {
+    let drawn_pages = bare.len();
+    for (done, at) in bare.into_iter().enumerate() {
+        meter.at(done, drawn_pages);
         let drawn = folder.path().join("page");
         let number = (at + 1).to_string();
         Tool::new("pdftoppm", PACKAGE)
