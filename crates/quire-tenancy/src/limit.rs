@@ -165,7 +165,8 @@ limits! {
     TokensPerMinute = "tokens_per_minute", TokensPerMinute, 20_000, "Tokens sent to and received from models in a minute.";
     UploadsPerMinute = "uploads_per_minute", RequestsPerMinute, 60, "Uploads of the whole tenant in a minute.";
     QuestionsPerMonth = "questions_per_month", Count, 50, "Questions in a calendar month.";
-    AudioMinutesPerMonth = "audio_minutes_per_month", Minutes, 0, "Minutes of generated or transcribed sound in a calendar month.";
+    AudioMinutesPerMonth = "audio_minutes_per_month", Minutes, 0, "Minutes of generated sound in a calendar month.";
+    TranscribedMinutesPerMonth = "transcribed_minutes_per_month", Minutes, 600, "Minutes of recordings that are listened to in a calendar month.";
     Notebooks = "notebooks", Count, 1, "Notebooks at a time.";
     StorageBytes = "storage_bytes", Bytes, 100_000_000_000, "Stored bytes of sources.";
     Recordings = "recordings", Count, 1_000, "Stored recordings.";

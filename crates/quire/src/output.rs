@@ -81,3 +81,11 @@ impl Output {
         }
     }
 }
+
+/// A number with the word for what it counts.
+pub(crate) fn count(number: impl Into<i128>, word: &str) -> String {
+    match number.into() {
+        1 => format!("1 {word}"),
+        number => format!("{number} {word}s"),
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! Scores are summed as integers: the sum of a row is the same in whatever order its terms are found, in a
 //! segment and in the tail, so rows that say the same tie exactly. The unit is chosen for each question, so
-//! that all its terms together stay below 2³¹ of it. Source of the formula: S. Robertson and H. Zaragoza,
+//! that all its terms together stay below 2³¹ of it, with room to spare. Source of the formula: S. Robertson and H. Zaragoza,
 //! "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, with Lucene's idf; lengths are quantised to
 //! a byte, as tantivy does. Knows neither rows nor postings.
 
@@ -15,7 +15,7 @@ use super::query::{LexicalQuery, Statistics};
 const K1: f32 = 1.2;
 const B: f32 = 0.75;
 /// The greatest sum that a row may reach.
-const GREATEST: f32 = (1_u32 << 31) as f32;
+const GREATEST: f32 = (1_u32 << 30) as f32;
 /// Most terms occur once or a few times in a row: what these are worth is looked up.
 const TABLED: usize = 4;
 const LENGTHS: usize = 256;

@@ -87,7 +87,7 @@ pub(super) fn scan(
     best: &mut Best,
 ) {
     lists.sort_by_key(|list| list.score.bound());
-    // The first lists can't make a row one of the best by themselves.
+    // The first lists together can't make a row one of the best.
     let (mut common, mut common_bound) = (0, 0);
     let mut window = Box::new(([0_u8; WINDOW], [0_u32; WINDOW]));
     let (lengths_here, sums) = &mut *window;
@@ -99,40 +99,66 @@ pub(super) fn scan(
             common_bound += list.score.bound();
             common += 1;
         }
-        let (common, rare) = lists.split_at_mut(common);
-        if rare.is_empty() {
+        if common == lists.len() {
             return;
         }
         lengths_here[..part.len()].copy_from_slice(part);
         sums.fill(0);
-        for list in rare {
+        for list in &mut lists[common..] {
             list.add(first, lengths_here, sums);
         }
-        let floor = best.threshold().saturating_sub(common_bound);
-        for (places, sums) in (0..).step_by(LANES).zip(sums.chunks_exact(LANES)) {
-            if sums.iter().fold(0, |most, sum| most.max(*sum)) > floor {
-                let places = (places..).zip(sums);
-                let above = places.filter(|(_, sum)| **sum > floor);
-                candidates.extend(above.map(|(place, _)| place));
-            }
+        // Where many rows may still become one of the best, walking is faster than looking each of them up.
+        let (mut looked_up, mut more) = (common, common_bound);
+        let promising = count_above(sums, best.threshold().saturating_sub(more));
+        while let Some(list) = lists[..looked_up].last_mut()
+            && promising * LOOK_UP > list.expected(lengths.len())
+        {
+            list.add(first, lengths_here, sums);
+            more -= list.score.bound();
+            looked_up -= 1;
         }
+        collect_above(sums, best.threshold().saturating_sub(more), &mut candidates);
         let row = |place: usize| first + place as u32;
         candidates.retain(|place| mask.is_none_or(|mask| passes(mask, row(*place))));
-        let mut more = common_bound;
-        for list in common.iter_mut().rev() {
+        for list in lists[..looked_up].iter_mut().rev() {
             candidates.retain(|place| sums[place % WINDOW] + more > best.threshold());
-            if candidates.len() * LOOK_UP > list.expected(lengths.len()) {
-                list.add(first, lengths_here, sums);
-            } else {
-                for place in &candidates {
-                    sums[place % WINDOW] += list.of(row(*place), lengths_here[place % WINDOW]);
-                }
+            for place in &candidates {
+                sums[place % WINDOW] += list.of(row(*place), lengths_here[place % WINDOW]);
             }
             more -= list.score.bound();
         }
         for place in candidates.drain(..) {
             best.push(row(place), sums[place % WINDOW]);
         }
+    }
+}
+
+/// Sums stay below 2³¹, and signed numbers are what every x86-64 compares several of at once.
+fn is_above(sum: u32, floor: u32) -> bool {
+    sum.cast_signed() > floor.cast_signed()
+}
+
+fn count_above(sums: &[u32; WINDOW], floor: u32) -> usize {
+    let above = sums.iter().map(|sum| u32::from(is_above(*sum, floor)));
+    above.sum::<u32>() as usize
+}
+
+/// The places of the sums above a floor, in order. Most have none near: lanes are looked at together, and
+/// taken without a branch for each.
+fn collect_above(sums: &[u32; WINDOW], floor: u32, places: &mut Vec<usize>) {
+    for (first, lanes) in (0..).step_by(LANES).zip(sums.as_chunks::<LANES>().0) {
+        if !lanes
+            .iter()
+            .fold(false, |any, sum| any | is_above(*sum, floor))
+        {
+            continue;
+        }
+        let (mut found, mut count) = ([0; LANES], 0);
+        for (place, sum) in (first..).zip(lanes) {
+            found[count % LANES] = place;
+            count += usize::from(is_above(*sum, floor));
+        }
+        places.extend_from_slice(&found[..count]);
     }
 }
 

@@ -264,7 +264,7 @@ async fn a_file_has_what_its_plan_gives_and_a_refusal_says_how_to_get_more() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_listens_for_longer_or_to_more_than_the_plan_gives() {
     let lab = Lab::new().await;
-    let limits = [("audio_minutes_per_month", "1")];
+    let limits = [("transcribed_minutes_per_month", "1")];
     let tenant = lab.tenant("sound", &limits).await;
     let notebook = lab.notebook(&tenant).await;
     let _worker = lab.work();
@@ -286,17 +286,17 @@ async fn nobody_listens_for_longer_or_to_more_than_the_plan_gives() {
     lab.until(&tenant, third, SourceState::Searchable).await;
     let fourth = record("d.wav", 1).await;
     lab.until(&tenant, fourth, SourceState::Failed).await;
-    lab.limit(&tenant, "audio_minutes_per_month", Some("0"))
+    lab.limit(&tenant, "transcribed_minutes_per_month", Some("0"))
         .await;
     let retry = lab.ingest.retry(tenant.placement(), fourth).await;
     retry.unwrap();
     let off = lab.until(&tenant, fourth, SourceState::Failed).await;
     assert_eq!(
         off.reason.as_deref(),
-        Some("the plan allows nothing here: its audio_minutes_per_month is 0")
+        Some("the plan allows nothing here: its transcribed_minutes_per_month is 0")
     );
     // Charged by the events, also when budgets are counted anew.
-    lab.limit(&tenant, "audio_minutes_per_month", Some("2"))
+    lab.limit(&tenant, "transcribed_minutes_per_month", Some("2"))
         .await;
     lab.limit(&tenant, "recordings", Some("2")).await;
     lab.ingest.retry(tenant.placement(), fourth).await.unwrap();

@@ -363,7 +363,7 @@ impl BudgetOut {
         };
         let limit = match (counted, kind, period) {
             ("questions", ..) => LimitName::QuestionsPerMonth,
-            ("audio", ..) => LimitName::AudioMinutesPerMonth,
+            ("audio", ..) => LimitName::TranscribedMinutesPerMonth,
             (_, "user", Period::Day) => LimitName::UserCostPerDay,
             (_, "user", Period::Month) => LimitName::UserCostPerMonth,
             (_, "notebook", Period::Day) => LimitName::NotebookCostPerDay,

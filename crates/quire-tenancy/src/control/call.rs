@@ -187,7 +187,7 @@ pub(super) fn needs(account: &Account, call: &Call, cost: NanoUsd) -> Result<Vec
         )?;
     }
     if call.audio_seconds > 0 {
-        let limit = match allowed(account, LimitName::AudioMinutesPerMonth)? {
+        let limit = match allowed(account, LimitName::TranscribedMinutesPerMonth)? {
             Limit::At(minutes) => Limit::At(minutes.saturating_mul(60)),
             Limit::Unlimited => Limit::Unlimited,
         };

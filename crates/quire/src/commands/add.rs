@@ -19,7 +19,7 @@ use super::{interrupted, tenant, until};
 use crate::cli::AddArgs;
 use crate::failure::Failure;
 use crate::node::{Node, Services};
-use crate::output::Output;
+use crate::output::{Output, count};
 use crate::progress::Progress;
 
 /// What was found on the command line.
@@ -319,7 +319,7 @@ fn report(
         let detail = source
             .reason
             .clone()
-            .unwrap_or_else(|| format!("{} passages", source.passages));
+            .unwrap_or_else(|| count(source.passages, "passage"));
         rows.push(vec![
             source.name.clone(),
             added.to_owned(),

@@ -11,7 +11,7 @@ use quire_types::{TaskId, TenantId};
 use crate::cli::{Held, TaskSelection, TasksCommand};
 use crate::failure::Failure;
 use crate::node::Node;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 pub(super) async fn run(
     command: &TasksCommand,
@@ -241,8 +241,12 @@ async fn stats(tx: &mut SystemTx, output: &Output, hours: i32) -> Result<(), Fai
         return output.json(&json!({ "queue": stats, "tenants": tenants, "events": events }));
     }
     output.line(format!(
-        "{} workers, {} of {} seats in use, {} tasks wait for their time, {} are dead",
-        stats.workers, stats.seats_used, stats.seats, stats.deferred, stats.dead
+        "{}, {} of {} seats in use, {} tasks wait for their time, {} are dead",
+        count(stats.workers, "worker"),
+        stats.seats_used,
+        stats.seats,
+        stats.deferred,
+        stats.dead
     ));
     if !stats.unknown_kinds.is_empty() {
         output.line(format!(

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use quire_index::{Erased, Mended, Problem, Swept, Verified};
 use quire_types::{ErrorKind, SegmentId};
 
-use super::show::{count, size};
+use super::show::size;
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 pub(super) fn verified(output: &Output, slug: &str, verified: &Verified) -> Result<(), Failure> {
     let problems = || {

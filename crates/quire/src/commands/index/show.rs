@@ -6,7 +6,7 @@ use quire_index::{Folded, Rebuilt, RolledBack, Stats};
 use quire_types::Language;
 
 use crate::failure::Failure;
-use crate::output::Output;
+use crate::output::{Output, count};
 
 pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
     if output.is_json() {
@@ -220,13 +220,5 @@ pub(super) fn size(bytes: u64) -> String {
         1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
-}
-
-/// A number with the word for what it counts.
-pub(super) fn count(number: impl Into<i128>, word: &str) -> String {
-    match number.into() {
-        1 => format!("1 {word}"),
-        number => format!("{number} {word}s"),
     }
 }
