@@ -387,7 +387,7 @@ pub(crate) struct Cache {
 pub(crate) struct Connect {
     /// Networks that addresses given by tenants may lead to although they are not public, such as 10.1.0.0/16.
     pub(crate) allow_networks: Vec<String>,
-    /// Where others reach this service, such as https://quire.example.com: people come back here from Zoom.
+    /// Where others reach this service, such as `https://quire.example.com`: people come back here from Zoom.
     pub(crate) public_url: Option<String>,
     /// The app of this installation at Zoom. Unset: nobody can connect an account of Zoom.
     pub(crate) zoom: Option<ZoomApp>,
