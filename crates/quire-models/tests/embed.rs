@@ -13,6 +13,7 @@ use quire_types::{ErrorKind, Kind};
 
 fn model_dir() -> PathBuf {
     let cache_home = std::env::var_os("XDG_CACHE_HOME")
+        .filter(|path| !path.is_empty())
         .map(PathBuf::from)
         .unwrap_or_else(|| {
             PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache")

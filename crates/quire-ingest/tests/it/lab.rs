@@ -147,7 +147,8 @@ async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest
 }
 
 fn model() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map_or_else(
+    let cache = std::env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty());
+    let cache = cache.map_or_else(
         || PathBuf::from(std::env::var_os("HOME").unwrap()).join(".cache"),
         PathBuf::from,
     );
