@@ -29,8 +29,14 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
             let ingest = processes[number as usize % processes.len()].clone();
             let tenant = tenant.clone();
             tokio::spawn(async move {
-                let text = format!("{number:0>100}");
-                add(&ingest, &tenant, notebook, &format!("{number}.txt"), text).await
+                let (name, text) = (format!("{number}.txt"), format!("{number:0>100}"));
+                // A machine that stands still for seconds refuses for a reason that is not the plan's.
+                loop {
+                    let added = add(&ingest, &tenant, notebook, &name, text.clone()).await;
+                    if !matches!(&added, Err(error) if error.kind().is_transient()) {
+                        return added;
+                    }
+                }
             })
         });
         let added: Vec<_> = join_all(tasks)
@@ -42,7 +48,8 @@ async fn storage_is_never_more_than_allowed_and_deleting_makes_room_at_once() {
     };
     let processes = [lab.ingest.clone(), lab.other().await, lab.other().await];
     let added = at_once(0..20, &processes[..1]).await;
-    assert_eq!(added.iter().filter(|added| added.is_ok()).count(), 10);
+    let fits = added.iter().filter(|added| added.is_ok()).count();
+    assert_eq!(fits, 10, "{added:#?}");
     lab.limit(&tenant, "storage_bytes", Some("1100")).await;
     let more = at_once(20..40, &processes).await;
     assert_eq!(more.iter().filter(|added| added.is_ok()).count(), 1);
