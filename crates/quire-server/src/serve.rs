@@ -4,6 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use axum::Router;
+use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -18,6 +19,9 @@ pub async fn serve(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let graceful = stop.clone();
+    // An answer comes in many small pieces. With Nagle's algorithm each but the first waits until the client's
+    // kernel acknowledges the one before it, which takes up to 40 ms.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
     let server = axum::serve(listener, router)
         .with_graceful_shutdown(async move { graceful.cancelled().await });
     let server = std::pin::pin!(server.into_future());
