@@ -24,7 +24,7 @@ const MOST_REPLY_BYTES: usize = 4_000;
 
 /// A question with all that its answer depends on.
 pub(crate) struct Asked {
-    pub(crate) asker: Asker,
+    pub(crate) asker: Arc<Asker>,
     pub(crate) asking: Asking,
     pub(crate) placement: Placement,
     pub(crate) question: Question,

@@ -119,7 +119,6 @@ pub struct Found {
 }
 
 /// Answers questions and searches.
-#[derive(Clone)]
 pub struct Asker {
     pub(crate) config: AskerConfig,
     pub(crate) answers: Tiers<Answer>,
@@ -174,7 +173,7 @@ impl Asker {
 
     /// Answers a question over one tenant's passages, telling each part as soon as it is certain.
     pub async fn ask(
-        &self,
+        self: &Arc<Self>,
         asking: &Asking,
         question: Question,
         emit: &mut (dyn FnMut(Event) + Send),
@@ -184,7 +183,11 @@ impl Asker {
 
     /// The part of asking that can refuse: checks the question and lets it in. What was answered before, or is
     /// being answered to somebody else, needs no room and no money.
-    pub async fn begin(&self, asking: &Asking, question: Question) -> Result<Turn, Error> {
+    pub async fn begin(
+        self: &Arc<Self>,
+        asking: &Asking,
+        question: Question,
+    ) -> Result<Turn, Error> {
         let text = self.check(&question.text)?;
         let question = Question { text, ..question };
         let decision = self.decide(asking, &question)?;

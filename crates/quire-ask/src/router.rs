@@ -338,14 +338,22 @@ const FOR_EACH: &[&str] = &[
     "go through each",
 ];
 
-/// Whether a phrase occurs as whole words; `ab*` is any word that begins so, `*` alone any word.
+/// Whether a phrase occurs as whole words; `ab*` is any word that begins so, `*` after the first
+/// any word.
 fn contains(words: &[String], phrase: &str) -> bool {
-    let wanted: Vec<&str> = phrase.split(' ').collect();
-    words.windows(wanted.len()).any(|window| {
-        window
-            .iter()
-            .zip(&wanted)
-            .all(|(word, wanted)| match wanted.strip_suffix('*') {
+    // Two hundred phrases are looked for in each question, and few words have their first letter.
+    let first = phrase.as_bytes().first();
+    (0..words.len())
+        .filter(|at| words[*at].as_bytes().first() == first)
+        .any(|at| begin_with(&words[at..], phrase))
+}
+
+fn begin_with(words: &[String], phrase: &str) -> bool {
+    let mut words = words.iter();
+    phrase.split(' ').all(|wanted| {
+        words
+            .next()
+            .is_some_and(|word| match wanted.strip_suffix('*') {
                 Some(beginning) => word.starts_with(beginning),
                 None => word == wanted,
             })

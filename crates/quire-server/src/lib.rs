@@ -25,4 +25,4 @@ pub use prefetch::Prefetch;
 pub use pressure::Pressure;
 pub use routes::{app, openapi};
 pub use serve::serve;
-pub use state::{App, Limits};
+pub use state::{Limits, Parts};

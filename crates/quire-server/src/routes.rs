@@ -29,11 +29,12 @@ use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::state::App;
+use crate::state::{App, Parts};
 use crate::{docs, middleware};
 
 /// The router of the whole API.
-pub fn app(app: App) -> Router {
+pub fn app(parts: Parts) -> Router {
+    let app = App::from(parts);
     let (router, document) = all(&app).split_for_parts();
     router
         .merge(docs::router(&document))

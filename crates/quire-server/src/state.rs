@@ -1,5 +1,6 @@
 //! What every handler may use.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use quire_ask::{Asker, Caches};
@@ -14,9 +15,26 @@ use crate::metrics::Metrics;
 use crate::prefetch::Prefetch;
 use crate::pressure::Pressure;
 
-/// The parts behind the routes.
+/// The parts behind the routes. Every layer of every request clones it, so a clone is one counter.
 #[derive(Clone)]
-pub struct App {
+pub(crate) struct App(Arc<Parts>);
+
+impl From<Parts> for App {
+    fn from(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+/// What the routes stand on.
+pub struct Parts {
     /// Rows and bytes.
     pub store: Store,
     /// Who may do what, and what it cost.
@@ -26,7 +44,7 @@ pub struct App {
     /// Takes in what other products tell.
     pub connect: Connect,
     /// Answers questions.
-    pub asker: Asker,
+    pub asker: Arc<Asker>,
     /// What it remembers, for the operator.
     pub caches: Caches,
     /// The views it searches in, for metrics.

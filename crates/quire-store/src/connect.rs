@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -120,9 +121,13 @@ pub struct IsolationGap {
     pub why: String,
 }
 
-/// The open store.
+/// The open store. A clone is the same store.
 #[derive(Clone)]
 pub struct Store {
+    parts: Arc<Parts>,
+}
+
+struct Parts {
     admin: PgConnectOptions,
     app: PgPool,
     worker: PgPool,
@@ -147,12 +152,15 @@ impl Store {
         let app = pool(&database.app, config.connections).await?;
         let worker = pool(&database.worker, (config.connections / 2).max(6)).await?;
         let report = roles::check(&app, &worker).await?;
-        Ok(Self {
+        let parts = Parts {
             admin: config.database.admin,
             app,
             worker,
             objects: config.objects,
             report,
+        };
+        Ok(Self {
+            parts: Arc::new(parts),
         })
     }
 
@@ -168,18 +176,18 @@ impl Store {
 
     /// Begins a transaction over the directory and the queue.
     pub async fn system(&self) -> Result<SystemTx, Error> {
-        SystemTx::begin(&self.worker).await
+        SystemTx::begin(&self.parts.worker).await
     }
 
     /// A connection over the directory, the queue and the control plane for a single statement, which is a
     /// transaction of its own: for what is in the way of every request and can't afford three round trips.
     pub async fn statement(&self) -> Result<PoolConnection<Postgres>, Error> {
-        Ok(self.worker.acquire().await?)
+        Ok(self.parts.worker.acquire().await?)
     }
 
     /// A connection of its own as the owner of the tables, for upkeep that only the owner may do.
     pub async fn owner(&self) -> Result<PgConnection, Error> {
-        let mut owner = PgConnection::connect_with(&self.admin).await?;
+        let mut owner = PgConnection::connect_with(&self.parts.admin).await?;
         sqlx::raw_sql(AssertSqlSafe(format!("set role {}", roles::OWNER)))
             .execute(&mut owner)
             .await?;
@@ -191,7 +199,7 @@ impl Store {
     pub async fn listen(&self, channel: &str) -> Result<PgListener, Error> {
         let own = PgPoolOptions::new()
             .max_connections(1)
-            .connect_lazy_with(self.admin.clone());
+            .connect_lazy_with(self.parts.admin.clone());
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(channel).await?;
         Ok(listener)
@@ -199,12 +207,12 @@ impl Store {
 
     /// The bytes of sources.
     pub fn objects(&self) -> &Objects {
-        &self.objects
+        &self.parts.objects
     }
 
     /// What the start-up check found out about server and roles.
     pub fn roles(&self) -> &RoleReport {
-        &self.report
+        &self.parts.report
     }
 
     /// Every way in which the schema lets one tenant reach another's rows; none is what it should be.
@@ -226,15 +234,15 @@ impl Store {
 
     /// Closes every connection.
     pub async fn close(&self) {
-        self.app.close().await;
-        self.worker.close().await;
+        self.parts.app.close().await;
+        self.parts.worker.close().await;
     }
 
     /// The pool of the shard that holds a tenant. One shard so far: its number is checked all the same,
     /// since a row of another shard must not be looked for here.
     fn shard(&self, placement: Placement) -> Result<&PgPool, Error> {
         if placement.shard == 0 {
-            Ok(&self.app)
+            Ok(&self.parts.app)
         } else {
             Err(Error::Invalid(format!(
                 "shard {} is not part of this installation",

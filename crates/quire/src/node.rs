@@ -72,7 +72,7 @@ struct Private {
 
 /// Everything that works on content.
 pub(crate) struct Services {
-    pub(crate) asker: Asker,
+    pub(crate) asker: Arc<Asker>,
     pub(crate) providers: Providers,
     pub(crate) search: Search,
     pub(crate) ingest: Ingest,
@@ -231,7 +231,7 @@ impl Node {
                 .map(|url| url.expose().to_owned()),
         })?;
         Ok(Services {
-            asker,
+            asker: Arc::new(asker),
             providers,
             search,
             ingest,

@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use quire_server::{App, Limits, Prefetch};
+use quire_server::{Limits, Parts, Prefetch};
 use quire_store::tenants;
 use quire_types::{ErrorKind, TenantId};
 
@@ -94,7 +94,7 @@ pub(super) async fn http(
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
     let limits = &node.config.limits;
-    let app = quire_server::app(App {
+    let app = quire_server::app(Parts {
         store: node.store.clone(),
         control: node.control.clone(),
         ingest: services.ingest.clone(),
