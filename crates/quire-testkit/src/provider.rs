@@ -20,6 +20,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use axum::serve::ListenerExt;
 use futures::{StreamExt, stream};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -150,6 +151,8 @@ impl ChatDouble {
             running,
         });
         let router = Router::new().fallback(handle).with_state(shared.clone());
+        // Like a provider's server: no piece waits for the acknowledgement of the one before it.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let server = tokio::spawn(async move {
             // Serving ends only when the task is aborted.
             let _ = axum::serve(listener, router).await;

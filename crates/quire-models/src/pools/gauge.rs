@@ -43,6 +43,17 @@ pub struct Quota {
     pub tokens_per_day: Option<u64>,
 }
 
+impl Quota {
+    /// Of requests, tokens that go in and tokens that come out.
+    fn per_minute(&self) -> [Option<u64>; 3] {
+        [
+            self.requests_per_minute,
+            self.input_tokens_per_minute,
+            self.output_tokens_per_minute,
+        ]
+    }
+}
+
 /// What a call takes of a quota, at the most before it and really after it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Need {
@@ -72,6 +83,8 @@ pub(super) enum Outcome {
 pub(super) struct Begun {
     at: Ms,
     need: Need,
+    /// Whether the server has said what is left after it.
+    is_heard: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -81,6 +94,11 @@ pub(super) struct Gauge {
     day: [Window; 2],
     /// What the server said is left, less what was begun since, and until when that is believed.
     told: [Option<(u64, Ms)>; 3],
+    /// What of the minute others take who use the same pool, by what the server said last, and until when that is
+    /// believed.
+    others: [Option<(u64, Ms)>; 3],
+    /// What was begun and not heard of yet.
+    unheard: [u64; 3],
     not_before: Ms,
     /// How often in a row the server wanted to be left alone.
     pauses: u32,
@@ -96,6 +114,8 @@ impl Gauge {
             minute: std::array::from_fn(|_| Window::new(MINUTE_MS)),
             day: std::array::from_fn(|_| Window::new(DAY_MS)),
             told: [None; 3],
+            others: [None; 3],
+            unheard: [0; 3],
             not_before: 0,
             pauses: 0,
             running: 0,
@@ -132,11 +152,7 @@ impl Gauge {
         let needs = [1, need.input_tokens, need.output_tokens];
         let both = need.input_tokens.saturating_add(need.output_tokens);
         let quota = &self.quota;
-        let per_minute = [
-            quota.requests_per_minute,
-            quota.input_tokens_per_minute,
-            quota.output_tokens_per_minute,
-        ];
+        let per_minute = quota.per_minute();
         let per_day = [quota.requests_per_day, quota.tokens_per_day];
         let mut least = f64::INFINITY;
         let mut limit = |left: u64, need: u64| {
@@ -146,7 +162,14 @@ impl Gauge {
         };
         for (at, window) in self.minute.iter_mut().enumerate() {
             if let Some(most) = per_minute[at] {
-                limit(most.saturating_sub(window.taken(now)), needs[at]);
+                let others = self.others[at].filter(|(_, until)| now < *until);
+                let others = match others {
+                    // They may have begun another one since.
+                    Some((taken, _)) if taken > 0 => taken.saturating_add(needs[at]),
+                    _ => 0,
+                };
+                let left = most.saturating_sub(window.taken(now));
+                limit(left.saturating_sub(others), needs[at]);
             }
             if let Some((left, _)) = self.told[at].filter(|(_, until)| now < *until) {
                 limit(left, needs[at]);
@@ -163,9 +186,10 @@ impl Gauge {
     /// Takes what a call needs at the most. It must fit.
     pub(super) fn begin(&mut self, now: Ms, need: Need) -> Begun {
         let needs = [1, need.input_tokens, need.output_tokens];
-        for ((window, told), need) in self.minute.iter_mut().zip(&mut self.told).zip(needs) {
-            window.take(now, need);
-            if let Some((left, _)) = told {
+        for (at, need) in needs.into_iter().enumerate() {
+            self.minute[at].take(now, need);
+            self.unheard[at] = self.unheard[at].saturating_add(need);
+            if let Some((left, _)) = &mut self.told[at] {
                 *left = left.saturating_sub(need);
             }
         }
@@ -174,35 +198,60 @@ impl Gauge {
         self.day[1].take(now, both);
         self.running += 1;
         self.breaker.begin(now);
-        Begun { at: now, need }
+        Begun {
+            at: now,
+            need,
+            is_heard: false,
+        }
     }
 
     /// What a server said about its limits when it began to answer. Less than we thought counts at once; more
     /// does not, for what else is on its way is not in it.
-    pub(super) fn hear(&mut self, now: Ms, told: &Told) {
+    ///
+    /// What is neither left nor taken by us is taken by others. They go on taking as much, as far as we know, so
+    /// that of what grows old in the window we get our own part again and not theirs.
+    pub(super) fn hear(&mut self, now: Ms, begun: &mut Begun, told: &Told) {
+        self.no_longer_unheard(begun);
         let heard = [told.requests, told.input_tokens, told.output_tokens];
-        for (known, heard) in self.told.iter_mut().zip(heard) {
+        let per_minute = self.quota.per_minute();
+        for (at, heard) in heard.into_iter().enumerate() {
             let Some(Remaining { left, resets_after }) = heard else {
                 continue;
             };
             let until = now + Ms::try_from(resets_after.as_millis()).unwrap_or(MINUTE_MS);
+            let known = &mut self.told[at];
             *known = match *known {
                 Some((ours, ours_until)) if now < ours_until => Some((ours.min(left), until)),
                 _ => Some((left, until)),
             };
+            if let Some(most) = per_minute[at] {
+                let own = self.minute[at].taken(now).saturating_sub(self.unheard[at]);
+                let others = most.saturating_sub(left).saturating_sub(own);
+                self.others[at] = Some((others, now + MINUTE_MS));
+            }
+        }
+    }
+
+    fn no_longer_unheard(&mut self, begun: &mut Begun) {
+        if !std::mem::replace(&mut begun.is_heard, true) {
+            let needs = [1, begun.need.input_tokens, begun.need.output_tokens];
+            for (unheard, need) in self.unheard.iter_mut().zip(needs) {
+                *unheard = unheard.saturating_sub(need);
+            }
         }
     }
 
     /// A call is over; `used` is what it really took, if that is known.
-    pub(super) fn end(&mut self, now: Ms, begun: Begun, used: Option<Need>, outcome: Outcome) {
+    pub(super) fn end(&mut self, now: Ms, mut begun: Begun, used: Option<Need>, outcome: Outcome) {
         self.running = self.running.saturating_sub(1);
+        self.no_longer_unheard(&mut begun);
         let used = match outcome {
             // Whoever says no has not counted it.
             Outcome::Limited(_) | Outcome::Useless => Some(Need::default()),
             _ => used,
         };
         if let Some(used) = used {
-            let Begun { at, need } = begun;
+            let Begun { at, need, .. } = begun;
             self.minute[1].correct(at, need.input_tokens, used.input_tokens);
             self.minute[2].correct(at, need.output_tokens, used.output_tokens);
             let both = |need: Need| need.input_tokens.saturating_add(need.output_tokens);
@@ -222,6 +271,12 @@ impl Gauge {
             }
             Outcome::Limited(after) => {
                 self.slow_down();
+                // As good as being told that no request is left.
+                if let (Some(most), Some((others, _))) =
+                    (self.quota.requests_per_minute, &mut self.others[0])
+                {
+                    *others = most.saturating_sub(self.minute[0].taken(now));
+                }
                 let own = PAUSE_MS.saturating_mul(1 << self.pauses.min(10));
                 self.pauses += 1;
                 let after = after.unwrap_or(own).min(LONGEST_PAUSE_MS);

@@ -242,11 +242,11 @@ impl Stream for Watched {
 }
 
 impl Ticket {
-    fn hear(&self, told: &Told) {
+    fn hear(&mut self, told: &Told) {
         let inner = &self.models.inner;
         let now = inner.now();
         if let Some(gauge) = inner.state().gauges.get_mut(&self.key) {
-            gauge.hear(now, told);
+            gauge.hear(now, &mut self.begun, told);
         }
     }
 
