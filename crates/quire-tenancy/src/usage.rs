@@ -152,22 +152,47 @@ pub async fn record(store: &Store, events: &[Event]) -> Result<(), Error> {
     Ok(tx.commit().await?)
 }
 
-/// Writes down an attempt that is about to be sent, if what it spends is still held. Whoever was asleep for so
-/// long that its hold was given up on must not go on.
-pub(crate) async fn record_held(store: &Store, event: &Event, hold: Uuid) -> Result<bool, Error> {
-    let mut tx = store.system().await?;
-    let is_held: bool = sqlx::query_scalar(
-        "select exists (select from control.holds where tenant_id = $1 and id = $2 and charged is null)",
+/// Writes down an attempt that is about to be sent, if what it spends is still held or it spends nothing that is.
+/// Whoever was asleep for so long that its hold was given up on must not go on.
+///
+/// Somebody waits for this, so it is one statement that waits for the disk once.
+pub(crate) async fn record_attempt(store: &Store, event: &Event) -> Result<bool, Error> {
+    let may_go_on = sqlx::query_scalar(
+        "with verdict as materialized (
+             select $12::uuid is null or exists (
+                 select from control.holds where tenant_id = $1 and id = $12 and charged is null
+             ) as may_go_on
+         ), written as (
+             insert into control.usage_events
+                 (tenant_id, day, id, at, kind, request, attempt, user_name, notebook_id, provider, model, hold,
+                  cost, is_open, is_estimated)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, true, true
+             from verdict where may_go_on
+             on conflict do nothing
+         ), marked as (
+             -- Also locks a mark that is there: whoever sums the day waits until the event can be seen.
+             insert into control.unsummed (tenant_id, day)
+             select $1, $2 from verdict where may_go_on
+             on conflict (tenant_id, day) do update set day = excluded.day
+         )
+         select may_go_on from verdict",
     )
     .bind(event.tenant.uuid())
-    .bind(hold)
-    .fetch_one(tx.connection())
+    .bind(event.day())
+    .bind(event.id)
+    .bind(event.at)
+    .bind(&event.kind)
+    .bind(event.request)
+    .bind(event.attempt)
+    .bind(&event.user)
+    .bind(event.notebook)
+    .bind(&event.provider)
+    .bind(&event.model)
+    .bind(event.hold)
+    .bind(event.cost.nanos())
+    .fetch_one(&mut *store.statement().await?)
     .await?;
-    if is_held {
-        write(tx.connection(), std::slice::from_ref(event)).await?;
-    }
-    tx.commit().await?;
-    Ok(is_held)
+    Ok(may_go_on)
 }
 
 /// The same within the transaction of the work itself.

@@ -195,14 +195,7 @@ impl Admitted {
         // A client that goes away meanwhile leaves an attempt that was written down and never sent.
         let store = self.control.inner.store.clone();
         let written = tokio::spawn(async move {
-            let is_held = match event.hold {
-                Some(hold) => usage::record_held(&store, &event, hold).await?,
-                None => {
-                    usage::record(&store, &[event]).await?;
-                    true
-                }
-            };
-            if is_held {
+            if usage::record_attempt(&store, &event).await? {
                 Ok(attempt)
             } else {
                 // Nothing was written, so there is nothing to close either.
