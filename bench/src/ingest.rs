@@ -1,10 +1,14 @@
 //! Files: how many are read in a minute, alone and until they are found; pages of a long PDF; what reading many does
-//! to the memory of the process; and how many characters OCR gets wrong on pages that are drawn here.
+//! to the memory of the process; how many characters OCR gets wrong on pages that are drawn here, and words the local
+//! recogniser on sentences that are spoken here; and whether what stands in tables is answered from the right row.
 //!
 //! The files are those of the sample company. Recordings are left out of the speeds: they take as long as they last.
 
 mod pages;
+mod speech;
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -17,6 +21,7 @@ use quire_ingest::sandbox::Extractor;
 use quire_postgres::Binaries;
 
 use crate::failure::Failure;
+use crate::first_run::{Client, Quire, questions};
 use crate::report::{Report, Target, line, note};
 use crate::retrieval::engine::Engine;
 use crate::{Program, until_interrupted};
@@ -33,6 +38,13 @@ pub(crate) struct Options {
     /// The folder with the sample company.
     #[arg(long, default_value = "examples", value_name = "DIR")]
     examples: PathBuf,
+    /// Questions about tables of the sample company.
+    #[arg(
+        long,
+        default_value = "bench/questions/tables.jsonl",
+        value_name = "FILE"
+    )]
+    tables: PathBuf,
     /// Shorter and smaller: to see that it works.
     #[arg(long)]
     quick: bool,
@@ -55,6 +67,8 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
         extraction(&extractor, &files, size(5_000, 20), &mut report).await?;
         long_pdf(&extractor, size(2_000, 20), &mut report).await?;
         ocr(&extractor, size(20, 1), &mut report).await?;
+        speech(&extractor, size(speech::SENTENCES.len(), 1), &mut report).await?;
+        tables(&program, &options.tables, &mut report).await?;
         until_found(program, &files, size(10, 1), &mut report).await
     };
     Box::pin(until_interrupted(measured)).await?;
@@ -128,7 +142,7 @@ async fn extraction(
 async fn long_pdf(extractor: &Extractor, count: usize, report: &mut Report) -> Result<(), Failure> {
     note(format!("ingest: reading a PDF of {count} pages"));
     let texts: Vec<Vec<String>> = (0..count).map(pages::lines).collect();
-    let pdf = pages::pdf(&texts);
+    let pdf = quire_testkit::pdf::pdf(&texts, "");
     let began = Instant::now();
     let read = extractor.extract("long.pdf", pdf.into(), &|_| ()).await?;
     let seconds = began.elapsed().as_secs_f64();
@@ -146,7 +160,7 @@ async fn ocr(extractor: &Extractor, count: usize, report: &mut Report) -> Result
     let (mut wrong, mut all) = (0, 0);
     for number in 0..count {
         let lines = pages::lines(number);
-        let pdf = Bytes::from(pages::pdf(std::slice::from_ref(&lines)));
+        let pdf = Bytes::from(quire_testkit::pdf::pdf(std::slice::from_ref(&lines), ""));
         let drawn = extractor.draw("page.pdf", pdf, Wanted::default()).await?;
         let read = extractor
             .extract("page.png", drawn, &|_| ())
@@ -162,6 +176,57 @@ async fn ocr(extractor: &Extractor, count: usize, report: &mut Report) -> Result
     }
     let rate = wrong as f64 / all.max(1) as f64;
     report.metric("cer", rate, "", Some(Target::AtMost(0.02)));
+    Ok(())
+}
+
+/// Has sentences spoken and listens to them.
+async fn speech(extractor: &Extractor, count: usize, report: &mut Report) -> Result<(), Failure> {
+    note(format!("ingest: listening to {count} sentences"));
+    let (mut wrong, mut all) = (0, 0);
+    for sentence in &speech::SENTENCES[..count] {
+        let Some(sound) = speech::spoken(sentence).await? else {
+            note("ingest: espeak-ng is not installed, so there is no word error rate");
+            return Ok(());
+        };
+        let read = extractor
+            .extract("said.wav", sound.into(), &|_| ())
+            .await?
+            .document;
+        // Its first block describes the recording.
+        let mut blocks = read.blocks.iter().skip(1);
+        let start = blocks
+            .next()
+            .map_or(usize::MAX, |block| block.char_start as usize);
+        let found: String = read.text.chars().skip(start).collect();
+        let (expected, found) = (speech::words(sentence), speech::words(&found));
+        wrong += pages::distance(&expected, &found);
+        all += expected.len();
+    }
+    report.metric("wer", wrong as f64 / all.max(1) as f64, "", None);
+    Ok(())
+}
+
+/// Asks what stands in tables, as a tenant of the demonstration.
+async fn tables(program: &Path, questions: &Path, report: &mut Report) -> Result<(), Failure> {
+    note("ingest: asking about tables");
+    let questions = questions::read(questions)?;
+    let folder = tempfile::Builder::new()
+        .prefix("quire-bench-")
+        .tempdir()
+        .map_err(Failure::doing("making a temporary folder"))?;
+    // PostgreSQL never runs as root, so its user has to pass through.
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))
+        .map_err(Failure::doing("opening the temporary folder"))?;
+    let mut quire = Quire::start(program, folder.path().join("data"))?;
+    let asked = async {
+        quire.serving().await?;
+        let client = Client::new(quire.address(), &quire.key("northgate").await?)?;
+        questions::right(&questions, &client).await
+    };
+    let right = Box::pin(asked).await;
+    Box::pin(quire.stop()).await?;
+    let hit = right? / questions.len().max(1) as f64;
+    report.metric("table_hit", hit, "", Some(Target::AtLeast(0.9)));
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Pages of text that are made here, as PDF, and how far a text is from what stands on them.
+//! Pages of text that are made here, and how far a text is from what stands on them.
 
 /// Words of a building site, so that no two pages are the same and none is easier than real ones.
 const WORDS: [&str; 32] = [
@@ -57,52 +57,14 @@ pub(super) fn lines(page: usize) -> Vec<String> {
         .collect()
 }
 
-/// A PDF with these lines on its pages.
-pub(super) fn pdf(pages: &[Vec<String>]) -> Vec<u8> {
-    let kids: String = (0..pages.len())
-        .map(|page| format!("{} 0 R ", 4 + page * 2))
-        .collect();
-    let mut objects = vec![
-        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
-        format!("<< /Type /Pages /Kids [{kids}] /Count {} >>", pages.len()),
-        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>".to_owned(),
-    ];
-    for (page, lines) in pages.iter().enumerate() {
-        objects.push(format!(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {} 0 R \
-             /Resources << /Font << /F1 3 0 R >> >> >>",
-            5 + page * 2
-        ));
-        let shown: String = lines
-            .iter()
-            .map(|line| format!("({line}) Tj 0 -15 Td\n"))
-            .collect();
-        let content = format!("BT /F1 10 Tf 56 740 Td\n{shown}ET");
-        let length = content.len();
-        objects.push(format!(
-            "<< /Length {length} >>\nstream\n{content}\nendstream"
-        ));
-    }
-    let mut file = "%PDF-1.4\n".to_owned();
-    let mut table = format!("xref\n0 {}\n0000000000 65535 f \n", objects.len() + 1);
-    for (number, object) in (1..).zip(&objects) {
-        table += &format!("{:010} 00000 n \n", file.len());
-        file += &format!("{number} 0 obj\n{object}\nendobj\n");
-    }
-    let (start, size) = (file.len(), objects.len() + 1);
-    file += &table;
-    file += &format!("trailer\n<< /Size {size} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n");
-    file.into_bytes()
-}
-
 /// A text with single blanks.
 pub(super) fn normal(text: &str) -> Vec<char> {
     let words: Vec<&str> = text.split_whitespace().collect();
     words.join(" ").chars().collect()
 }
 
-/// How many characters have to be put in, taken out or replaced (Levenshtein).
-pub(super) fn distance(one: &[char], two: &[char]) -> usize {
+/// How many characters or words have to be put in, taken out or replaced (Levenshtein).
+pub(super) fn distance<T: PartialEq>(one: &[T], two: &[T]) -> usize {
     let mut row: Vec<usize> = (0..=two.len()).collect();
     for (at, left) in one.iter().enumerate() {
         let mut diagonal = at;

@@ -13,7 +13,7 @@ use quire_models::{
 };
 use quire_testkit::provider::{ChatDouble, Dialect, Script};
 use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn server(double: &ChatDouble, wire: Wire) -> Server {
     let dialect = match wire {
@@ -121,11 +121,7 @@ async fn vectors_that_are_none_are_refused() {
         json!([vector(0, 16), vector(2, 16)]),
     ] {
         let double = ChatDouble::start().await.unwrap();
-        double.push(Script::Status {
-            code: 200,
-            body: json!({ "data": data }).to_string(),
-            retry_after: None,
-        });
+        double.push(reply(&json!({ "data": data })));
         let error = server(&double, Wire::OpenAi)
             .embed(&embed(&texts))
             .await
@@ -134,16 +130,32 @@ async fn vectors_that_are_none_are_refused() {
     }
 }
 
+fn reply(body: &Value) -> Script {
+    Script::Status {
+        code: 200,
+        body: body.to_string(),
+        retry_after: None,
+    }
+}
+
+fn documents() -> [String; 3] {
+    ["the roof leaks", "who pays the buyer", "the buyer"].map(str::to_owned)
+}
+
+fn who_pays(documents: &[String], top: usize) -> RerankCall<'_> {
+    RerankCall {
+        model: "double",
+        query: "buyer pays",
+        documents,
+        top,
+    }
+}
+
 #[tokio::test]
 async fn passages_are_ordered_by_what_the_provider_finds() {
     let double = ChatDouble::start().await.unwrap();
-    let documents = ["the roof leaks", "who pays the buyer", "the buyer"].map(str::to_owned);
-    let call = RerankCall {
-        model: "double",
-        query: "buyer pays",
-        documents: &documents,
-        top: 2,
-    };
+    let documents = documents();
+    let call = who_pays(&documents, 2);
     let reranked = server(&double, Wire::Cohere).rerank(&call).await.unwrap();
     assert_eq!(reranked.order, [(1, 1.0), (2, 0.5)]);
     assert_eq!(reranked.searches, Some(1));
@@ -155,12 +167,7 @@ async fn passages_are_ordered_by_what_the_provider_finds() {
         json!([{"index": 3, "relevance_score": 1.0}]),
         json!([{"index": 1, "relevance_score": 1.0}, {"index": 1, "relevance_score": 0.9}]),
     ] {
-        let body = json!({ "results": results }).to_string();
-        double.push(Script::Status {
-            code: 200,
-            body,
-            retry_after: None,
-        });
+        double.push(reply(&json!({ "results": results })));
         let error = server(&double, Wire::Cohere)
             .rerank(&call)
             .await
@@ -172,13 +179,8 @@ async fn passages_are_ordered_by_what_the_provider_finds() {
 #[tokio::test]
 async fn passages_are_ordered_by_scores_where_a_server_tells_nothing_else() {
     let double = ChatDouble::start().await.unwrap();
-    let documents = ["the roof leaks", "who pays the buyer", "the buyer"].map(str::to_owned);
-    let call = RerankCall {
-        model: "double",
-        query: "buyer pays",
-        documents: &documents,
-        top: 3,
-    };
+    let documents = documents();
+    let call = who_pays(&documents, 3);
     let scored = server(&double, Wire::OpenAi).score(&call).await.unwrap();
     assert_eq!(scored.order, [(1, 1.0), (2, 0.5), (0, 0.0)]);
     assert_eq!((scored.searches, scored.input_tokens), (None, Some(27)));
@@ -192,12 +194,7 @@ async fn passages_are_ordered_by_scores_where_a_server_tells_nothing_else() {
         json!([{"index": 0, "score": 1.0}, {"index": 0, "score": 0.5}, {"index": 1, "score": 0.1}]),
         json!([{"index": 0, "score": null}, {"index": 1, "score": 0.5}, {"index": 2, "score": 0.1}]),
     ] {
-        let body = json!({ "data": data }).to_string();
-        double.push(Script::Status {
-            code: 200,
-            body,
-            retry_after: None,
-        });
+        double.push(reply(&json!({ "data": data })));
         let error = server(&double, Wire::OpenAi).score(&call).await;
         let error = error.unwrap_err();
         assert!(matches!(error, Error::Malformed { .. }), "{error:?}");

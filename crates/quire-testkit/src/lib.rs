@@ -6,6 +6,7 @@
 )]
 
 pub mod notion;
+pub mod pdf;
 mod port;
 pub mod postgres;
 pub mod provider;
