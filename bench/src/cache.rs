@@ -21,7 +21,9 @@ use crate::provider::Provider;
 use crate::report::{Report, Target, note};
 use crate::{Program, until_interrupted};
 
-const QUESTION: &str = "How much retainage does the clinic keep back from our progress payments?";
+// Not one that the demonstration asks: those are known when the measuring begins.
+const QUESTION: &str =
+    "Which part of the progress payments does the clinic hold back until the end?";
 
 #[derive(Args)]
 pub(crate) struct Options {

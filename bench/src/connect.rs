@@ -7,16 +7,19 @@
 mod deliver;
 mod records;
 mod scene;
+mod webhooks;
 
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
 use crate::lab::Lab;
 use crate::report::{Report, Target};
-use crate::until_interrupted;
+use crate::{Program, until_interrupted};
 
 #[derive(Args)]
 pub(crate) struct Options {
+    #[command(flatten)]
+    program: Program,
     /// Only these scenarios; may be repeated [default: all].
     #[arg(long = "only", value_enum)]
     only: Vec<Scenario>,
@@ -31,6 +34,8 @@ enum Scenario {
     Speed,
     /// A backfill of one tenant, and an update of another.
     Backfill,
+    /// Webhooks at a steady pace while files are read.
+    Webhooks,
     /// Events shuffled and repeated.
     Order,
     /// Messages to endpoints, with workers that stop and start.
@@ -76,6 +81,12 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
             at_most(5.0),
         );
         report.metric("backfill_records_per_s", found.records_per_s, "/s", None);
+    }
+    if wanted(Scenario::Webhooks) {
+        let program = options.program.path()?;
+        let found = webhooks::run(&program, if options.quick { 2 } else { 20 }).await?;
+        report.metric("webhook_p50_ms", found.p50, "ms", None);
+        report.metric("webhook_p99_ms", found.p99, "ms", at_most(50.0));
     }
     if wanted(Scenario::Order) {
         let found = records::order(lab, size(1_000_000, 20_000)).await?;

@@ -4,7 +4,7 @@
 mod client;
 mod memory;
 mod program;
-mod questions;
+pub(crate) mod questions;
 mod texts;
 
 use std::os::unix::fs::PermissionsExt;
@@ -82,7 +82,9 @@ async fn measure(
     let key = quire.key("northgate").await?;
     let client = Client::new(quire.address(), &key)?;
     asks(options, questions, &client, report).await?;
-    right(questions, &client, report).await?;
+    let right = questions::right(questions, &client).await?;
+    let unit = format!("of {}", questions.len());
+    report.metric("sample_right", right, &unit, None);
     adding(options.files, &client, report).await?;
     let memory = Memory::of(quire)?;
     memory.print("at the end");
@@ -126,26 +128,6 @@ async fn asks(
     ));
     report.metric("ask_p50_ms", at(0.5), "ms", None);
     report.metric("ask_p99_ms", at(0.99), "ms", None);
-    Ok(())
-}
-
-async fn right(
-    questions: &[Question],
-    client: &Client,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let notebooks = client.notebooks().await?;
-    let mut right = 0_u32;
-    for question in questions {
-        let answer = client.ask(question, &notebooks).await?;
-        match question.judge(&answer, &notebooks) {
-            Ok(()) => right += 1,
-            Err(why) => line(format!("wrong: {} {}: {why}", question.id, question.text)),
-        }
-    }
-    line(format!("{right} of {} answered right", questions.len()));
-    let unit = format!("of {}", questions.len());
-    report.metric("sample_right", f64::from(right), &unit, None);
     Ok(())
 }
 

@@ -21,7 +21,8 @@ use crate::report::note;
 /// Events of one request.
 const BATCH: usize = 500;
 
-fn line(id: usize, version: usize, jobs: usize) -> String {
+/// An event of a daily log, as JSON on one line.
+pub(super) fn line(id: usize, version: usize, jobs: usize) -> String {
     json!({
         "type": "daily_log", "id": id.to_string(), "action": "update", "version": version,
         "entity": { "type": "job", "id": (id % jobs).to_string(), "name": format!("Job {}", id % jobs) },

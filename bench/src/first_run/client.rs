@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use reqwest::RequestBuilder;
+use quire_types::Secret;
+use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -13,6 +14,7 @@ use super::questions::Question;
 use crate::failure::Failure;
 
 /// A caller with a tenant's key.
+#[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
     base: String,
@@ -53,6 +55,12 @@ struct Source {
     state: String,
     reason: Option<String>,
     passages: i32,
+}
+
+#[derive(Deserialize)]
+struct Connected {
+    hook: String,
+    secret: String,
 }
 
 impl Client {
@@ -118,6 +126,39 @@ impl Client {
         self.send::<serde_json::Value>(request.json(&body))
             .await
             .map(drop)
+    }
+
+    /// Connects a sender of webhooks: the path to send them to, and what they are signed with.
+    pub(crate) async fn connect_webhook(&self, name: &str) -> Result<(String, Secret), Failure> {
+        let request = self.http.post(self.url("/v1/connections"));
+        let body = json!({ "kind": "webhook", "name": name });
+        let connected: Connected = self.send(request.json(&body)).await?;
+        Ok((connected.hook, Secret::new(connected.secret)))
+    }
+
+    /// Sends a signed webhook.
+    pub(crate) async fn post_webhook(
+        &self,
+        hook: &str,
+        headers: [(&'static str, String); 3],
+        body: String,
+    ) -> Result<(), Failure> {
+        let mut request = self.http.post(self.url(hook)).body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(Failure::doing("HTTP"))?;
+        match response.status() {
+            StatusCode::ACCEPTED => Ok(()),
+            status => Err(Failure::failed(format!("a webhook got {status}"))),
+        }
+    }
+
+    /// Whether all sources of a notebook can be found.
+    pub(crate) async fn is_all_searchable(&self, notebook: &str) -> Result<bool, Failure> {
+        let request = self.http.get(self.sources(notebook) + "?limit=200");
+        let list: List<Source> = self.send(request).await?;
+        Ok(list.items.iter().all(|source| source.state == "searchable"))
     }
 
     /// Waits until all sources of a notebook can be found, and counts their passages.

@@ -1,15 +1,16 @@
-//! The questions of the sample company, and whether an answer is right.
+//! Questions about the sample company, and whether an answer is right.
 
 use std::fs;
 use std::path::Path;
 
 use serde::Deserialize;
 
-use super::client::{Answer, Notebooks};
+use super::client::{Answer, Client, Notebooks};
 use crate::failure::Failure;
+use crate::report::line;
 
 #[derive(Deserialize)]
-pub(super) struct Question {
+pub(crate) struct Question {
     pub(super) id: String,
     /// Where to ask; none for all notebooks.
     pub(super) notebook: Option<String>,
@@ -34,7 +35,7 @@ enum Expectation {
     },
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<Question>, Failure> {
+pub(crate) fn read(path: &Path) -> Result<Vec<Question>, Failure> {
     let text = fs::read_to_string(path).map_err(|error| {
         Failure::Missing(format!(
             "{}: {error}; the questions are part of the repository: start in its root, or name the file \
@@ -49,6 +50,21 @@ pub(super) fn read(path: &Path) -> Result<Vec<Question>, Failure> {
                 .map_err(Failure::doing(format!("{}: {line}", path.display())))
         })
         .collect()
+}
+
+/// How many questions are answered right; says of the others why they are not.
+pub(crate) async fn right(questions: &[Question], client: &Client) -> Result<f64, Failure> {
+    let notebooks = client.notebooks().await?;
+    let mut right = 0_u32;
+    for question in questions {
+        let answer = client.ask(question, &notebooks).await?;
+        match question.judge(&answer, &notebooks) {
+            Ok(()) => right += 1,
+            Err(why) => line(format!("wrong: {} {}: {why}", question.id, question.text)),
+        }
+    }
+    line(format!("{right} of {} answered right", questions.len()));
+    Ok(f64::from(right))
 }
 
 impl Question {

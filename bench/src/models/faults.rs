@@ -50,7 +50,7 @@ enum Came {
 pub(super) async fn run(lab: &Lab) -> Result<Faults, Failure> {
     note("models: every fault in every protocol");
     let (_, store) = open(lab).await?;
-    let tenant = customer(&store, "asker", "enterprise", &[]).await?;
+    let tenant = customer(&store, "asker", "standard", &[]).await?;
     let running = Running::start(&store, GateConfig::default(), Ladder::default());
     let caller = caller(&running.control, &tenant.key).await?;
     let mut found = Faults::default();

@@ -1,6 +1,8 @@
-//! The corpora of brandonstarxel/chunking_evaluation: each question has exact spans in its corpus.
+//! The corpora of brandonstarxel/chunking_evaluation: each question has exact spans in its corpus. Quire's passages,
+//! and pieces of the same mean length that two usual ways cut; everything else is the same for all of them.
 
 mod align;
+mod baseline;
 mod csv;
 
 use std::collections::BTreeMap;
@@ -10,6 +12,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use quire_store::Placement;
+use quire_store::passages::Passage;
 use quire_types::NotebookId;
 use serde::Deserialize;
 
@@ -19,6 +22,7 @@ use super::metrics::Spans;
 use crate::failure::Failure;
 use crate::report::{Report, line, note, table};
 use align::Alignment;
+use baseline::{Baseline, mean_length};
 
 /// Candidates of each path, as many as search itself looks at.
 const LIMIT: usize = 400;
@@ -39,6 +43,12 @@ struct Corpus {
 struct Asked {
     question: String,
     references: Vec<Reference>,
+}
+
+impl Asked {
+    fn wanted(&self) -> Vec<Range<usize>> {
+        self.references.iter().map(Reference::span).collect()
+    }
 }
 
 /// Characters of the corpus that answer a question.
@@ -101,10 +111,12 @@ pub(super) async fn measure(
     let placement = engine.tenant("chunking").await?;
     let mut asked: Vec<(&Asked, Lists, &str)> = Vec::new();
     let mut alignments: BTreeMap<&str, Alignment> = BTreeMap::new();
+    let mut lengths = Vec::new();
     for (id, corpus) in &collection.corpora {
         let notebook = engine.notebook(placement, id).await?;
-        let alignment = Box::pin(add(engine, placement, notebook, id, corpus)).await?;
-        alignments.insert(id, alignment);
+        let added = Box::pin(add(engine, placement, notebook, id, corpus)).await?;
+        lengths.extend(added.iter().map(|passage| passage.body.chars().count()));
+        alignments.insert(id, Alignment::new(&corpus.text, &added));
         for question in &corpus.questions {
             let lists = engine.lists(placement, notebook, &question.question, LIMIT);
             asked.push((question, lists.await?, id));
@@ -113,6 +125,7 @@ pub(super) async fn measure(
     check(collection, &alignments)?;
 
     let mut rows = Vec::new();
+    let mut own = Vec::new();
     for ranking in rankings {
         let spans: Vec<Spans> = asked
             .iter()
@@ -122,22 +135,13 @@ pub(super) async fn measure(
                 let found: Vec<Range<usize>> = found
                     .filter_map(|found| alignment.original(&found.chars))
                     .collect();
-                let wanted: Vec<Range<usize>> =
-                    question.references.iter().map(Reference::span).collect();
-                Some(Spans::of(&wanted, &found))
+                Some(Spans::of(&question.wanted(), &found))
             })
             .collect();
-        let mean = Spans::mean(&spans);
-        rows.push([
-            ranking.name(),
-            format!("{:.4}", mean.recall),
-            format!("{:.4}", mean.precision),
-            format!("{:.4}", mean.iou),
-        ]);
+        rows.push(row(ranking.name(), &spans));
         if matches!(ranking, Ranking::Hybrid) {
-            report.metric("chunking_recall", mean.recall, "", None);
-            report.metric("chunking_precision", mean.precision, "", None);
-            report.metric("chunking_iou", mean.iou, "", None);
+            tell(report, "chunking", &spans);
+            own = spans;
         }
     }
     line(format!(
@@ -145,7 +149,92 @@ pub(super) async fn measure(
         asked.len()
     ));
     table(&["ranking", "recall", "precision", "IoU"], &rows);
+
+    let mean = lengths.iter().sum::<usize>() as f64 / lengths.len().max(1) as f64;
+    let mut rows = vec![row(format!("quire, {mean:.0} characters"), &own)];
+    for baseline in Baseline::ALL {
+        let (spans, mean) = Box::pin(beside(engine, collection, baseline, passages, mean)).await?;
+        rows.push(row(
+            format!("{}, {mean:.0} characters", baseline.name()),
+            &spans,
+        ));
+        rows.push(difference(&own, &spans));
+        tell(report, baseline.name(), &spans);
+    }
+    line("ways to cut, ranked alike; differences are paired, with 95 % intervals:");
+    table(&["cut", "recall", "precision", "IoU"], &rows);
     Ok(())
+}
+
+fn row(name: String, spans: &[Spans]) -> [String; 4] {
+    let mean = Spans::mean(spans);
+    let [recall, precision, iou] =
+        [mean.recall, mean.precision, mean.iou].map(|value| format!("{value:.4}"));
+    [name, recall, precision, iou]
+}
+
+fn tell(report: &mut Report, name: &str, spans: &[Spans]) {
+    let mean = Spans::mean(spans);
+    for (measure, value) in [
+        ("recall", mean.recall),
+        ("precision", mean.precision),
+        ("iou", mean.iou),
+    ] {
+        report.metric(&format!("{name}_{measure}"), value, "", None);
+    }
+}
+
+/// How much more one way has than another, question by question.
+fn difference(own: &[Spans], other: &[Spans]) -> [String; 4] {
+    let of = |value: fn(&Spans) -> f64| {
+        let pairs = own.iter().zip(other);
+        let differences: Vec<f64> = pairs.map(|(one, two)| value(one) - value(two)).collect();
+        let count = differences.len().max(1) as f64;
+        let mean = differences.iter().sum::<f64>() / count;
+        let squares = differences.iter().map(|one| (one - mean).powi(2));
+        let half = 1.96 * (squares.sum::<f64>() / count / count).sqrt();
+        format!("{mean:+.4} ± {half:.4}")
+    };
+    [
+        "  quire has more".to_owned(),
+        of(|spans| spans.recall),
+        of(|spans| spans.precision),
+        of(|spans| spans.iou),
+    ]
+}
+
+/// The same questions over pieces that were cut another way, and the mean length of those.
+async fn beside(
+    engine: &Engine,
+    collection: &Collection,
+    baseline: Baseline,
+    passages: usize,
+    mean: f64,
+) -> Result<(Vec<Spans>, f64), Failure> {
+    note(format!("chunking: cutting the {} way", baseline.name()));
+    let placement = engine.tenant(baseline.name()).await?;
+    let texts: Vec<Vec<char>> = collection
+        .corpora
+        .values()
+        .map(|corpus| corpus.text.chars().collect())
+        .collect();
+    let cut = baseline.cut_like(&texts, mean);
+    let mut all = Vec::new();
+    for (((id, corpus), text), pieces) in collection.corpora.iter().zip(&texts).zip(&cut) {
+        let notebook = engine.notebook(placement, id).await?;
+        let name = format!("{id}.txt");
+        engine
+            .publish(placement, notebook, &name, text, pieces)
+            .await?;
+        for question in &corpus.questions {
+            let lists = engine.lists(placement, notebook, &question.question, LIMIT);
+            let found: Vec<Range<usize>> = (lists.await?.hybrid.into_iter().take(passages))
+                .map(|found| found.chars.start as usize..found.chars.end as usize)
+                .collect();
+            all.push(Spans::of(&question.wanted(), &found));
+        }
+    }
+    Ok((all, mean_length(&cut)))
 }
 
 /// Adds a corpus as plain text, whose characters quire keeps except for blanks.
@@ -155,7 +244,7 @@ async fn add(
     notebook: NotebookId,
     id: &str,
     corpus: &Corpus,
-) -> Result<Alignment, Failure> {
+) -> Result<Vec<Passage>, Failure> {
     note(format!("chunking: adding {id}"));
     let start = Instant::now();
     let name = format!("{id}.txt");
@@ -172,7 +261,7 @@ async fn add(
         passages.len(),
         lengths.sum::<usize>() / passages.len().max(1),
     ));
-    Ok(Alignment::new(&corpus.text, &passages))
+    Ok(passages)
 }
 
 /// Refuses to measure unless the wanted spans are where the alignment says.

@@ -1,6 +1,7 @@
 //! A quire of one's own in a temporary folder: PostgreSQL, store, ingest with its worker, search.
 
 use std::fs::Permissions;
+use std::ops::Range;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,14 +17,14 @@ use quire_ingest::{Ingest, IngestConfig};
 use quire_models::Embedder;
 use quire_postgres::Server;
 use quire_queue::{Worker, WorkerOptions};
-use quire_store::passages::Passage;
-use quire_store::sources::{self, Source};
+use quire_store::passages::{self, NewPassage, Passage};
+use quire_store::sources::{self, NewContent, Source};
 use quire_store::tenants::NewTenant;
 use quire_store::{
-    Database, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
+    Database, ObjectKey, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
 };
 use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage};
-use quire_types::{NotebookId, SourceId, SourceState};
+use quire_types::{MediaType, NotebookId, Place, SourceId, SourceState};
 use tempfile::TempDir;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -183,6 +184,49 @@ impl Engine {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(Vec::new())
+    }
+
+    /// Makes a source searchable whose passages were cut elsewhere: these characters of a text.
+    pub(super) async fn publish(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        name: &str,
+        text: &[char],
+        pieces: &[Range<usize>],
+    ) -> Result<(), Failure> {
+        let bodies = pieces
+            .iter()
+            .map(|piece| String::from_iter(&text[piece.clone()]));
+        let bodies: Vec<String> = bodies.collect();
+        let texts = bodies.iter().map(|body| format!("{name}\n{body}"));
+        let vectors = self.embedder.embed(texts.collect()).await?;
+        let place = |chars: &Range<usize>| Place {
+            char_start: chars.start as u32,
+            char_end: chars.end as u32,
+            ..Place::default()
+        };
+        let passages: Vec<NewPassage> = (pieces.iter().zip(bodies).zip(vectors))
+            .map(|((chars, body), embedding)| NewPassage {
+                context: name.to_owned(),
+                body,
+                place: place(chars),
+                embedding,
+            })
+            .collect();
+        let object = ObjectKey::original(placement);
+        let content = NewContent {
+            name,
+            content_hash: name.as_bytes(),
+            size_bytes: 1,
+            object: &object,
+        };
+        let mut tx = self.store.tenant(placement).await?;
+        let source = sources::add(&mut tx, notebook, &content).await?;
+        let source = source.source();
+        let (id, version) = (source.id, source.latest_version);
+        passages::publish(&mut tx, id, version, MediaType::Text, None, &passages).await?;
+        Ok(tx.commit().await?)
     }
 
     /// All passages of a source in reading order.
