@@ -12,6 +12,7 @@ use quire_tenancy::{
     Account, Call, Caller, Class, Control, Providers, RateState, Reason, Refusal, Stage, Wanted,
 };
 use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
+use tokio::sync::Notify;
 use tracing::warn;
 
 use crate::answer::{Answer, Event};
@@ -34,6 +35,8 @@ const QUOTING: Duration = Duration::from_millis(50);
 pub const ANSWER: &str = "answer";
 /// The chain of those that write the answers of complex questions.
 pub const COMPLEX: &str = "answer-complex";
+/// The chain of those that write answers for which nobody waits; without it [`COMPLEX`].
+pub const BATCH: &str = "answer-batch";
 /// The chain of those that say a question in other words; without it [`ANSWER`].
 pub const REPHRASE: &str = "rephrase";
 /// The chain of those that put passages in order.
@@ -69,6 +72,8 @@ pub struct AskerConfig {
     pub cache_bytes: u64,
     /// A Redis that processes share for the same.
     pub cache_redis_url: Option<String>,
+    /// Wakes the workers when there is a question to answer later.
+    pub bell: Arc<Notify>,
 }
 
 /// Who asks.
@@ -142,7 +147,7 @@ impl Asker {
         let chains = config.providers.models().chains();
         let settings = format!(
             "{:?} {:?} {} {:?} {}",
-            [ANSWER, COMPLEX, REPHRASE, RERANK].map(|chain| chains.get(chain)),
+            [ANSWER, COMPLEX, BATCH, REPHRASE, RERANK].map(|chain| chains.get(chain)),
             config.answer_tokens,
             config.passages,
             config.depth,
@@ -361,12 +366,16 @@ impl Asker {
 
     /// What a question takes that no model is asked for.
     pub(crate) fn free_call(&self, asking: &Asking, question: &Question) -> Call {
+        let class = match question.route {
+            Some(Route::Batch) => Class::Batch,
+            _ => Class::Interactive,
+        };
         Call {
             user: asking.user.clone(),
             notebook: only(&question.filter),
             questions: 1,
             estimate: QUOTING,
-            ..Call::new(asking.request.uuid(), Class::Interactive)
+            ..Call::new(asking.request.uuid(), class)
         }
     }
 
@@ -455,9 +464,12 @@ impl Asker {
     /// The chain for answers of this way.
     pub(crate) fn chain(&self, route: Route) -> Option<&'static str> {
         let models = self.config.providers.models();
-        let is_complex = route == Route::Complex && models.has_chain(COMPLEX);
-        let chain = if is_complex { COMPLEX } else { ANSWER };
-        models.has_chain(chain).then_some(chain)
+        let chains: &[&str] = match route {
+            Route::Simple | Route::Moderate => &[ANSWER],
+            Route::Complex => &[COMPLEX, ANSWER],
+            Route::Batch => &[BATCH, COMPLEX, ANSWER],
+        };
+        chains.iter().copied().find(|chain| models.has_chain(chain))
     }
 
     pub(crate) fn recipe(&self, route: Route) -> Recipe {

@@ -31,6 +31,9 @@ pub enum Error {
     /// Whoever worked out the answer for several requests ended after it had begun.
     #[error("the answer broke off; ask again")]
     BrokenOff,
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] quire_queue::Error),
     /// The model of vectors failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
@@ -46,6 +49,7 @@ impl Kind for Error {
             Self::Search(error) => error.kind(),
             Self::Shared(error) => error.kind(),
             Self::Redis(_) | Self::BrokenOff => ErrorKind::Unavailable,
+            Self::Queue(error) => error.kind(),
             Self::Model(error) => error.kind(),
         }
     }

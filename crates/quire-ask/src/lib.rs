@@ -15,6 +15,7 @@ mod error;
 mod evidence;
 mod explain;
 mod extractive;
+mod queued;
 mod reading;
 mod recipe;
 mod render;
@@ -27,11 +28,14 @@ mod turn;
 mod versions;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
-pub use ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Found, Question, REPHRASE, RERANK};
+pub use ask::{
+    ANSWER, Asker, AskerConfig, Asking, BATCH, COMPLEX, Found, Question, REPHRASE, RERANK,
+};
 pub use cache::{CacheTotals, Caches, Tier};
 pub use conversation::Said;
 pub use error::Error;
 pub use explain::{Explanation, Origin, Outcome, Step, StepName};
+pub use queued::{AnswerQuestion, Queued};
 pub use recipe::Depth;
 pub use render::inert;
 pub use router::{Chooser, Decision, Reach, Route, Signals, route};

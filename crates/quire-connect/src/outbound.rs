@@ -18,7 +18,7 @@ pub use deliver::DeliverEvents;
 use crate::{Connect, Error, standard};
 
 /// Types of events and what they mean.
-pub const EVENT_TYPES: [(&str, &str); 6] = [
+pub const EVENT_TYPES: [(&str, &str); 8] = [
     ("source.published", "a version of a source can be found"),
     (
         "source.failed",
@@ -30,6 +30,14 @@ pub const EVENT_TYPES: [(&str, &str); 6] = [
         "a notebook is gone with all its sources",
     ),
     ("records.synced", "changes of records can be found"),
+    (
+        "question.answered",
+        "the answer to a question that was to be answered later is there",
+    ),
+    (
+        "question.failed",
+        "a question that was to be answered later has no answer; its reason says why",
+    ),
     (
         "endpoint.disabled",
         "an endpoint failed for too long, or said that it is gone",

@@ -21,7 +21,7 @@ pub enum Mode {
 }
 
 /// Which passages may be found. An absent condition lets everything through.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Filter {
     /// Only in these notebooks.
     pub notebooks: Option<Vec<NotebookId>>,

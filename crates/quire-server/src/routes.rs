@@ -13,6 +13,7 @@ pub(crate) mod openai;
 mod plans;
 mod pools;
 mod progress;
+mod questions;
 mod records;
 mod search;
 mod sources;
@@ -153,6 +154,8 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(records::try_type))
         .routes(routes!(records::unset_type))
         .routes(routes!(search::search))
+        .routes(routes!(questions::list, questions::create))
+        .routes(routes!(questions::get, questions::delete))
         .routes(routes!(ask::ask))
         .routes(routes!(ask::ask_notebook))
         .routes(routes!(openai::chat_completions))

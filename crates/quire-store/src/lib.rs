@@ -23,6 +23,7 @@ mod page;
 pub mod partitions;
 pub mod passages;
 pub mod progress;
+pub mod questions;
 pub mod readers;
 pub mod records;
 mod roles;

@@ -109,6 +109,11 @@ const SHARD: MigrationSet = MigrationSet {
             "consent",
             include_str!("../migrations/shard/0033_consent.sql"),
         ),
+        (
+            50,
+            "questions",
+            include_str!("../migrations/shard/0050_questions.sql"),
+        ),
     ],
 };
 

@@ -129,6 +129,10 @@ impl PassageId {
 }
 
 id!(
+    /// A question for whose answer nobody waits.
+    QuestionId, "qst_", "a question"
+);
+id!(
     /// A record of a product that quire is told about: an invoice, a daily log.
     RecordId, "rec_", "a record"
 );

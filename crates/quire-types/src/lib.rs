@@ -11,15 +11,15 @@ mod source;
 
 pub use error::{ErrorKind, Kind};
 pub use id::{
-    BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, RecordId, RequestId,
-    ScheduleId, SegmentId, SourceId, TaskId, TenantId,
+    BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, QuestionId, RecordId,
+    RequestId, ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
 pub use place::{Cells, NoCells, Place, Spot, TimeSpan};
 pub use secret::Secret;
 pub use source::{
     ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,
-    NotebookStatus, RecordState, SourceState, TenantState, Tier, UnknownName,
+    NotebookStatus, QuestionState, RecordState, SourceState, TenantState, Tier, UnknownName,
 };
 
 /// The instant type of the whole project: UTC, microsecond precision in PostgreSQL.

@@ -167,6 +167,18 @@ names!(
 );
 
 names!(
+    /// How far a question has come for whose answer nobody waits.
+    QuestionState {
+        /// It is not answered yet.
+        Queued = "queued",
+        /// Its answer is there.
+        Answered = "answered",
+        /// There will be no answer; the reason says why.
+        Failed = "failed",
+    }
+);
+
+names!(
     /// Whether an endpoint is sent to.
     EndpointState {
         /// Everything is sent.

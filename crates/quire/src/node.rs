@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use quire_ask::{ANSWER, Asker, AskerConfig, Asking, COMPLEX, Caches};
+use quire_ask::{ANSWER, AnswerQuestion, Asker, AskerConfig, Asking, COMPLEX, Caches};
 use quire_connect::connections::SyncConnection;
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
@@ -86,6 +86,7 @@ pub(crate) struct Services {
 struct Workshop {
     ingest: Ingest,
     connect: Connect,
+    asker: Arc<Asker>,
 }
 
 impl Borrow<Ingest> for Workshop {
@@ -97,6 +98,12 @@ impl Borrow<Ingest> for Workshop {
 impl Borrow<Connect> for Workshop {
     fn borrow(&self) -> &Connect {
         &self.connect
+    }
+}
+
+impl Borrow<Arc<Asker>> for Workshop {
+    fn borrow(&self) -> &Arc<Asker> {
+        &self.asker
     }
 }
 
@@ -229,6 +236,7 @@ impl Node {
             cache_bytes: limits.answer_cache_bytes,
             cache_redis_url: (self.config.cache.redis_url.as_ref())
                 .map(|url| url.expose().to_owned()),
+            bell: bell.clone(),
         })?;
         Ok(Services {
             asker: Arc::new(asker),
@@ -292,6 +300,7 @@ impl Node {
             Workshop {
                 ingest: services.ingest.clone(),
                 connect: services.connect.clone(),
+                asker: services.asker.clone(),
             },
             services.bell.clone(),
             options,
@@ -304,7 +313,8 @@ impl Node {
         .with::<TierNotebooks>()
         .with::<SyncRecords>()
         .with::<DeliverEvents>()
-        .with::<SyncConnection>();
+        .with::<SyncConnection>()
+        .with::<AnswerQuestion>();
         tokio::spawn(worker.run(stop))
     }
 

@@ -159,7 +159,7 @@ pub(super) struct RouteSignalsOut {
 /// The way the answer was made, and why that one.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DecisionOut {
-    /// `simple`, `moderate` or `complex`.
+    /// `simple`, `moderate`, `complex` or `batch`.
     name: String,
     /// Who chose it: `signals`, `caller`, or `plan` where the plan lacks what the signals called for.
     by: String,

@@ -4,12 +4,12 @@ use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
-    outbox, passages, progress, readers, records, segments, sources, texts, tiers,
+    outbox, passages, progress, questions, readers, records, segments, sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
     ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
-    NotebookStatus, RecordId, SegmentId, SourceId, SourceState, TaskId, Tier,
+    NotebookStatus, QuestionId, RecordId, SegmentId, SourceId, SourceState, TaskId, Tier,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -30,6 +30,7 @@ struct Ids {
     record: RecordId,
     endpoint: EndpointId,
     connection: ConnectionId,
+    question: QuestionId,
     /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
@@ -56,6 +57,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         record,
         endpoint,
         connection,
+        question,
         building,
         switched,
     } = ids;
@@ -118,6 +120,9 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         connections::url(source),
         connections::hear(connection, "m"),
         connections::delete(connection),
+        questions::get(question),
+        questions::finish(question, Err("stolen")),
+        questions::delete(question),
         outbox::endpoint(endpoint),
         outbox::rotate_secret(endpoint, b"stolen"),
         outbox::delete_endpoint(endpoint),
@@ -157,6 +162,7 @@ async fn everything(test: &TestStore, of: &Filled) -> String {
         (
             outbox::endpoints(tx, page).await,
             connections::list(tx, page).await,
+            questions::list(tx, page).await,
         ),
         corpus::changes(tx, 0, version).await,
     )
@@ -255,6 +261,11 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     connections::note_items(&mut tx, connection, 1, &[item], &[])
         .await
         .unwrap();
+    let asked = serde_json::json!({ "text": "why?" });
+    let question = questions::create(&mut tx, Some("ann"), &asked, 1).await;
+    let question = question.unwrap().unwrap().id;
+    let more = questions::create(&mut tx, None, &asked, 1).await.unwrap();
+    assert!(more.is_none(), "one waits, and no more may");
     let wish = outbox::Wish {
         url: "https://a.invalid/",
         description: "",
@@ -278,6 +289,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         record,
         endpoint,
         connection,
+        question,
         building,
         switched,
     };
@@ -291,6 +303,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         record: RecordId::generate(),
         endpoint: EndpointId::generate(),
         connection: ConnectionId::generate(),
+        question: QuestionId::generate(),
         building: Uuid::from_u128(3),
         switched: Uuid::from_u128(4),
     };

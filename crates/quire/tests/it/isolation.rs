@@ -11,6 +11,7 @@ struct Things {
     notebook: String,
     source: String,
     connection: String,
+    question: String,
     endpoint: String,
     key: String,
     record: String,
@@ -45,11 +46,14 @@ impl Things {
         let endpoint = caller.post("/v1/endpoints", &endpoint).await.created();
         let connection = json!({ "kind": "webhook", "name": "canary-7f3a" });
         let connection = caller.post("/v1/connections", &connection).await.created();
+        let question = json!({ "question": "canary-7f3a?" });
+        let question = caller.post("/v1/questions", &question).await.is(202);
         let text = |value: &Value| value["id"].as_str().unwrap().to_owned();
         Self {
             notebook,
             source: text(&source),
             connection: text(&connection),
+            question: text(&question),
             endpoint: text(&endpoint),
             key: text(&key),
             record: text(&records["items"][0]),
@@ -64,6 +68,7 @@ impl Things {
             notebook: id("nb_"),
             source: id("src_"),
             connection: id("con_"),
+            question: id("qst_"),
             endpoint: id("whk_"),
             key: id("key_"),
             record: id("rec_"),
@@ -76,6 +81,7 @@ impl Things {
             .replace("{source}", &self.source)
             .replace("{key}", &self.key)
             .replace("{connection}", &self.connection)
+            .replace("{question}", &self.question)
             .replace("{endpoint}", &self.endpoint)
             .replace("{record}", &self.record)
             .replace("{type}", "permit")
@@ -118,7 +124,7 @@ async fn operations(caller: &Caller) -> Vec<Operation> {
 /// A body that would be fine for the caller's own things, with the given ids where a body has ids.
 fn body(operation: &Operation, things: &Things) -> Value {
     match operation.path.as_str() {
-        "/v1/ask" => {
+        "/v1/ask" | "/v1/questions" => {
             json!({ "question": "where is the vault?", "filter": { "notebooks": [things.notebook] } })
         }
         "/v1/chat/completions" => json!({

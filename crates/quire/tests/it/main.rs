@@ -24,6 +24,7 @@ mod models;
 mod openai;
 mod openapi;
 mod progress;
+mod questions;
 mod records;
 mod routes;
 mod spending;
