@@ -128,6 +128,7 @@ pub struct Store {
     worker: PgPool,
     objects: Objects,
     report: RoleReport,
+    rotation_seed: u64,
 }
 
 impl Store {
@@ -147,12 +148,17 @@ impl Store {
         let app = pool(&database.app, config.connections).await?;
         let worker = pool(&database.worker, (config.connections / 2).max(6)).await?;
         let report = roles::check(&app, &worker).await?;
+        let rotation_seed: i64 =
+            sqlx::query_scalar("select rotation_seed from directory.installation")
+                .fetch_one(&worker)
+                .await?;
         Ok(Self {
             admin: config.database.admin,
             app,
             worker,
             objects: config.objects,
             report,
+            rotation_seed: rotation_seed.cast_unsigned(),
         })
     }
 
@@ -195,6 +201,12 @@ impl Store {
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(channel).await?;
         Ok(listener)
+    }
+
+    /// The seed of the rotation of vectors in new segments: chosen once for this installation, the same for all
+    /// tenants.
+    pub fn rotation_seed(&self) -> u64 {
+        self.rotation_seed
     }
 
     /// The bytes of sources.
