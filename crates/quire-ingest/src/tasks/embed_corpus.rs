@@ -95,13 +95,12 @@ impl EmbedCorpus {
         if characters > 0 {
             let at = made_at(attempt);
             let (tenant, task) = (attempt.tenant, attempt.task.uuid());
-            let number = i16::try_from(attempt.number).unwrap_or(i16::MAX);
             let event = Event {
                 quantities: Quantities {
                     characters: i64::try_from(characters).unwrap_or(i64::MAX),
                     ..Quantities::default()
                 },
-                ..Event::new(tenant, usage::Kind::Embed, task, number, at)
+                ..Event::new(tenant, usage::Kind::Embed, task, attempt.number, at)
             };
             usage::record_in(&mut tx, &[event]).await?;
         }
