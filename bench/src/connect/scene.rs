@@ -20,7 +20,7 @@ use quire_queue::{Worker, WorkerOptions};
 use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{Placement, Store};
-use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage, plans};
+use quire_tenancy::{Control, ControlConfig, Embeddings, GateConfig, Ladder, Stage, plans};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +86,7 @@ impl Scene {
         let ingest = Ingest::new(IngestConfig {
             store: store.clone(),
             search: Search::new(store.clone(), SearchConfig::default()),
-            embedder: Embedder::load(&model_dir()?)?,
+            embeddings: Embeddings::local(Embedder::load(&model_dir()?)?),
             extractor: Extractor::new(program).with_limits(Limits::default()),
             extracting: Stage::new("read", (1, 2, 2), Duration::from_secs(60)),
             recognising: Stage::new("listen", (1, 1, 1), Duration::from_secs(60)),

@@ -23,7 +23,7 @@ use quire_store::tenants::NewTenant;
 use quire_store::{
     Database, ObjectKey, Objects, PageRequest, Placement, Store, StoreConfig, notebooks, tenants,
 };
-use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage};
+use quire_tenancy::{Control, ControlConfig, Embeddings, GateConfig, Ladder, Stage};
 use quire_types::{MediaType, NotebookId, Place, SourceId, SourceState};
 use tempfile::TempDir;
 use tokio::sync::Notify;
@@ -84,7 +84,7 @@ impl Engine {
         let ingest = Ingest::new(IngestConfig {
             store: store.clone(),
             search: search.clone(),
-            embedder: embedder.clone(),
+            embeddings: Embeddings::local(embedder.clone()),
             extractor: Extractor::new(program),
             extracting: Stage::new("read", (1, 2, 16), Duration::from_secs(3_600)),
             recognising: Stage::new("listen", (1, 1, 1), Duration::from_secs(3_600)),

@@ -59,7 +59,10 @@ impl Asked {
         // No database connection is held while a model works.
         let (text, cost) = self.standalone(admitted).await?;
         let text = text.as_str();
-        let vector = self.asker.vector(self.placement, text).await?;
+        let asker = &self.asker;
+        let corpus = asker.corpus(self.placement, &self.question.filter).await?;
+        let by = corpus.embedding();
+        let vector = asker.vector(&self.asking, &by, text).await?;
 
         let may = self.may_compose(admitted);
         let recipe = self.asker.recipe(match may {
@@ -67,7 +70,7 @@ impl Asked {
             // Nobody is going to read more than a quotation needs.
             Err(_) => Route::Simple,
         });
-        let found = self.look(admitted, text, &vector, recipe).await?;
+        let found = self.look(admitted, text, corpus, &vector, recipe).await?;
         let hits = found.hits;
         for (rank, hit) in (1..).zip(&hits) {
             emit(Event::source(rank, hit));
@@ -84,7 +87,10 @@ impl Asked {
         };
         let mut answer = match composed {
             Ok(answer) => answer,
-            Err(why) => self.quote(text, &vector, &hits, why, emit).await?,
+            Err(why) => {
+                let own = by.model.is_none().then(|| vector.numbers.as_slice());
+                self.quote(text, own, &hits, why, emit).await?
+            }
         };
         if self.decision.by == Chooser::Plan {
             answer.note = answer.note.or(Some(Note::Simpler));
@@ -232,15 +238,20 @@ impl Asked {
     async fn quote(
         &self,
         text: &str,
-        vector: &[f32],
+        vector: Option<&[f32]>,
         hits: &[Hit],
         note: Option<Note>,
         emit: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Answer, Error> {
-        let embedder = &self.asker.config.embedder;
+        let embedder = self.asker.config.embeddings.embedder();
+        // Sentences are compared by the model in this process, whatever the corpus is of.
+        let own = match vector {
+            Some(vector) => vector.to_vec(),
+            None => embedder.embed_query(text).await?,
+        };
         let hits = &hits[..hits.len().min(self.asker.config.passages)];
         let mut answer =
-            extractive::answer(text, vector, hits, embedder, self.decision, emit).await?;
+            extractive::answer(text, &own, hits, embedder, self.decision, emit).await?;
         answer.note = note.or(answer.note);
         Ok(answer)
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig};
-use quire_models::{Embedder, Work as Wanting};
+use quire_index::{Explained, Filter, Fusion, Hit, Mode, Query, Search, SearchConfig, Snapshot};
+use quire_models::Work as Wanting;
 use quire_store::{Placement, Store, segments};
 use quire_tenancy::usage::{Kind as Work, Quantities};
 use quire_tenancy::{
-    Account, Call, Caller, Class, Control, Providers, RateState, Reason, Refusal, Stage, Wanted,
+    Account, Call, Caller, Class, Control, Embeddings, Providers, RateState, Reason, Refusal,
+    Stage, Wanted,
 };
 use quire_types::{ErrorKind, Kind, Language, NotebookId, RequestId};
 use tokio::sync::Notify;
@@ -55,8 +56,8 @@ pub struct AskerConfig {
     pub search: Search,
     /// How many searches run at once.
     pub searching: Stage,
-    /// Turns the question into a vector.
-    pub embedder: Embedder,
+    /// Turn the question into a vector.
+    pub embeddings: Embeddings,
     /// Write answers, where the chain [`ANSWER`] is configured; those of complex questions by [`COMPLEX`], where
     /// that is.
     pub providers: Providers,
@@ -128,7 +129,7 @@ pub struct Asker {
     pub(crate) config: AskerConfig,
     pub(crate) answers: Tiers<Answer>,
     pub(crate) flights: Flights,
-    vectors: Tiers<Vec<f32>>,
+    pub(crate) vectors: Tiers<Vec<f32>>,
     versions: Versions,
     /// The settings that answers rest on.
     settings: Arc<str>,
@@ -151,7 +152,7 @@ impl Asker {
             config.answer_tokens,
             config.passages,
             config.depth,
-            config.embedder.name()
+            config.embeddings.embedder().name()
         );
         Ok(Self {
             answers: Tiers::new(
@@ -241,29 +242,39 @@ impl Asker {
             ..Call::new(asking.request.uuid(), Class::Retrieval)
         };
         let admitted = self.config.control.admit(&asking.caller, call).await?;
+        let corpus = self.corpus(asking.placement(), &filter).await?;
+        let vector = self.vector(asking, &corpus.embedding(), &text).await?;
         let query = Query {
-            vector: self.vector(asking.placement(), &text).await?.to_vec(),
+            mode: vector.mode(mode),
+            vector: vector.numbers.to_vec(),
             text,
             filter,
             limit,
-            mode,
             fusion: Fusion::default(),
         };
-        let found = self.find(asking.placement(), query).await?;
+        let found = {
+            let _place = self.config.searching.enter().await?;
+            corpus.search(&query).await?
+        };
+        let is_degraded = !found.missing.is_empty() || !vector.is_sound;
+        self.note_search(is_degraded);
         admitted.note(Work::Search, Quantities::default());
         Ok(Found {
             hits: found.hits,
             explained: found.explained,
-            is_degraded: !found.missing.is_empty(),
+            is_degraded,
             rate: admitted.rate,
         })
     }
 
-    async fn find(&self, placement: Placement, query: Query) -> Result<quire_index::Found, Error> {
+    /// The corpus as it is now. It says by what a question is embedded, so it comes before the vector.
+    pub(crate) async fn corpus(
+        &self,
+        placement: Placement,
+        filter: &Filter,
+    ) -> Result<Snapshot, Error> {
         let _place = self.config.searching.enter().await?;
-        let found = self.config.search.search(placement, query).await?;
-        self.note_search(!found.missing.is_empty());
-        Ok(found)
+        Ok(self.config.search.snapshot(placement, filter).await?)
     }
 
     pub(crate) fn note_search(&self, is_degraded: bool) {
@@ -476,33 +487,13 @@ impl Asker {
         Recipe::of(route, self.config.passages, self.config.depth)
     }
 
-    /// The vector of a question.
-    pub(crate) async fn vector(
-        &self,
-        placement: Placement,
-        text: &str,
-    ) -> Result<Arc<Vec<f32>>, Error> {
-        let embedder = &self.config.embedder;
-        let key = Key::vector(placement, embedder.name(), text);
-        if let Some(vector) = self.vectors.near(&key) {
-            return Ok(vector);
-        }
-        if let Some(vector) = self.vectors.far(placement.tenant, &key).await {
-            return Ok(vector);
-        }
-        let vector = Arc::new(embedder.embed_query(text).await?);
-        self.vectors.note(None);
-        self.vectors.put(placement.tenant, key, vector.clone());
-        Ok(vector)
-    }
-
     /// Vectors of texts that somebody else wants to compare, and the tokens of the texts.
     pub async fn embed(
         &self,
         asking: &Asking,
         texts: Vec<String>,
     ) -> Result<(Vec<Vec<f32>>, u64), Error> {
-        let embedder = &self.config.embedder;
+        let embedder = self.config.embeddings.embedder();
         let tokens: usize = texts.iter().map(|text| embedder.count_tokens(text)).sum();
         let characters: usize = texts.iter().map(String::len).sum();
         let call = Call {
@@ -525,7 +516,7 @@ impl Asker {
 
     /// The model of vectors.
     pub fn embedding_model(&self) -> &'static str {
-        self.config.embedder.name()
+        self.config.embeddings.embedder().name()
     }
 
     /// How often answers and vectors of questions were found, by the name of the cache.

@@ -25,6 +25,7 @@ mod retrieval;
 mod router;
 mod sentences;
 mod turn;
+mod vector;
 mod versions;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};

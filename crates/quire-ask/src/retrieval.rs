@@ -14,6 +14,7 @@ use crate::answering::Asked;
 use crate::explain::{Explanation, Origin, Outcome, StepName};
 use crate::recipe::{Depth, Recipe};
 use crate::rerank::{Scored, reorder};
+use crate::vector::Vector;
 
 /// What an answer is made from.
 pub(crate) struct Seen {
@@ -35,7 +36,8 @@ impl Asked {
         &self,
         admitted: &Admitted,
         text: &str,
-        vector: &[f32],
+        corpus: Snapshot,
+        vector: &Vector,
         recipe: Recipe,
     ) -> Result<Seen, Error> {
         let mut explanation = Explanation::default();
@@ -51,19 +53,21 @@ impl Asked {
             }
             None => Vec::new(),
         };
-        let vectors = match phrasings.is_empty() {
-            true => Vec::new(),
-            false => {
-                let embedder = &self.asker.config.embedder;
-                embedder.embed_queries(phrasings.clone()).await?
-            }
-        };
-        let mut queries = vec![self.query(text, vector.to_vec(), recipe)];
-        let others = phrasings.iter().zip(vectors);
-        queries.extend(others.map(|(text, vector)| self.query(text, vector, recipe)));
+        let mut queries = vec![self.query(text, vector, recipe)];
+        if !phrasings.is_empty() && vector.is_sound {
+            let by = corpus.embedding();
+            let vectors = self.asker.embedded(&self.asking, &by, phrasings.clone());
+            let vectors = vectors.await?.unwrap_or_default();
+            let others = phrasings.iter().zip(vectors);
+            queries.extend(others.map(|(text, numbers)| {
+                let vector = Vector::sound(numbers.into());
+                self.query(text, &vector, recipe)
+            }));
+        }
         explanation.phrasings = phrasings;
 
-        let (corpus, lists, openings, is_degraded) = self.find_all(&queries, recipe).await?;
+        let (lists, openings, is_degraded) = self.find_all(&corpus, &queries, recipe).await?;
+        let is_degraded = is_degraded || !vector.is_sound;
         let archived = corpus.left_out(&self.question.filter);
         let ranks = ranks(&lists);
         let mut hits = match lists.len() {
@@ -110,13 +114,13 @@ impl Asked {
         })
     }
 
-    fn query(&self, text: &str, vector: Vec<f32>, recipe: Recipe) -> Query {
+    fn query(&self, text: &str, vector: &Vector, recipe: Recipe) -> Query {
         Query {
             text: text.to_owned(),
-            vector,
+            vector: vector.numbers.to_vec(),
             filter: self.question.filter.clone(),
             limit: recipe.candidates(),
-            mode: Mode::Hybrid,
+            mode: vector.mode(Mode::Hybrid),
             fusion: Fusion::default(),
         }
     }
@@ -124,13 +128,12 @@ impl Asked {
     /// What each query finds in the same version of the corpus.
     async fn find_all(
         &self,
+        corpus: &Snapshot,
         queries: &[Query],
         recipe: Recipe,
-    ) -> Result<(Snapshot, Vec<Vec<Hit>>, Vec<Passage>, bool), Error> {
-        let config = &self.asker.config;
+    ) -> Result<(Vec<Vec<Hit>>, Vec<Passage>, bool), Error> {
         let filter = &self.question.filter;
-        let _place = config.searching.enter().await?;
-        let corpus = config.search.snapshot(self.placement, filter).await?;
+        let _place = self.asker.config.searching.enter().await?;
         let mut lists = Vec::with_capacity(queries.len());
         let mut is_degraded = false;
         for query in queries {
@@ -143,7 +146,7 @@ impl Asked {
             most => corpus.openings(filter, most).await,
         };
         self.asker.note_search(is_degraded);
-        Ok((corpus, lists, openings, is_degraded))
+        Ok((lists, openings, is_degraded))
     }
 
     /// The hits, the best of them with what stands beside them.

@@ -58,6 +58,12 @@ impl Views {
         self.slots.insert(placement, slot.clone());
     }
 
+    /// Every view that nobody refreshes right now.
+    pub(crate) fn current(&self) -> impl Iterator<Item = Arc<View>> {
+        let slots = self.slots.iter().map(|(_, slot)| slot);
+        slots.filter_map(|slot| slot.view.try_lock().ok()?.clone())
+    }
+
     /// Drops what is kept of a tenant.
     pub(crate) fn forget(&self, placement: Placement) {
         self.slots.invalidate(&placement);

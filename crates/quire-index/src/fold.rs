@@ -67,6 +67,8 @@ pub struct Folded {
     pub merged: i64,
     /// Bytes written to the object store.
     pub written_bytes: u64,
+    /// How old the oldest passage of the tail was when its fold began; none where the tail was not due.
+    pub lag: Option<Duration>,
 }
 
 /// Rows of the tail that are read at a time.
@@ -110,7 +112,11 @@ impl Search {
         let tail = segments::tail_size(&mut tx).await?;
         tx.commit().await?;
         if self.config.fold.is_due(tail) {
-            return self.fold(placement).await;
+            let done = self.fold(placement).await?;
+            let lag = tail
+                .age_s
+                .and_then(|age| Duration::try_from_secs_f64(age).ok());
+            return Ok(Folded { lag, ..done });
         }
         let mut done = Folded::default();
         self.merge_due(placement, &mut done).await?;
@@ -167,7 +173,7 @@ impl Search {
     pub(crate) fn recipe(&self, manifest: &Manifest) -> Option<Recipe> {
         Some(Recipe {
             dimension: manifest.dimension?.unsigned_abs() as usize,
-            rotation_seed: self.config.rotation_seed,
+            rotation_seed: self.store.rotation_seed(),
             language: self.language_of(manifest),
             is_archive: false,
         })

@@ -22,6 +22,7 @@ mod score;
 mod search;
 mod segment;
 mod text;
+mod totals;
 mod view;
 
 pub use blocks::BlockTotals;
@@ -30,13 +31,14 @@ pub use fold::{FoldPolicy, Folded};
 pub use fusion::{Explained, Fused, Fusion, Question, Ranked, Reason, Signals, fuse, merge};
 pub use load::BulkSource;
 pub use maintain::{
-    BuildProgress, Erased, Mended, Moved, Problem, Rebuild, RebuildError, Rebuilt, RolledBack,
-    SegmentCheck, SegmentStats, Stats, Swept, TenantTable, Verified,
+    BuildProgress, EmbedPage, Erased, Mended, Moved, Problem, Rebuild, RebuildError, Rebuilt,
+    RolledBack, SegmentCheck, SegmentStats, Stats, Swept, TenantTable, Verified,
 };
 pub use query::{Filter, Found, Hit, Mode, Query, Scores};
 pub use search::{Search, SearchConfig, Snapshot};
 pub use segment::SegmentError;
 pub use text::{highlight, terms};
+pub use totals::{SearchTotals, SizeClass};
 
 /// Runs work of more than a moment where it holds up nobody.
 async fn blocking<T: Send + 'static>(

@@ -33,7 +33,7 @@ impl Search {
         let manifest = segments::manifest(&mut tx).await?;
         tx.commit().await?;
         let language = self.language_of(&manifest);
-        let rotation_seed = self.config.rotation_seed;
+        let rotation_seed = self.store.rotation_seed();
         let most = self.config.fold.segment_rows;
         let mut sources = sources.into_iter().peekable();
         let mut done = Folded::default();

@@ -6,6 +6,7 @@
 
 mod archive;
 mod check;
+mod embed;
 mod erase;
 mod rebuild;
 mod recall;
@@ -15,6 +16,7 @@ mod sweep;
 
 pub use archive::Moved;
 pub use check::{Mended, Problem, SegmentCheck, Verified};
+pub use embed::EmbedPage;
 pub use erase::Erased;
 pub use quire_store::erasure::TenantTable;
 pub use rebuild::{BuildProgress, Rebuild, RebuildError, Rebuilt};

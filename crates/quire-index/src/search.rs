@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 
-use quire_store::corpus::{self, Change, Entry};
+use quire_store::corpus::{self, Change, Embedding, Entry};
 use quire_store::passages::{self, Indexed, Passage};
 use quire_store::segments::{self, Manifest};
 use quire_store::{CopyTotals, Page, PageRequest, Placement, Store, TenantTx, tiers};
@@ -16,6 +16,7 @@ use crate::blocks::Blocks;
 use crate::cache::{Slot, Views};
 use crate::score::{self, Address};
 use crate::segment::{Io, Segment, Text};
+use crate::totals::Counts;
 use crate::view::{Contents, View};
 use crate::{BlockTotals, Error, Filter, FoldPolicy, Found, Hit, Query, blocking};
 
@@ -29,8 +30,6 @@ pub struct SearchConfig {
     pub memory_bytes: usize,
     /// What words are reduced with, where a tenant has no language of its own.
     pub language: Language,
-    /// Of the rotation of vectors in new segments; the same for all tenants.
-    pub rotation_seed: u64,
     /// When passages move from the tail into segments.
     pub fold: FoldPolicy,
 }
@@ -40,7 +39,6 @@ impl Default for SearchConfig {
         Self {
             memory_bytes: 256 << 20,
             language: Language::English,
-            rotation_seed: 0x71_75_69_72_65,
             fold: FoldPolicy::default(),
         }
     }
@@ -53,6 +51,7 @@ pub struct Search {
     pub(crate) config: SearchConfig,
     pub(crate) views: Arc<Views>,
     pub(crate) blocks: Arc<Blocks>,
+    pub(crate) counts: Arc<Counts>,
     asked: Asked,
 }
 
@@ -66,6 +65,7 @@ impl Search {
             config,
             views: Arc::new(Views::new(config.memory_bytes - blocks_bytes)),
             blocks: Arc::new(Blocks::new(blocks_bytes)),
+            counts: Arc::default(),
             asked: Asked::default(),
         }
     }
@@ -129,6 +129,8 @@ impl Search {
                 Some(Hit { passage, scores })
             })
             .collect();
+        self.counts.searched();
+        self.counts.read(io.read_bytes());
         let mut missing = view.missing.clone();
         missing.extend(
             broken
@@ -259,11 +261,7 @@ impl Search {
     }
 
     pub(crate) fn io(&self, placement: Placement) -> Io<'_> {
-        Io {
-            placement,
-            objects: self.store.objects(),
-            blocks: &self.blocks,
-        }
+        Io::new(placement, self.store.objects(), &self.blocks)
     }
 
     /// The view of everything that was committed before the call.
@@ -346,7 +344,12 @@ impl Search {
         let (mut segments, mut missing) = (Vec::new(), Vec::new());
         for (entry, opened) in entries.iter().zip(opened) {
             match opened {
-                Ok(segment) => segments.push(segment),
+                Ok(segment) => {
+                    if !open.contains_key(&entry.id) {
+                        self.counts.read(segment.opened_bytes());
+                    }
+                    segments.push(segment);
+                }
                 Err(error) if !named.contains(&entry.id) => {
                     tracing::debug!(%error, "a segment that nothing names can't be read");
                 }
@@ -384,6 +387,15 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// What makes the vectors of the corpus, and so has to make those of questions.
+    pub fn embedding(&self) -> Embedding {
+        let manifest = &self.view.manifest;
+        Embedding {
+            model: manifest.embedding.clone(),
+            dimension: manifest.dimension,
+        }
+    }
+
     /// The best passages for a question, best first.
     ///
     /// # Errors

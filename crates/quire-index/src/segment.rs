@@ -15,6 +15,7 @@ mod write;
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -200,6 +201,11 @@ impl Segment {
     pub(crate) fn memory_bytes(&self) -> usize {
         let clusters = self.clusters.as_ref().map_or(0, Clusters::bytes);
         self.hot.len() + self.lexical.bytes() + clusters + size_of::<Self>()
+    }
+
+    /// Bytes that were read to open it.
+    pub(crate) fn opened_bytes(&self) -> u64 {
+        self.footer.extent(Section::Lexical).length + self.hot.len() as u64
     }
 
     pub(crate) fn lexical(&self) -> &LexicalSegment {
@@ -391,6 +397,8 @@ impl Segment {
         if !is_whole(&read) && io.objects.distrust(&self.key) {
             read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
         }
+        let bytes: usize = read.iter().map(Bytes::len).sum();
+        io.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         for ((index, (_, crc)), bytes) in missing.into_iter().zip(extents).zip(read) {
             if crc32fast::hash(&bytes) != crc {
                 return Err(self.damaged(kind.name()));
@@ -482,11 +490,7 @@ impl Segment {
     pub(crate) async fn verify(&self, objects: &Objects) -> Result<(), Error> {
         // Nothing is taken from memory, and nothing is kept there.
         let blocks = Blocks::new(0);
-        let io = Io {
-            placement: self.placement,
-            objects,
-            blocks: &blocks,
-        };
+        let io = Io::new(self.placement, objects, &blocks);
         let vectors = u32::try_from(self.vector_blocks()).unwrap_or(u32::MAX);
         for (kind, count) in [
             (BlockKind::Vectors, vectors),
@@ -522,6 +526,23 @@ pub(crate) struct Io<'a> {
     pub(crate) placement: Placement,
     pub(crate) objects: &'a Objects,
     pub(crate) blocks: &'a Blocks,
+    read_bytes: AtomicU64,
+}
+
+impl<'a> Io<'a> {
+    pub(crate) fn new(placement: Placement, objects: &'a Objects, blocks: &'a Blocks) -> Self {
+        Self {
+            placement,
+            objects,
+            blocks,
+            read_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes of blocks that were not in memory, as the store has them.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read_bytes.load(Ordering::Relaxed)
+    }
 }
 
 /// Blocks by their number.

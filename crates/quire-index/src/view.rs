@@ -189,6 +189,20 @@ impl View {
         segments.chain([self.tail.rows()]).collect()
     }
 
+    /// The rows of each segment, and how many of them are alive.
+    pub(crate) fn segment_rows(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.segments
+            .iter()
+            .zip(&self.alive)
+            .map(|(segment, alive)| {
+                let rows = segment.rows();
+                (
+                    rows,
+                    alive.as_ref().map_or(rows, |mask| mask.count().min(rows)),
+                )
+            })
+    }
+
     /// The rows of each part that a filter lets through, alive ones only; none where that is all of them.
     pub(crate) fn open_rows(&self, filter: &Filter) -> Vec<Option<Mask>> {
         if filter.is_open() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quire_tenancy::Refusal;
+use quire_tenancy::{EmbedError, Refusal};
 use quire_types::{ErrorKind, Kind};
 
 use crate::extract::ExtractError;
@@ -40,6 +40,16 @@ pub enum Error {
     /// The embedding model failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
+}
+
+impl From<EmbedError> for Error {
+    fn from(error: EmbedError) -> Self {
+        match error {
+            EmbedError::Refused(refusal) => refusal.into(),
+            EmbedError::Control(error) => error.into(),
+            EmbedError::Model(error) => error.into(),
+        }
+    }
 }
 
 /// Why the bytes of a source stopped coming, in the words of whoever delivers them.

@@ -25,6 +25,7 @@ mod service;
 pub mod tasks;
 mod texts;
 pub mod tiers;
+mod vectors;
 
 pub use error::{Error, StreamError};
 pub use mend::mend;

@@ -22,7 +22,7 @@ use crate::extract::{Limits, Meter, extract};
 use crate::passages::passages as cut;
 use crate::quotas::check_active;
 use crate::service::content;
-use crate::tasks::embed;
+use crate::vectors::embed_shared;
 use crate::{Error, Ingest};
 
 /// The notebook that a tenant begins with.
@@ -147,11 +147,13 @@ impl Ingest {
                 Meter::silent(),
             )?;
             let drafts = cut(&document, &file, &self.config.passages);
+            // Every tenant begins with the model that ships with quire.
+            let embedder = self.config.embeddings.embedder();
             Ok(Template {
                 name,
                 file,
                 text,
-                passages: embed(self, drafts, &|_| ()).await?,
+                passages: embed_shared(embedder, drafts).await?,
             })
         });
         try_join_all(read).await

@@ -9,13 +9,12 @@ use serde_json::json;
 use tokio::sync::{Notify, OnceCell};
 
 use quire_index::Search;
-use quire_models::Embedder;
 use quire_queue::{Wishes, announce};
 use quire_store::notebooks::Notebook;
 use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, Content, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
-use quire_tenancy::{Account, Control, LimitName, Reason, Stage};
+use quire_tenancy::{Account, Control, Embeddings, LimitName, Reason, Stage};
 use quire_types::{ErrorKind, Kind, NotebookId, SourceId};
 
 use crate::allowance::limits;
@@ -35,7 +34,7 @@ pub struct IngestConfig {
     /// Keeps passages findable.
     pub search: Search,
     /// Turns passages into vectors.
-    pub embedder: Embedder,
+    pub embeddings: Embeddings,
     /// Reads files in a child process.
     pub extractor: Extractor,
     /// How many files are read at once.

@@ -1,5 +1,6 @@
 //! The background half of ingest.
 
+mod embed_corpus;
 mod fold_tail;
 mod purge_objects;
 mod read_source;
@@ -7,11 +8,11 @@ mod reread_sources;
 mod sweep;
 mod tier_notebooks;
 
+pub use embed_corpus::EmbedCorpus;
 pub(crate) use fold_tail::Folds;
 pub use fold_tail::{FoldTail, FoldTotals};
 pub use purge_objects::PurgeObjects;
 pub use read_source::ReadSource;
-pub(crate) use read_source::embed;
 pub use reread_sources::RereadSources;
 pub use sweep::SweepObjects;
 pub use tier_notebooks::TierNotebooks;

@@ -6,16 +6,16 @@
 use bytes::Bytes;
 
 use quire_queue::Attempt;
-use quire_store::TenantTx;
 use quire_store::sources::Totals;
 use quire_store::texts::{self, NewText};
+use quire_store::{Placement, TenantTx};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{MediaType, NotebookId, SourceId, Timestamp};
 
 use crate::extract::{ExtractError, Limits, Meter, Script, extract};
 use crate::passages::passages as cut;
 use crate::quotas::active;
-use crate::tasks::{FoldTail, embed};
+use crate::tasks::FoldTail;
 use crate::{Error, Ingest};
 
 /// A text on its way into search.
@@ -75,8 +75,12 @@ impl Ingest {
         Ok(script.finish())
     }
 
-    /// Cuts texts and embeds their passages in common batches. Touches no database.
-    pub async fn read_texts(&self, texts: Vec<Text>) -> Result<Vec<NewText>, Error> {
+    /// Cuts texts of a tenant and embeds their passages in common batches.
+    pub async fn read_texts(
+        &self,
+        placement: Placement,
+        texts: Vec<Text>,
+    ) -> Result<Vec<NewText>, Error> {
         let limits = Limits::default();
         let mut drafts = Vec::new();
         let mut counts = Vec::with_capacity(texts.len());
@@ -87,7 +91,9 @@ impl Ingest {
             counts.push(own.len());
             drafts.extend(own);
         }
-        let mut passages = embed(self, drafts, &|_| ()).await?.into_iter();
+        let by = self.embedding(placement).await?;
+        let passages = self.embed(placement.tenant, &by, drafts, &|_| ()).await?;
+        let mut passages = passages.into_iter();
         Ok(texts
             .into_iter()
             .zip(counts)
@@ -98,6 +104,7 @@ impl Ingest {
                 body: text.body,
                 media: text.media,
                 passages: passages.by_ref().take(count).collect(),
+                model: by.model.clone(),
             })
             .collect())
     }

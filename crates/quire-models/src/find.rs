@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::Error;
 
-pub(crate) const NAME: &str = "all-MiniLM-L6-v2";
+/// The model that ships with quire.
+pub const NAME: &str = "all-MiniLM-L6-v2";
 pub(crate) const CONFIG: &str = "config.json";
 pub(crate) const TOKENIZER: &str = "tokenizer.json";
 pub(crate) const WEIGHTS: &str = "model.safetensors";

@@ -24,7 +24,7 @@ pub use chat::{
 };
 pub use embed::Embedder;
 pub use error::Error;
-pub use find::{check_model, find_model};
+pub use find::{NAME as SHIPPED_EMBEDDER, check_model, find_model};
 pub use pools::{
     BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota, Route, Supply,
     Tally, Wish, Work,
@@ -32,4 +32,4 @@ pub use pools::{
 pub use rerank::{RerankCall, Reranked};
 pub use server::{Patience, Remaining, Server, ServerConfig, Told};
 pub use sound::{Heard, SpeakCall, TranscribeCall, Transcript};
-pub use vectors::{EmbedCall, Embedded};
+pub use vectors::{EmbedCall, Embedded, batches};

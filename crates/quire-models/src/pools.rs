@@ -129,12 +129,20 @@ pub enum Work {
         /// Searches.
         searches: u64,
     },
+    /// Vectors. There is no chain for these, since vectors of two models can't be compared: what is wished for is
+    /// the model itself.
+    Embed {
+        /// Numbers in each.
+        dimensions: u32,
+        /// Whether the texts are questions; some models tell them from passages.
+        are_questions: bool,
+    },
 }
 
 /// A call that wants a model.
 #[derive(Clone, Debug)]
 pub struct Wish {
-    /// What the model is for: the name of a chain.
+    /// What the model is for: the name of a chain; for vectors, that of the model.
     pub chain: String,
     /// For whom.
     pub tenant: TenantId,
@@ -294,11 +302,14 @@ impl Models {
 
     /// The hops of a call, as far as they can be told now. A region without any is an error of its own kind.
     pub fn route(&self, wish: Wish, at: Timestamp) -> Result<Route, NoHop> {
-        let chain = self
-            .chains()
-            .get(&wish.chain)
-            .filter(|names| !names.is_empty());
-        let chain = chain.ok_or_else(|| NoHop::NoChain(wish.chain.clone()))?;
+        let chain = match wish.work {
+            Work::Embed { .. } => std::slice::from_ref(&wish.chain),
+            Work::Chat | Work::Rerank { .. } => {
+                let chain = self.chains().get(&wish.chain).map(Vec::as_slice);
+                let chain = chain.filter(|names| !names.is_empty());
+                chain.ok_or_else(|| NoHop::NoChain(wish.chain.clone()))?
+            }
+        };
         let supply = self.inner.state().supply.clone();
         let mut unfit = None;
         let mut fitting = Vec::new();
@@ -413,6 +424,10 @@ fn fit(
             return Err(format!("it is too long for '{name}'"));
         }
         Work::Chat => {}
+        Work::Embed { .. } if !does(Capability::Embed) => {
+            return Err(format!("'{name}' makes no vectors"));
+        }
+        Work::Embed { .. } => {}
         Work::Rerank { .. } if !does(Capability::Rerank) && !does(Capability::Score) => {
             return Err(format!("'{name}' orders no passages"));
         }
@@ -447,7 +462,7 @@ impl Wish {
             ..Tokens::default()
         });
         let searches = match self.work {
-            Work::Chat => None,
+            Work::Chat | Work::Embed { .. } => None,
             Work::Rerank { searches } => price.cost_of(Unit::Searches, searches),
         };
         tokens.saturating_add(searches.unwrap_or_default())

@@ -84,7 +84,7 @@ impl Server {
             Wire::Gemini => GEMINI_TEXTS,
             _ => OPENAI_TEXTS,
         };
-        for texts in batches(call.texts, most) {
+        for texts in batches(call.texts, most, MOST_BYTES) {
             let part = self.embed_batch(&EmbedCall { texts, ..*call }).await?;
             all.vectors.extend(part.vectors);
             all.input_tokens = all
@@ -180,14 +180,18 @@ fn gemini(call: &EmbedCall<'_>) -> Value {
     json!({ "requests": requests })
 }
 
-/// Pieces of the list that fit into one request each.
-fn batches(texts: &[String], most: usize) -> impl Iterator<Item = &[String]> {
+/// Pieces of the list with so many texts and bytes at most; a longer text is a piece by itself.
+pub fn batches(
+    texts: &[String],
+    most: usize,
+    most_bytes: usize,
+) -> impl Iterator<Item = &[String]> {
     let mut rest = texts;
     std::iter::from_fn(move || {
         let mut bytes = 0;
         let fitting = rest.iter().take(most).take_while(|text| {
             bytes += text.len();
-            bytes <= MOST_BYTES
+            bytes <= most_bytes
         });
         let count = fitting.count().max(1).min(rest.len());
         let (batch, others) = rest.split_at(count);
@@ -212,10 +216,14 @@ mod tests {
             .iter()
             .map(|length| "x".repeat(*length))
             .collect();
-        let sizes: Vec<usize> = batches(&texts, 10).map(<[String]>::len).collect();
+        let sizes: Vec<usize> = batches(&texts, 10, MOST_BYTES)
+            .map(<[String]>::len)
+            .collect();
         assert_eq!(sizes, [2, 1, 1, 1]);
-        let sizes: Vec<usize> = batches(&texts[..3], 1).map(<[String]>::len).collect();
+        let sizes: Vec<usize> = batches(&texts[..3], 1, MOST_BYTES)
+            .map(<[String]>::len)
+            .collect();
         assert_eq!(sizes, [1, 1, 1]);
-        assert_eq!(batches(&[], 10).count(), 0);
+        assert_eq!(batches(&[], 10, MOST_BYTES).count(), 0);
     }
 }

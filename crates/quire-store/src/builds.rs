@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use quire_types::{SegmentId, SourceId, Timestamp, UnknownName};
 
+use crate::corpus::Embedding;
 use crate::segments::{NewSegment, install, retire_unnamed, set_language, uuids};
 use crate::sources::decode;
 use crate::{Error, TenantTx};
@@ -69,6 +70,10 @@ pub struct Build {
     pub new: Vec<SegmentId>,
     /// The tenant's language from the switch on; none where it stays what it is.
     pub language: Option<String>,
+    /// The model that it embeds anew with; none where it keeps the vectors.
+    pub embedding: Option<Embedding>,
+    /// The one before, once it is switched.
+    pub embedding_before: Embedding,
     /// Passages written so far.
     pub rows_done: i64,
     /// Passages in all.
@@ -93,6 +98,17 @@ impl sqlx::FromRow<'_, PgRow> for Build {
             old: ids("old_segments")?,
             new: ids("new_segments")?,
             language: row.try_get("language")?,
+            embedding: match row.try_get("embeds")? {
+                true => Some(Embedding {
+                    model: row.try_get("embedding")?,
+                    dimension: row.try_get("dimension")?,
+                }),
+                false => None,
+            },
+            embedding_before: Embedding {
+                model: row.try_get("embedding_before")?,
+                dimension: row.try_get("dimension_before")?,
+            },
             rows_done: row.try_get("rows_done")?,
             rows_total: row.try_get("rows_total")?,
             recall: row.try_get("recall")?,
@@ -119,8 +135,8 @@ pub struct NewBuild {
     pub rows_total: i64,
 }
 
-/// Writes down that a build begins. One that is still building can't switch any more.
-pub async fn begin_build(tx: &mut TenantTx, new: &NewBuild) -> Result<(), Error> {
+/// Ends whatever is being built: only the newest build can switch.
+pub(crate) async fn supersede(tx: &mut TenantTx) -> Result<(), Error> {
     tx.alone_with("index builds").await?;
     sqlx::query(
         "update shard.index_builds set state = 'failed', finished_at = now()
@@ -129,6 +145,32 @@ pub async fn begin_build(tx: &mut TenantTx, new: &NewBuild) -> Result<(), Error>
     .bind(tx.tenant_id())
     .execute(tx.connection())
     .await?;
+    release(tx).await
+}
+
+/// Retires what builds embedded that are over without a switch.
+async fn release(tx: &mut TenantTx) -> Result<(), Error> {
+    for statement in [
+        "delete from shard.embedded_sources e
+         where e.tenant_id = $1
+           and not exists (select from shard.index_builds b
+                           where b.tenant_id = $1 and b.id = e.build_id and b.state = 'building')",
+        "update shard.segments g set built_by = null, retired_at = now()
+         where g.tenant_id = $1 and g.built_by is not null
+           and not exists (select from shard.index_builds b
+                           where b.tenant_id = $1 and b.id = g.built_by and b.state = 'building')",
+    ] {
+        sqlx::query(statement)
+            .bind(tx.tenant_id())
+            .execute(tx.connection())
+            .await?;
+    }
+    Ok(())
+}
+
+/// Writes down that a build begins. One that is still building can't switch any more.
+pub async fn begin_build(tx: &mut TenantTx, new: &NewBuild) -> Result<(), Error> {
+    supersede(tx).await?;
     sqlx::query(
         "insert into shard.index_builds
              (tenant_id, id, state, old_segments, dimension, rotation_seed, language, rows_total)
@@ -167,6 +209,20 @@ pub async fn note_build(
     Ok(done.rows_affected() == 1)
 }
 
+/// Notes a segment that a build is about to store. Says whether it is still building.
+pub async fn note_segment(tx: &mut TenantTx, id: Uuid, segment: SegmentId) -> Result<bool, Error> {
+    let done = sqlx::query(
+        "update shard.index_builds set new_segments = array_append(new_segments, $3), told_at = now()
+         where tenant_id = $1 and id = $2 and state = 'building'",
+    )
+    .bind(tx.tenant_id())
+    .bind(id)
+    .bind(segment.uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
 /// Ends a build that does not switch. Says whether it was still building.
 pub async fn end_build(
     tx: &mut TenantTx,
@@ -184,6 +240,7 @@ pub async fn end_build(
     .bind(recall)
     .execute(tx.connection())
     .await?;
+    release(tx).await?;
     Ok(done.rows_affected() == 1)
 }
 
@@ -273,8 +330,8 @@ async fn lock_sources(tx: &mut TenantTx, sources: &[Uuid]) -> Result<(), Error> 
 /// The builds of the tenant, newest first.
 pub async fn builds(tx: &mut TenantTx, limit: i64) -> Result<Vec<Build>, Error> {
     let found = sqlx::query_as(
-        "select id, state, old_segments, new_segments, language, rows_done, rows_total, recall, started_at,
-                finished_at
+        "select id, state, old_segments, new_segments, language, embeds, embedding, dimension,
+                embedding_before, dimension_before, rows_done, rows_total, recall, started_at, finished_at
          from shard.index_builds where tenant_id = $1 order by id desc limit $2",
     )
     .bind(tx.tenant_id())
@@ -287,8 +344,8 @@ pub async fn builds(tx: &mut TenantTx, limit: i64) -> Result<Vec<Build>, Error> 
 /// The newest build that search reads.
 pub async fn newest_switched(tx: &mut TenantTx) -> Result<Option<Build>, Error> {
     let found = sqlx::query_as(
-        "select id, state, old_segments, new_segments, language, rows_done, rows_total, recall, started_at,
-                finished_at
+        "select id, state, old_segments, new_segments, language, embeds, embedding, dimension,
+                embedding_before, dimension_before, rows_done, rows_total, recall, started_at, finished_at
          from shard.index_builds where tenant_id = $1 and state = 'switched' order by id desc limit 1",
     )
     .bind(tx.tenant_id())
@@ -320,7 +377,7 @@ pub async fn expire_builds(tx: &mut TenantTx, since: Timestamp) -> Result<(), Er
     .bind(since)
     .execute(tx.connection())
     .await?;
-    Ok(())
+    release(tx).await
 }
 
 /// Puts the old segments of a switched build back: these versions, which are in them, name them again, if

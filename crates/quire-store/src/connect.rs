@@ -133,6 +133,7 @@ struct Parts {
     worker: PgPool,
     objects: Objects,
     report: RoleReport,
+    rotation_seed: u64,
 }
 
 impl Store {
@@ -152,12 +153,17 @@ impl Store {
         let app = pool(&database.app, config.connections).await?;
         let worker = pool(&database.worker, (config.connections / 2).max(6)).await?;
         let report = roles::check(&app, &worker).await?;
+        let rotation_seed: i64 =
+            sqlx::query_scalar("select rotation_seed from directory.installation")
+                .fetch_one(&worker)
+                .await?;
         let parts = Parts {
             admin: config.database.admin,
             app,
             worker,
             objects: config.objects,
             report,
+            rotation_seed: rotation_seed.cast_unsigned(),
         };
         Ok(Self {
             parts: Arc::new(parts),
@@ -203,6 +209,12 @@ impl Store {
         let mut listener = PgListener::connect_with(&own).await?;
         listener.listen(channel).await?;
         Ok(listener)
+    }
+
+    /// The seed of the rotation of vectors in new segments: chosen once for this installation, the same for all
+    /// tenants.
+    pub fn rotation_seed(&self) -> u64 {
+        self.parts.rotation_seed
     }
 
     /// The bytes of sources.

@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use quire_types::SourceId;
+use quire_types::{ErrorKind, Kind, SourceId};
 
 use crate::{Error, TenantTx};
 
@@ -154,6 +154,63 @@ pub(crate) async fn move_on(tx: &mut TenantTx) -> Result<(), Error> {
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// What makes the vectors of a tenant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, sqlx::FromRow)]
+pub struct Embedding {
+    /// The name of the model; none where it is the one that ships with quire.
+    #[sqlx(rename = "embedding")]
+    pub model: Option<String>,
+    /// Numbers in each vector; none where that is the model's own, or there is no vector yet.
+    pub dimension: Option<i32>,
+}
+
+/// What makes the vectors of the tenant.
+pub async fn embedding(tx: &mut TenantTx) -> Result<Embedding, Error> {
+    let found =
+        sqlx::query_as("select embedding, dimension from shard.corpora where tenant_id = $1")
+            .bind(tx.tenant_id())
+            .fetch_optional(tx.connection())
+            .await?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The same, and nothing is published before this transaction ends.
+pub(crate) async fn locked_embedding(tx: &mut TenantTx) -> Result<Embedding, Error> {
+    sqlx::query(
+        "insert into shard.corpora (tenant_id, version) values ($1, 0) on conflict do nothing",
+    )
+    .bind(tx.tenant_id())
+    .execute(tx.connection())
+    .await?;
+    let found = sqlx::query_as(
+        "select embedding, dimension from shard.corpora where tenant_id = $1 for update",
+    )
+    .bind(tx.tenant_id())
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(found)
+}
+
+/// What publishing vectors of a model led to, in the transaction of which this is; refused when the corpus is of
+/// another model by now. Then the passages are to be embedded again.
+pub async fn of_model<T>(
+    tx: &mut TenantTx,
+    model: Option<&str>,
+    published: Result<T, Error>,
+) -> Result<T, Error> {
+    // A dimension that does not fit is told as what it is; after other errors the database may say nothing more.
+    if let Err(error) = &published
+        && error.kind() != ErrorKind::Conflict
+    {
+        return published;
+    }
+    if embedding(tx).await?.model.as_deref() == model {
+        published
+    } else {
+        Err(Error::Remodelled)
+    }
 }
 
 /// Makes sure that all vectors of the tenant have one dimension: that of the first.

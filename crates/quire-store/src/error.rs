@@ -15,6 +15,9 @@ pub enum Error {
     /// The thing exists already.
     #[error("{0}")]
     Conflict(String),
+    /// Vectors of one model were to join a corpus that is of another one by now.
+    #[error("the embedding model of the tenant has changed meanwhile: try again")]
+    Remodelled,
     /// A value can't be stored.
     #[error("{0}")]
     Invalid(String),
@@ -90,7 +93,7 @@ impl Kind for Error {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge(_) => ErrorKind::TooLarge,
-            Self::DiskFull | Self::Interrupted => ErrorKind::Unavailable,
+            Self::DiskFull | Self::Interrupted | Self::Remodelled => ErrorKind::Unavailable,
             Self::Sealed(_) | Self::Keyring(_) => ErrorKind::Unavailable,
             Self::UnsafeRole(_) | Self::Migrate(_) | Self::Truncated { .. } => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),

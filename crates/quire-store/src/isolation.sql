@@ -12,7 +12,8 @@ with rel as (
 ),
 -- What may exist without a tenant: the directory itself and the migrator's notes.
 shared (name) as (
-    values ('directory.regions'), ('directory.shards'), ('directory.plans'), ('directory.readers'), ('directory.tenants'),
+    values ('directory.regions'), ('directory.shards'), ('directory.plans'), ('directory.readers'), ('directory.installation'),
+           ('directory.tenants'),
            ('directory.admin_keys'), ('directory.migrations'), ('shard.migrations'), ('queue.migrations'),
            ('directory.pools'), ('control.registries'), ('control.catalogues'), ('control.features'), ('control.migrations'),
            ('queue.workers'), ('queue.shards'), ('queue.receipts'), ('queue.kinds')

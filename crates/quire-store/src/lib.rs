@@ -11,6 +11,7 @@ pub mod builds;
 mod connect;
 pub mod connections;
 pub mod corpus;
+pub mod embeddings;
 pub mod erasure;
 mod error;
 pub mod idempotency;

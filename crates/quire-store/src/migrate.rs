@@ -38,6 +38,11 @@ const DIRECTORY: MigrationSet = MigrationSet {
             "accounts",
             include_str!("../migrations/directory/0030_accounts.sql"),
         ),
+        (
+            40,
+            "installation",
+            include_str!("../migrations/directory/0040_installation.sql"),
+        ),
     ],
 };
 
@@ -108,6 +113,11 @@ const SHARD: MigrationSet = MigrationSet {
             33,
             "consent",
             include_str!("../migrations/shard/0033_consent.sql"),
+        ),
+        (
+            46,
+            "embedding",
+            include_str!("../migrations/shard/0046_embedding.sql"),
         ),
         (
             50,

@@ -24,12 +24,14 @@ pub struct Manifest {
     pub dimension: Option<i32>,
     /// What words are reduced with; none where it is the installation's.
     pub language: Option<String>,
+    /// The model of every vector; none where it is the one that ships with quire.
+    pub embedding: Option<String>,
 }
 
 /// Where the corpus of the tenant stands.
 pub async fn manifest(tx: &mut TenantTx) -> Result<Manifest, Error> {
     let manifest = sqlx::query_as(
-        "select version, generation, dimension, language from shard.corpora where tenant_id = $1",
+        "select version, generation, dimension, language, embedding from shard.corpora where tenant_id = $1",
     )
     .bind(tx.tenant_id())
     .fetch_optional(tx.connection())
@@ -71,7 +73,7 @@ impl sqlx::FromRow<'_, PgRow> for Segment {
 pub async fn live(tx: &mut TenantTx) -> Result<Vec<Segment>, Error> {
     let found = sqlx::query_as(
         "select id, rows, bytes, dimension, footer, created_at from shard.segments
-         where tenant_id = $1 and retired_at is null and archive_of is null order by id",
+         where tenant_id = $1 and retired_at is null and archive_of is null and built_by is null order by id",
     )
     .bind(tx.tenant_id())
     .fetch_all(tx.connection())
@@ -300,7 +302,7 @@ pub async fn load(tx: &mut TenantTx, new: &NewSegment, versions: &[Loaded]) -> R
     Ok(rows.into_iter().map(i64::from).sum())
 }
 
-async fn insert(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
+pub(crate) async fn insert(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
     sqlx::query(
         "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer)
          values ($1, $2, $3, $4, $5, $6)",
@@ -320,7 +322,7 @@ async fn insert(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
 pub async fn retire_unnamed(tx: &mut TenantTx) -> Result<(), Error> {
     sqlx::query(
         "update shard.segments g set retired_at = now()
-         where g.tenant_id = $1 and g.retired_at is null
+         where g.tenant_id = $1 and g.retired_at is null and g.built_by is null
            and not exists (select from shard.sources s
                            where s.tenant_id = $1 and s.segment_id = g.id)",
     )
@@ -358,7 +360,7 @@ pub async fn alive(tx: &mut TenantTx) -> Result<Vec<(SegmentId, i64)>, Error> {
         "select g.id, coalesce(sum(s.passages), 0)::bigint
          from shard.segments g
          left join shard.sources s on s.tenant_id = g.tenant_id and s.segment_id = g.id
-         where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null
+         where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null and g.built_by is null
          group by g.id order by g.id",
     )
     .bind(tx.tenant_id())
@@ -375,7 +377,7 @@ pub async fn are_worn(tx: &mut TenantTx, dead_share: f64) -> Result<bool, Error>
     let worn = sqlx::query_scalar(
         "select exists (
              select from shard.segments g
-             where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null
+             where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null and g.built_by is null
                and (select coalesce(sum(s.passages), 0) from shard.sources s
                     where s.tenant_id = $1 and s.segment_id = g.id) < g.rows * (1 - $2::float8))",
     )

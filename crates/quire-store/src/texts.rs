@@ -29,6 +29,8 @@ pub struct NewText {
     pub media: MediaType,
     /// The text in passages.
     pub passages: Vec<NewPassage>,
+    /// The model of their vectors, as the corpus names it.
+    pub model: Option<String>,
 }
 
 /// What was there before.
@@ -98,7 +100,9 @@ pub async fn publish(
         .collect();
     corpus::record(tx, Change::Added, &added).await?;
     if let Some(dimension) = dimension {
-        corpus::agree(tx, dimension).await?;
+        let model = texts.first().and_then(|text| text.model.as_deref());
+        let agreed = corpus::agree(tx, dimension).await;
+        corpus::of_model(tx, model, agreed).await?;
     }
     Ok(targets.iter().map(|target| target.id).collect())
 }

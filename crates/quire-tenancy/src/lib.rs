@@ -10,6 +10,7 @@
 pub mod budgets;
 pub mod catalogue;
 mod control;
+mod embeddings;
 mod error;
 mod gate;
 pub mod invoice;
@@ -36,6 +37,7 @@ mod adaptive;
 use quire_store::{MigrationSet, SystemTx};
 
 pub use control::{Admitted, Attempt, Call, Control, ControlConfig, Route, Totals};
+pub use embeddings::{EmbedError, Embeddings, ToEmbed};
 pub use error::{Error, Reason, Refusal};
 pub use gate::GateConfig;
 pub use known::{Account, Caller, Who};

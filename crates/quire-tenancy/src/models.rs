@@ -91,7 +91,7 @@ pub struct Providers {
 /// What a model is wanted for.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// The name of a chain.
+    /// The name of a chain; for vectors, that of the model.
     pub chain: String,
     /// Tokens that go in, at the most.
     pub input_tokens: u64,

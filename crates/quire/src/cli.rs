@@ -877,6 +877,13 @@ pub(crate) enum IndexCommand {
         /// Of the rotation of vectors [default: the installation's, which later folds use in any case].
         #[arg(long)]
         seed: Option<u64>,
+        /// Embed every passage anew by this model, or by that of the tenant's plan: a running quire does it, page by
+        /// page.
+        #[arg(long, value_name = "MODEL|plan", conflicts_with_all = ["language", "seed"])]
+        embedding: Option<String>,
+        /// Numbers in each vector [default: as many as the model has].
+        #[arg(long, requires = "embedding", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+        dimensions: Option<u32>,
     },
     /// Show where notebooks are kept, or choose it for one of them.
     Tier {

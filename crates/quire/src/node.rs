@@ -23,7 +23,7 @@ use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{
-    FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
+    EmbedCorpus, FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
 };
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::registry::Model;
@@ -34,7 +34,9 @@ use quire_server::Metrics;
 use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
-use quire_tenancy::{Caller, Control, ControlConfig, LocalPool, Providers, Stage, plans};
+use quire_tenancy::{
+    Caller, Control, ControlConfig, Embeddings, LocalPool, Providers, Stage, plans,
+};
 use quire_types::{ErrorKind, RequestId, Secret, TenantId};
 use tracing::warn;
 
@@ -186,6 +188,7 @@ impl Node {
             .map_err(|_| Failure::internal("loading the model was interrupted"))??;
         let providers = self.providers()?;
         providers.refresh().await?;
+        let embeddings = Embeddings::new(embedder, self.control.clone(), providers.clone());
         let program = std::env::current_exe().map_err(|error| {
             Failure::internal(format!("can't find my own program file: {error}"))
         })?;
@@ -195,7 +198,7 @@ impl Node {
         let ingest = Ingest::new(IngestConfig {
             store: self.store.clone(),
             search: search.clone(),
-            embedder: embedder.clone(),
+            embeddings: embeddings.clone(),
             extractor: Extractor::new(program).with_limits(Limits {
                 max_input_bytes: limits.file_bytes,
                 ..self.config.files.clone()
@@ -227,7 +230,7 @@ impl Node {
             control: self.control.clone(),
             search: search.clone(),
             searching: stage("search", self.config.admission.searches),
-            embedder,
+            embeddings,
             providers: providers.clone(),
             answer_tokens: u64::from(self.config.chat.max_tokens),
             question_chars: limits.question_chars,
@@ -309,6 +312,7 @@ impl Node {
         .with::<RereadSources>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
+        .with::<EmbedCorpus>()
         .with::<SweepObjects>()
         .with::<TierNotebooks>()
         .with::<SyncRecords>()

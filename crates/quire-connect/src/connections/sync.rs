@@ -141,7 +141,7 @@ impl SyncConnection {
                 Err(error) => return Err(error),
             }
         }
-        let texts = config.ingest.read_texts(texts).await?;
+        let texts = config.ingest.read_texts(placement, texts).await?;
 
         let mut tx = config.store.tenant(placement).await?;
         let seen: Vec<String> = page

@@ -100,7 +100,7 @@ impl SyncRecords {
             });
             texts.push(text(record, notebook, rendered));
         }
-        let texts = config.ingest.read_texts(texts).await?;
+        let texts = config.ingest.read_texts(placement, texts).await?;
 
         let mut tx = config.store.tenant(placement).await?;
         let all: Vec<RecordId> = kept.iter().chain(&gone).map(|record| record.id).collect();

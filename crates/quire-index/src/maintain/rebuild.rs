@@ -27,7 +27,7 @@ use crate::{Error, Search, blocking};
 /// What is to be different, and how good it must be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rebuild {
-    /// Of the rotation of vectors; none for that of the configuration, which later folds and merges use.
+    /// Of the rotation of vectors; none for that of the installation, which later folds and merges use.
     pub rotation_seed: Option<u64>,
     /// What words are reduced with from the switch on; none for what they are reduced with now.
     pub language: Option<Language>,
@@ -165,7 +165,7 @@ impl Search {
         let dimension = view.manifest.dimension;
         let recipe = Recipe {
             dimension: dimension.unwrap_or(0).unsigned_abs() as usize,
-            rotation_seed: change.rotation_seed.unwrap_or(self.config.rotation_seed),
+            rotation_seed: change.rotation_seed.unwrap_or(self.store.rotation_seed()),
             language: change.language.unwrap_or(view.language),
             is_archive: false,
         };
@@ -222,11 +222,7 @@ impl Search {
     ) -> Result<(usize, Option<f64>), RebuildError> {
         // Everything is read once; none of it is worth keeping in memory.
         let blocks = Blocks::new(0);
-        let io = Io {
-            placement: building.placement,
-            objects: self.store.objects(),
-            blocks: &blocks,
-        };
+        let io = Io::new(building.placement, self.store.objects(), &blocks);
         for chunk in chunks {
             let (tell, mut told) = watch::channel(0);
             let merging = merge(

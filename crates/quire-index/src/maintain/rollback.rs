@@ -5,15 +5,16 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use quire_store::Placement;
-use quire_store::builds;
+use quire_store::builds::{self, Build};
+use quire_store::embeddings;
 use quire_store::segments::{self, Located};
 use quire_types::{ErrorKind, Kind, SegmentId, SourceId};
 
-use super::RebuildError;
 use super::check;
-use crate::Search;
+use super::{Rebuild, RebuildError};
 use crate::segment::SourceRows;
 use crate::view::View;
+use crate::{Error, Search};
 
 /// What a rollback did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,12 +25,17 @@ pub struct RolledBack {
     pub segments: Vec<SegmentId>,
     /// Passages that moved back to them.
     pub moved: i64,
+    /// Passages that the model of before has to embed first: what was published since.
+    pub to_embed: i64,
+    /// The build that is to do so, after which it switches; none when everything is done.
+    pub going_on: Option<Uuid>,
 }
 
 impl Search {
     /// Undoes the newest rebuild: what was in the old segments and is still the same is read from there again,
     /// wherever it has moved since; what was published later stays where it is. Every byte of the old
-    /// segments is checked before.
+    /// segments is checked before. After a build that embedded anew, what was published later has to be embedded
+    /// by the model of before, and the build that does so switches when it has.
     ///
     /// # Errors
     /// [`RebuildError::NoBuild`] and [`RebuildError::Gone`]; those of the stores. Nothing has changed then.
@@ -37,6 +43,10 @@ impl Search {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let build = builds::newest_switched(&mut tx).await?;
         let build = build.ok_or(RebuildError::NoBuild)?;
+        if build.embedding.is_some() {
+            tx.commit().await?;
+            return Box::pin(self.undo_embedding(placement, build)).await;
+        }
         let kept = segments::kept(&mut tx, &build.old).await?;
         let located = segments::located(&mut tx, None).await?;
         tx.commit().await?;
@@ -76,8 +86,74 @@ impl Search {
             build: build.id,
             segments: build.old,
             moved,
+            to_embed: 0,
+            going_on: None,
         })
     }
+
+    /// The way back from a build that embedded anew: what is still as it was is in the old segments, with the old
+    /// vectors; the rest has to be embedded by the old model. Switches at once where there is no such rest.
+    async fn undo_embedding(
+        &self,
+        placement: Placement,
+        undone: Build,
+    ) -> Result<RolledBack, RebuildError> {
+        let id = self.begin(placement, undone.embedding_before, Some(undone.id));
+        let id = id.await?;
+        let view = self.view(placement).await?;
+        let mut tx = self.store.tenant_snapshot(placement).await?;
+        let kept = segments::kept(&mut tx, &undone.old).await?;
+        let located = segments::located(&mut tx, None).await?;
+        tx.commit().await?;
+        let located: HashMap<SourceId, Located> =
+            located.into_iter().map(|one| (one.source, one)).collect();
+        for entry in kept {
+            let segment = match check::read(self.store.objects(), placement, &entry).await {
+                Ok(segment) => segment,
+                Err(error) if is_passing(&error) => return Err(error.into()),
+                // What is lost is embedded anew.
+                Err(_) => continue,
+            };
+            if segment.is_archive() {
+                continue;
+            }
+            let same = segment.sources().iter().filter(|rows| {
+                let located = located.get(&rows.source);
+                located.is_some_and(|located| is_same(&view, located, rows))
+            });
+            let places: Vec<(SourceId, i32, SegmentId)> = same
+                .map(|rows| (rows.source, rows.version, entry.id))
+                .collect();
+            let mut tx = self.store.tenant(placement).await?;
+            embeddings::adopt(&mut tx, id, &[entry.id], &places).await?;
+            tx.commit().await?;
+        }
+        let mut tx = self.store.tenant_snapshot(placement).await?;
+        let missing = embeddings::missing(&mut tx, id, i64::MAX).await?;
+        tx.commit().await?;
+        let mut back = RolledBack {
+            build: undone.id,
+            segments: undone.old,
+            moved: 0,
+            to_embed: missing.iter().map(|one| i64::from(one.passages)).sum(),
+            going_on: Some(id),
+        };
+        if missing.is_empty() {
+            let any = Rebuild {
+                least_recall: 0.0,
+                ..Rebuild::default()
+            };
+            if let Some(switched) = self.switch_embedding(placement, id, any).await? {
+                back.moved = switched.moved;
+                back.going_on = None;
+            }
+        }
+        Ok(back)
+    }
+}
+
+fn is_passing(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 /// Whether a version in an old segment is what search sees now: the same passages, and not those of the same

@@ -5,6 +5,7 @@
 
 mod archive;
 mod check;
+mod embed;
 mod erase;
 mod lab;
 mod rebuild;

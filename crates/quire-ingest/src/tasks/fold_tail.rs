@@ -24,6 +24,8 @@ pub struct FoldTotals {
     pub merged: u64,
     /// Bytes written to the object store.
     pub written_bytes: u64,
+    /// How old the oldest passage was that the latest fold of a tail moved, in milliseconds.
+    pub lag_ms: u64,
 }
 
 /// Counts what is folded.
@@ -33,6 +35,7 @@ pub(crate) struct Folds {
     folded: AtomicU64,
     merged: AtomicU64,
     written_bytes: AtomicU64,
+    lag_ms: AtomicU64,
 }
 
 impl Folds {
@@ -45,6 +48,10 @@ impl Folds {
         ] {
             counter.fetch_add(count, Ordering::Relaxed);
         }
+        if let Some(lag) = done.lag {
+            let lag_ms = u64::try_from(lag.as_millis()).unwrap_or(u64::MAX);
+            self.lag_ms.store(lag_ms, Ordering::Relaxed);
+        }
     }
 
     pub(crate) fn totals(&self) -> FoldTotals {
@@ -54,6 +61,7 @@ impl Folds {
             folded: read(&self.folded),
             merged: read(&self.merged),
             written_bytes: read(&self.written_bytes),
+            lag_ms: read(&self.lag_ms),
         }
     }
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use quire_queue::{Attempt, Failure, Task, announce};
+use quire_store::corpus;
 use quire_store::passages::{self, NewPassage, Published};
 use quire_store::sources::{self, Content, Reading, Source, Totals};
 use quire_store::{Placement, TenantTx, progress, readers};
@@ -17,14 +18,10 @@ use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 use super::{FoldTail, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recording};
 use crate::extract::{Document, processor};
-use crate::passages::{PassageDraft, passages as cut};
-use crate::sandbox::Tell;
+use crate::passages::passages as cut;
 use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
-
-/// Passages that are embedded in one call.
-const EMBED_ROWS: usize = 128;
 
 /// Percent are written down once in so long at most.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
@@ -113,7 +110,8 @@ impl ReadSource {
         let tell = move |now| {
             percent.send_replace(now);
         };
-        let embedding = embed(ingest, drafts, &tell);
+        let by = ingest.embedding(placement).await?;
+        let embedding = ingest.embed(placement.tenant, &by, drafts, &tell);
         let state = SourceState::Embedding;
         let new = self
             .noting(ingest, placement, state, seen, embedding)
@@ -128,7 +126,7 @@ impl ReadSource {
                 placement,
                 &extraction.document,
                 extraction.media,
-                &new,
+                (&new, by.model.as_deref()),
                 &event,
             )
             .await?;
@@ -290,13 +288,14 @@ impl ReadSource {
         placement: Placement,
         document: &Document,
         media: MediaType,
-        new: &[NewPassage],
+        (new, model): (&[NewPassage], Option<&str>),
         event: &Event,
     ) -> Result<bool, Error> {
         let mut tx = ingest.config.store.tenant(placement).await?;
         let pages = document.pages.and_then(|pages| i32::try_from(pages).ok());
         let published =
-            passages::publish(&mut tx, self.source, self.version, media, pages, new).await?;
+            passages::publish(&mut tx, self.source, self.version, media, pages, new).await;
+        let published = corpus::of_model(&mut tx, model, published).await?;
         if let Published::Searchable { .. } = published {
             let reading = Reading {
                 processor: processor(media),
@@ -350,38 +349,6 @@ fn usage_event(
         quantities,
         ..Event::new(attempt.tenant, usage::Kind::Source, task, 1, at)
     }
-}
-
-/// Vectors for all drafts, batch by batch, so that a long source does not hold every copy at once. Tells percent.
-pub(crate) async fn embed(
-    ingest: &Ingest,
-    drafts: Vec<PassageDraft>,
-    tell: &Tell,
-) -> Result<Vec<NewPassage>, Error> {
-    let all = drafts.len();
-    let mut new = Vec::with_capacity(all);
-    let mut drafts = drafts.into_iter().peekable();
-    while drafts.peek().is_some() {
-        let part: Vec<PassageDraft> = drafts.by_ref().take(EMBED_ROWS).collect();
-        let texts = part
-            .iter()
-            .map(|draft| format!("{}\n{}", draft.context, draft.text))
-            .collect();
-        let vectors = ingest.config.embedder.embed(texts).await?;
-        new.extend(
-            part.into_iter()
-                .zip(vectors)
-                .map(|(draft, embedding)| NewPassage {
-                    context: draft.context,
-                    body: draft.text,
-                    place: draft.place,
-                    embedding,
-                }),
-        );
-        // At most 100.
-        tell((new.len() * 100 / all) as u8);
-    }
-    Ok(new)
 }
 
 #[async_trait]

@@ -18,7 +18,7 @@ use quire_queue::{Worker, WorkerOptions};
 use quire_store::sources::{self, Added, Source};
 use quire_store::tenants::Tenant;
 use quire_store::{PageRequest, notebooks};
-use quire_tenancy::{Control, ControlConfig, GateConfig, Ladder, Stage, plans};
+use quire_tenancy::{Control, ControlConfig, Embeddings, GateConfig, Ladder, Stage, plans};
 use quire_testkit::postgres::{TestStore, eventually};
 use quire_types::{NotebookId, SourceId, SourceState};
 use tokio::sync::{Notify, OnceCell};
@@ -134,7 +134,7 @@ async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest
     Ingest::new(IngestConfig {
         store: db.store.clone(),
         search: Search::new(db.store.clone(), SearchConfig::default()),
-        embedder: embedder.clone(),
+        embeddings: Embeddings::local(embedder.clone()),
         extractor: Extractor::new(env!("CARGO_BIN_EXE_quire-parse")),
         extracting: extracting.clone(),
         recognising: extracting.clone(),

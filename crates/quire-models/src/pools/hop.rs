@@ -18,6 +18,7 @@ use crate::chat::{ChatCall, ChatEvent, ChatStream, FinishReason, Schema};
 use crate::registry::{Capability, Feature, Model, Price, Tokens, Unit};
 use crate::rerank::{RerankCall, Reranked};
 use crate::server::{Server, Told};
+use crate::vectors::{EmbedCall, Embedded};
 
 /// One model in one pool, with its price.
 pub struct Hop {
@@ -184,6 +185,38 @@ impl Hop {
             (None, tokens) => tokens,
         };
         Ok((reranked, cost))
+    }
+
+    /// Asks for vectors, and tells what that cost if the server told what can be true. Refused the second time, too.
+    pub async fn embed(&self, texts: &[String]) -> Result<(Embedded, Option<NanoUsd>), Error> {
+        let Work::Embed {
+            dimensions,
+            are_questions,
+        } = self.wish.work
+        else {
+            return Err(Error::Config("no vectors were wished for".to_owned()));
+        };
+        let (mut ticket, span) = self.leave("embeddings")?;
+        let call = EmbedCall {
+            model: &self.model.name,
+            texts,
+            dimensions,
+            are_questions,
+        };
+        let embedded = self.server.embed(&call).instrument(span).await;
+        let embedded = embedded.inspect_err(|error| ticket.failed(error))?;
+        ticket.hear(&embedded.told);
+        ticket.outcome = Outcome::Good;
+        // A token has a byte at least; each text has a few that mark its ends.
+        let bytes: usize = texts.iter().map(|text| text.len() + 8).sum();
+        let told = embedded.input_tokens;
+        let told = told.filter(|told| (1..=bytes as u64).contains(told));
+        ticket.used = told.map(|input| Tokens {
+            input,
+            ..Tokens::default()
+        });
+        let cost = ticket.used.map(|tokens| self.price.cost(tokens));
+        Ok((embedded, cost))
     }
 
     /// Takes the ticket of the only call, which leaves now.

@@ -1,16 +1,32 @@
 //! Search in this process: what is in memory, what was read for want of it, what was folded.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
 use quire_index::Search;
 use quire_ingest::tasks::FoldTotals;
 
+type Seconds = Gauge<f64, AtomicU64>;
+
+/// Segments of about the same size.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SizeLabels {
+    size: String,
+}
+
 #[derive(Default)]
 pub(super) struct SearchMetrics {
+    searches: Counter,
+    cold_bytes: Counter,
+    segments: Family<SizeLabels, Gauge>,
+    rows: Family<SizeLabels, Gauge>,
+    dead_rows: Family<SizeLabels, Gauge>,
+    fold_lag: Seconds,
     views: Gauge,
     view_bytes: Gauge,
     block_hits: Counter,
@@ -31,6 +47,38 @@ pub(super) struct SearchMetrics {
 impl SearchMetrics {
     pub(super) fn register(registry: &mut Registry) -> Self {
         let search = Self::default();
+        registry.register(
+            "search_queries",
+            "Searches, those for questions included",
+            search.searches.clone(),
+        );
+        registry.register_with_unit(
+            "search_cold",
+            "What had to be read of segments for these, from the object store or its copies",
+            Unit::Bytes,
+            search.cold_bytes.clone(),
+        );
+        registry.register(
+            "search_segments",
+            "Open segments, by the passages that they have less than",
+            search.segments.clone(),
+        );
+        registry.register(
+            "search_segment_passages",
+            "Passages in these, dead ones included",
+            search.rows.clone(),
+        );
+        registry.register(
+            "search_segment_dead_passages",
+            "Passages in these that were deleted or replaced",
+            search.dead_rows.clone(),
+        );
+        registry.register_with_unit(
+            "search_fold_lag",
+            "Age of the oldest passage that the latest fold moved out of a tail",
+            Unit::Seconds,
+            search.fold_lag.clone(),
+        );
         registry.register(
             "search_views",
             "Tenants whose corpus is in memory",
@@ -119,6 +167,23 @@ impl SearchMetrics {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };
         let set = |counter: &Counter, count| counter.inner().store(count, Ordering::Relaxed);
+        let totals = search.totals();
+        set(&self.searches, totals.searches);
+        set(&self.cold_bytes, totals.cold_bytes);
+        for class in search.open_segments() {
+            let labels = SizeLabels {
+                size: class.name.to_owned(),
+            };
+            for (family, count) in [
+                (&self.segments, class.segments),
+                (&self.rows, class.rows),
+                (&self.dead_rows, class.dead_rows),
+            ] {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                family.get_or_create(&labels).set(count);
+            }
+        }
+        self.fold_lag.set(folds.lag_ms as f64 / 1_000.0);
         let (views, view_bytes) = search.usage();
         let blocks = search.block_totals();
         gauge(&self.views, views);

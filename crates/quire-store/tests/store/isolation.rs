@@ -3,8 +3,9 @@
 use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, builds, connections, corpus, idempotency, keys, notebooks,
-    outbox, passages, progress, questions, readers, records, segments, sources, texts, tiers,
+    Error, PageRequest, TenantTx, builds, connections, corpus, embeddings, idempotency, keys,
+    notebooks, outbox, passages, progress, questions, readers, records, segments, sources, texts,
+    tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
@@ -34,6 +35,9 @@ struct Ids {
     /// A build that runs, and one that search reads.
     building: Uuid,
     switched: Uuid,
+    /// A build that embeds anew and has a segment, and a segment that nothing names any more.
+    embedding: Uuid,
+    retired: SegmentId,
 }
 
 /// What every function of the store that takes an id answers to these ids, each in a transaction that is
@@ -60,6 +64,8 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         question,
         building,
         switched,
+        embedding,
+        retired,
     } = ids;
     let new_segment = segments::NewSegment {
         id: SegmentId::generate(),
@@ -78,6 +84,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         body: "stolen".to_owned(),
         media: text,
         passages: vec![passage("stolen")],
+        model: None,
     }];
     macro_rules! table {
         ($($module:ident::$function:ident($($argument:expr),*),)+) => { vec![$({
@@ -143,6 +150,13 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         builds::end_build(building, BuildState::Failed, None),
         builds::switch(building, None, &[]),
         builds::restore(switched, &[(source, 1, segment)]),
+        builds::note_segment(building, SegmentId::generate()),
+        embeddings::building(embedding),
+        embeddings::missing(embedding, 100),
+        embeddings::keep(embedding, &new_segment, &[(folded, 1)]),
+        embeddings::retire_unnamed(embedding),
+        embeddings::adopt(embedding, &[retired], &[(folded, 1, retired)]),
+        embeddings::switch(embedding, None),
     ]
 }
 
@@ -223,6 +237,21 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     .execute(tx.connection())
     .await
     .unwrap();
+    let [embedding, retired] = [Uuid::from_u128(6), Uuid::from_u128(7)];
+    for statement in [
+        "insert into shard.index_builds (tenant_id, id, state, old_segments, rotation_seed, rows_total, embeds)
+         values ($1, $2, 'building', '{}', 0, 0, true)",
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, built_by)
+         values ($1, $2, 1, 1, 2, '', $2)",
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, retired_at)
+         select $1, $3, 1, 1, 2, '', now() where $2::uuid is not null",
+    ] {
+        let mut query = sqlx::query(statement).bind(a.tenant.id.uuid()).bind(embedding);
+        if statement.contains("$3") {
+            query = query.bind(retired);
+        }
+        query.execute(tx.connection()).await.unwrap();
+    }
     let event = records::Event {
         key: records::RecordKey {
             kind: "invoice".to_owned(),
@@ -292,6 +321,8 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         question,
         building,
         switched,
+        embedding,
+        retired: retired.into(),
     };
     let absent = Ids {
         notebook: NotebookId::generate(),
@@ -306,6 +337,8 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         question: QuestionId::generate(),
         building: Uuid::from_u128(3),
         switched: Uuid::from_u128(4),
+        embedding: Uuid::from_u128(8),
+        retired: SegmentId::generate(),
     };
     let own = answers(&test, &a.tenant, foreign).await;
     let absent = answers(&test, &b.tenant, absent).await;
@@ -378,7 +411,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 25] = [
+const TABLES: [&str; 26] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -388,6 +421,7 @@ const TABLES: [&str; 25] = [
     "shard.idempotency_keys",
     "shard.segments",
     "shard.index_builds",
+    "shard.embedded_sources",
     "shard.orphans",
     "shard.entities",
     "shard.records",
@@ -444,6 +478,8 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
             "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer) values ($1, $1, 1, 1, 1, '')",
             "insert into shard.index_builds (tenant_id, id, state, old_segments, rotation_seed, rows_total)
              values ($1, $1, 'building', '{}', 1, 1)",
+            "insert into shard.embedded_sources (tenant_id, build_id, source_id, version, segment_id)
+             values ($1, $1, $1, 1, $1)",
             "insert into shard.orphans (tenant_id, object_key, found_at) values ($1, 'k', now())",
             "insert into shard.entities (tenant_id, type, external_id) values ($1, 'job', '1')",
             "insert into shard.records (tenant_id, type, external_id, id, version, is_deleted, content_hash, fields,

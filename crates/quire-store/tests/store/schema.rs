@@ -202,3 +202,11 @@ async fn our_schema_has_no_gap_and_every_hole_is_found() {
         "the product sees what the administrator sees: {gaps:?}"
     );
 }
+
+#[tokio::test]
+async fn every_installation_has_its_own_rotation_and_keeps_it() {
+    let (one, other) = (TestStore::new().await, TestStore::new().await);
+    let seed = one.store.rotation_seed();
+    assert_ne!(seed, other.store.rotation_seed());
+    assert_eq!(seed, one.reopened(1).await.rotation_seed());
+}

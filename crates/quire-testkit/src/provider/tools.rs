@@ -89,7 +89,7 @@ fn shared_words(query: &Value, texts: &Value) -> Vec<f64> {
 pub(super) fn vector(text: &str, dimensions: u64) -> Vec<f64> {
     let sum: u64 = text.bytes().map(u64::from).sum();
     (0..dimensions)
-        .map(|at| (sum * (at + 1) % 97) as f64 / 97.0)
+        .map(|at| (sum * (at + 1) % 97 + 1) as f64 / 97.0)
         .collect()
 }
 

@@ -1,13 +1,14 @@
 //! `quire index`: upkeep of one tenant's search, when an operator wants it rather than a task.
 
 mod check;
+mod embedding;
 mod show;
 mod tier;
 
 use chrono::Utc;
 
 use quire_index::{Rebuild, Search};
-use quire_ingest::tasks::SweepObjects;
+use quire_ingest::tasks::{EmbedCorpus, SweepObjects};
 use quire_store::segments;
 use quire_store::tenants::Tenant;
 use quire_tenancy::lifecycle;
@@ -50,8 +51,18 @@ pub(super) async fn run(
         }
         IndexCommand::Rebuild {
             tenant,
+            embedding: Some(model),
+            dimensions,
+            ..
+        } => {
+            let tenant = in_use(node, tenant).await?;
+            embedding::begin(node, &search, output, &tenant, model, *dimensions).await
+        }
+        IndexCommand::Rebuild {
+            tenant,
             language,
             seed,
+            ..
         } => {
             let change = Rebuild {
                 rotation_seed: *seed,
@@ -80,8 +91,11 @@ pub(super) async fn run(
         IndexCommand::Rollback { tenant } => {
             let tenant = in_use(node, tenant).await?;
             let back = search.rollback(tenant.placement()).await?;
+            if let Some(build) = back.going_on {
+                embedding::go_on(node, &tenant, &EmbedCorpus { build }).await?;
+            }
             plan_sweep(node, &tenant).await?;
-            show::rolled_back(output, &back)
+            show::rolled_back(output, &tenant.slug, &back)
         }
         IndexCommand::Language { tenant, language } => {
             let language = known_language(language)?;

@@ -195,6 +195,16 @@ async fn an_index_is_rebuilt_put_back_and_erased() {
     let first = |found: Value| found["hits"][0]["source"].clone();
     assert_eq!(first(search(&caller, "gravel lot").await), sources[1]);
     assert_eq!(done(&quire, &["stats", "acme"])["language"], "german");
+    let metrics = caller.get("/metrics").await.text;
+    for line in [
+        "quire_search_queries_total 1",
+        "quire_search_segments{size=\"1k\"} 1",
+        "quire_search_segments{size=\"more\"} 0",
+        "quire_search_segment_dead_passages{size=\"1k\"} 0",
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("quire_search_cold_bytes_total 0\n"));
     assert_eq!(
         done(&quire, &["rollback", "acme"])["moved_passages"],
         passages

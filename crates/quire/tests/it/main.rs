@@ -15,6 +15,7 @@ mod connectors;
 mod crash;
 mod database;
 mod depth;
+mod embedding;
 mod endpoints;
 mod http;
 mod index;

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use quire_index::{Folded, Rebuilt, RolledBack, Stats};
+use quire_models::SHIPPED_EMBEDDER;
 use quire_types::Language;
 
 use crate::failure::Failure;
@@ -19,6 +20,7 @@ pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
         .manifest
         .dimension
         .map_or_else(|| "none yet".to_owned(), |value| value.to_string());
+    let embedding = embedding_name(stats.manifest.embedding.as_ref());
     let lines = [
         (
             "corpus",
@@ -28,7 +30,7 @@ pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
             ),
         ),
         ("language", stats.language.to_string()),
-        ("dimension", dimension),
+        ("embedding", format!("{embedding}, dimension {dimension}")),
         ("tail", count(stats.tail.rows, "passage") + &tail_age),
         (
             "stored",
@@ -39,8 +41,14 @@ pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
         output.line(format!("{name:10} {value}"));
     }
     if let Some(build) = &stats.build {
+        let by = build
+            .embedding
+            .as_ref()
+            .map_or_else(String::new, |embedding| {
+                format!(" by {}", embedding_name(embedding.model.as_ref()))
+            });
         output.line(format!(
-            "{:10} {}, {} of {} passages, begun {}",
+            "{:10} {}{by}, {} of {} passages, begun {}",
             "rebuild",
             build.state.as_str(),
             build.rows_done,
@@ -94,6 +102,10 @@ pub(super) fn stats(output: &Output, stats: &Stats) -> Result<(), Failure> {
     Ok(())
 }
 
+fn embedding_name(model: Option<&String>) -> &str {
+    model.map_or(SHIPPED_EMBEDDER, String::as_str)
+}
+
 fn stats_json(stats: &Stats) -> Value {
     let segments: Vec<Value> = stats
         .segments
@@ -127,6 +139,7 @@ fn stats_json(stats: &Stats) -> Value {
     let build = stats.build.as_ref().map(|build| {
         json!({
             "id": build.id, "state": build.state.as_str(), "passages_done": build.rows_done,
+            "embedding": build.embedding.as_ref().map(|embedding| embedding_name(embedding.model.as_ref())),
             "passages_total": build.rows_total, "recall": build.recall, "started_at": build.started_at,
             "finished_at": build.finished_at,
         })
@@ -134,6 +147,7 @@ fn stats_json(stats: &Stats) -> Value {
     json!({
         "version": stats.manifest.version, "generation": stats.manifest.generation,
         "dimension": stats.manifest.dimension, "language": stats.language,
+        "embedding": embedding_name(stats.manifest.embedding.as_ref()),
         "tail": { "passages": stats.tail.rows, "age_s": stats.tail.age_s },
         "segments": segments, "archives": archives, "retired": retired, "build": build,
         "total_bytes": stats.total_bytes,
@@ -188,11 +202,22 @@ pub(super) fn rebuilt(output: &Output, slug: &str, built: &Rebuilt) -> Result<()
     Ok(())
 }
 
-pub(super) fn rolled_back(output: &Output, back: &RolledBack) -> Result<(), Failure> {
+pub(super) fn rolled_back(output: &Output, slug: &str, back: &RolledBack) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(&json!({
             "build": back.build, "segments": back.segments, "moved_passages": back.moved,
+            "passages_to_embed": back.to_embed, "going_on": back.going_on,
         }));
+    }
+    if back.going_on.is_some() {
+        output.line(format!(
+            "{} came since, and the model of before has to embed them first; then the old segments are back",
+            count(back.to_embed, "passage")
+        ));
+        output.note(format!(
+            "a running quire does it: `quire index stats {slug}` shows how far it is"
+        ));
+        return Ok(());
     }
     output.line(format!(
         "{} moved back to {}",

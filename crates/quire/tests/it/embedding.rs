@@ -1,0 +1,170 @@
+//! Another embedding model for a tenant, from a provider, and back to the one that ships with quire.
+
+use serde_json::{Value, json};
+
+use quire_testkit::postgres::eventually;
+use quire_testkit::provider::{ChatDouble, Script};
+
+use crate::support::{Caller, Quire};
+
+const MODEL: &str = "text-embedding-3-small";
+const SHIPPED: &str = "all-MiniLM-L6-v2";
+
+fn index(quire: &Quire, arguments: &[&str]) -> Value {
+    let output = quire.command(&[&["index"], arguments, &["--json"]].concat());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Waits until search is of this model, and returns what the index is like then.
+async fn of(quire: &Quire, model: &str) -> Value {
+    let stats = || index(quire, &["stats", "acme"]);
+    eventually(model, async || stats()["embedding"] == model).await;
+    stats()
+}
+
+async fn search(caller: &Caller, query: &str, mode: &str) -> Value {
+    let wanted = json!({ "query": query, "mode": mode });
+    caller.post("/v1/search", &wanted).await.ok()
+}
+
+/// What was paid for vectors: events, and tokens.
+async fn paid(quire: &Quire, caller: &Caller) -> (usize, i64) {
+    let admin = quire.caller(&quire.admin_key);
+    let path = format!(
+        "/v1/tenants/{}/usage/events?format=cloudevents",
+        caller.tenant
+    );
+    let text = admin.get(&path).await.text;
+    let events = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let paid: Vec<Value> = events
+        .filter(|event| event["type"] == "quire.usage.embed" && event["data"]["model"] == MODEL)
+        .collect();
+    let tokens = paid
+        .iter()
+        .map(|event| event["data"]["input_tokens"].as_i64().unwrap());
+    (paid.len(), tokens.sum())
+}
+
+/// What the provider was asked to embed since it was last asked about.
+fn asked(double: &ChatDouble) -> Vec<String> {
+    let received = double.received();
+    double.forget_requests();
+    let texts = received.iter().flat_map(|request| {
+        assert_eq!(request.path, "/v1/embeddings");
+        assert_eq!(
+            (&request.body["model"], &request.body["dimensions"]),
+            (&json!(MODEL), &json!(64))
+        );
+        request.body["input"].as_array().unwrap().clone()
+    });
+    texts
+        .map(|text| text.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_tenant_moves_to_a_model_of_a_provider_and_back() {
+    let double = ChatDouble::start().await.unwrap();
+    let quire = Quire::up();
+    let caller = quire.tenant("acme").await;
+    let notebook = caller.notebook("n").await;
+    caller
+        .add(
+            &notebook,
+            "roof.txt",
+            "The warranty of the roof ends in 2031.",
+        )
+        .await;
+    index(&quire, &["fold", "acme"]);
+    caller
+        .add(
+            &notebook,
+            "crane.txt",
+            "The crane CR-4410 is inspected by Halvorsen.",
+        )
+        .await;
+
+    // Without a pool that has the model, nothing is begun.
+    let move_on = [
+        "rebuild",
+        "acme",
+        "--embedding",
+        MODEL,
+        "--dimensions",
+        "64",
+    ];
+    let refused = quire.command(&[&["index"], &move_on[..]].concat());
+    assert!(!refused.status.success());
+    let admin = quire.caller(&quire.admin_key);
+    let pool = json!({"id": "openai-1", "region": "local", "provider": "openai",
+        "base_url": double.base_url(), "key": "sk-secret"});
+    admin.post("/v1/pools", &pool).await.created();
+    let begun = index(&quire, &move_on);
+    assert_eq!(begun["embedding"], MODEL);
+    let stats = of(&quire, MODEL).await;
+    assert_eq!(
+        (&stats["dimension"], &stats["tail"]["passages"]),
+        (&json!(64), &json!(0))
+    );
+    assert_eq!(stats["build"]["state"], "switched");
+    let all = begun["passages"].as_u64().unwrap();
+    let texts = asked(&double);
+    assert_eq!(texts.len() as u64, all);
+    assert!(texts.iter().any(|text| text.contains("CR-4410")));
+    let (events, tokens) = paid(&quire, &caller).await;
+    // The double says five tokens a text.
+    assert_eq!((events, tokens.unsigned_abs()), (1, all * 5));
+
+    // Questions are embedded by the same model, once; new sources too.
+    let found = search(&caller, "Who inspects the crane?", "dense").await;
+    assert_eq!(found["hits"].as_array().unwrap().len() as u64, all.min(10));
+    assert_eq!(asked(&double), ["Who inspects the crane?"]);
+    let answer = caller
+        .ask(&notebook, "Who inspects the crane CR-4410?")
+        .await;
+    assert_eq!(answer["kind"], "extractive", "{answer}");
+    assert!(
+        answer["text"].as_str().unwrap().contains("Halvorsen"),
+        "{answer}"
+    );
+    assert_eq!(asked(&double), ["Who inspects the crane CR-4410?"]);
+    caller
+        .add(&notebook, "gate.txt", "The gate code is 7781.")
+        .await;
+    let new = asked(&double);
+    assert!(new.len() == 1 && new[0].contains("7781"), "{new:?}");
+
+    // While the provider is away, words are found.
+    double.always(Script::Status {
+        code: 500,
+        body: "{}".to_owned(),
+        retry_after: None,
+    });
+    let found = search(&caller, "gate code 7781", "hybrid").await;
+    assert_eq!(found["degraded"], true, "{found}");
+    assert_eq!(found["hits"][0]["source_name"], "gate.txt", "{found}");
+
+    // The way back needs no provider. What came since is embedded by the model of before.
+    let back = index(&quire, &["rollback", "acme"]);
+    assert!(back["going_on"].is_string(), "{back}");
+    let stats = of(&quire, SHIPPED).await;
+    assert_eq!(
+        (&stats["dimension"], &stats["build"]["state"]),
+        (&json!(384), &json!("rolled_back"))
+    );
+    double.forget_requests();
+    for (question, source) in [
+        ("When does the guarantee of the roof expire?", "roof.txt"),
+        ("Which number opens the gate?", "gate.txt"),
+    ] {
+        let found = search(&caller, question, "dense").await;
+        assert_eq!(found["hits"][0]["source_name"], source, "{found}");
+        assert_eq!(found["degraded"], false);
+    }
+    assert_eq!(asked(&double), [""; 0]);
+    assert_eq!(index(&quire, &["verify", "acme"])["sound"], true);
+}
