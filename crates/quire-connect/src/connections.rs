@@ -4,10 +4,12 @@
 //! a cursor that only it understands. [`SyncConnection`] makes sources of a page and writes the cursor in the same
 //! transaction, so whatever dies between two pages is read again and nothing else. Schedules by due time read
 //! each connection every few minutes. A new connector is one folder here and a line in `Connect::connector`.
+//! `postgres` is none of them: its tables bring records, not sources.
 
 mod incoming;
 mod notion;
 mod oauth;
+mod postgres;
 mod sync;
 mod zoom;
 
@@ -20,7 +22,7 @@ use quire_ingest::Recording;
 use quire_queue::{Plan, Rule, schedule, unschedule};
 use quire_store::connections::{self as rows, Connection, NewConnection};
 use quire_store::sealed::Purpose;
-use quire_store::{Placement, TenantTx, accounts, notebooks};
+use quire_store::{Placement, TenantTx, accounts, notebooks, pulled};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
 
 pub use incoming::{Incoming, Verdict};
@@ -35,6 +37,9 @@ const EVERY: Duration = Duration::from_mins(5);
 
 /// The kind of connections that only receive signed webhooks.
 pub const WEBHOOK: &str = "webhook";
+
+/// The kind of connections to tables of a product, whose rows are records.
+pub const POSTGRES: &str = "postgres";
 
 /// The kind of connections to Zoom, which somebody there has to open.
 pub const ZOOM: &str = "zoom";
@@ -188,13 +193,12 @@ impl Connect {
                 ));
             }
             (kind, Some(secret)) => {
-                let connector = self.connector(kind, wanted.settings, secret)?;
-                let account = connector.test().await?;
+                let account = self.test(kind, wanted.settings, secret).await?;
                 (Some(secret.clone()), Told::Account(account))
             }
         };
         let notebook = match (wanted.kind, wanted.notebook) {
-            (WEBHOOK, _) => None,
+            (WEBHOOK | POSTGRES, _) => None,
             (_, Some(notebook)) => Some(notebook),
             (_, None) => Some(self.notebook_named(placement, wanted.name).await?),
         };
@@ -251,8 +255,33 @@ impl Connect {
         if connection.kind == WEBHOOK {
             return Ok("it waits for signed webhooks".to_owned());
         }
-        let connector = self.connector_of(placement, &connection).await?;
-        connector.test().await
+        let secret = self.secret_of(placement, &connection).await?;
+        let Connection { kind, settings, .. } = &connection;
+        self.test(kind, settings, &secret).await
+    }
+
+    /// Asks whether a secret works; says whose account it is.
+    async fn test(&self, kind: &str, settings: &Value, secret: &Secret) -> Result<String, Error> {
+        match kind {
+            POSTGRES => {
+                postgres::Cms::new(self.config.egress.clone(), settings, secret)?
+                    .test()
+                    .await
+            }
+            _ => self.connector(kind, settings, secret)?.test().await,
+        }
+    }
+
+    async fn secret_of(
+        &self,
+        placement: Placement,
+        connection: &Connection,
+    ) -> Result<Secret, Error> {
+        if oauth::is_used_by(&connection.kind) {
+            return self.access_token(placement, connection).await;
+        }
+        let purpose = purpose(placement.tenant, connection.id);
+        Ok(self.config.keyring.unseal(&purpose, &connection.secret)?)
     }
 
     async fn connector_of(
@@ -260,12 +289,7 @@ impl Connect {
         placement: Placement,
         connection: &Connection,
     ) -> Result<Box<dyn Connector>, Error> {
-        let secret = if oauth::is_used_by(&connection.kind) {
-            self.access_token(placement, connection).await?
-        } else {
-            let purpose = purpose(placement.tenant, connection.id);
-            self.config.keyring.unseal(&purpose, &connection.secret)?
-        };
+        let secret = self.secret_of(placement, connection).await?;
         self.connector(&connection.kind, &connection.settings, &secret)
     }
 
@@ -284,7 +308,7 @@ impl Connect {
                 Ok(Box::new(zoom))
             }
             other => Err(Error::Invalid(format!(
-                "'{other}' is no kind of connection: choose notion, zoom or webhook"
+                "'{other}' is no kind of connection: choose notion, postgres, zoom or webhook"
             ))),
         }
     }
@@ -327,10 +351,7 @@ impl Connect {
         match connection.kind.as_str() {
             WEBHOOK => standard::check_secret(secret)?,
             kind if oauth::is_used_by(kind) => return Err(unopened()),
-            kind => {
-                let connector = self.connector(kind, &connection.settings, secret)?;
-                drop(connector.test().await?);
-            }
+            kind => drop(self.test(kind, &connection.settings, secret).await?),
         }
         let sealed = self
             .config
@@ -344,18 +365,50 @@ impl Connect {
         Ok(connection)
     }
 
+    /// Gives a connection other settings, tried first, and reads it by them.
+    pub async fn configure_connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+        settings: &Value,
+    ) -> Result<Connection, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        tx.commit().await?;
+        if connection.kind == WEBHOOK || oauth::is_used_by(&connection.kind) {
+            return Err(Error::Invalid(format!(
+                "settings of a connection of kind {} stay: make another one",
+                connection.kind
+            )));
+        }
+        let secret = self.secret_of(placement, &connection).await?;
+        drop(self.test(&connection.kind, settings, &secret).await?);
+        let mut tx = self.config.store.tenant(placement).await?;
+        rows::set_settings(&mut tx, id, settings).await?;
+        rows::wish(&mut tx, id).await?;
+        let mut connection = rows::get(&mut tx, id).await?;
+        if connection.state == ConnectionState::Failed {
+            connection = rows::set_state(&mut tx, id, ConnectionState::Active, None).await?;
+        }
+        if connection.state == ConnectionState::Active {
+            start(&mut tx, &connection).await?;
+        }
+        tx.commit().await?;
+        self.config.bell.notify_one();
+        Ok(connection)
+    }
+
     /// Reads a connection now, and looks at everything on the other side.
     pub async fn sync_now(&self, placement: Placement, id: ConnectionId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
         if connection.kind == WEBHOOK {
             return Ok(());
         }
-        let connector = self.connector_of(placement, &connection).await?;
-        let cursor = connector.whole(&connection.cursor);
-        let mut tx = self.config.store.tenant(placement).await?;
-        rows::move_on(&mut tx, id, &cursor, false).await?;
+        if connection.secret.is_empty() {
+            return Err(unopened());
+        }
+        rows::wish(&mut tx, id).await?;
         SyncConnection::of(id).plan(&mut tx, Duration::ZERO).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
@@ -372,7 +425,12 @@ impl Connect {
         let mut tx = self.config.store.tenant(placement).await?;
         let connection = rows::get(&mut tx, id).await?;
         stop(&mut tx, &connection).await?;
-        let sources = rows::delete(&mut tx, id).await?;
+        let mut sources = Vec::new();
+        if purges {
+            // Before the connection goes, which they name.
+            sources = pulled::forget(&mut tx, id).await?;
+        }
+        sources.extend(rows::delete(&mut tx, id).await?);
         if purges {
             self.config.ingest.remove_texts(&mut tx, &sources).await?;
         }

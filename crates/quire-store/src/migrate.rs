@@ -109,6 +109,11 @@ const SHARD: MigrationSet = MigrationSet {
             "consent",
             include_str!("../migrations/shard/0033_consent.sql"),
         ),
+        (
+            40,
+            "pulled_records",
+            include_str!("../migrations/shard/0040_pulled_records.sql"),
+        ),
     ],
 };
 

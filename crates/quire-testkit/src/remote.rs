@@ -108,6 +108,25 @@ impl RemoteServer {
         )
     }
 
+    /// The address of a database for another role.
+    pub fn url_of(&self, role: &str, password: &str, database: &str) -> String {
+        format!(
+            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
+    }
+
+    /// Runs statements as the superuser.
+    pub fn run(&self, database: &str, statements: &str) {
+        let psql = Binaries::find(None).expect("PostgreSQL").program("psql");
+        let done = Command::new(psql)
+            .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"])
+            .args([&self.url(database), "-c", statements])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "{statements}");
+    }
+
     fn create_database(&self, psql: &Path) {
         let started = Instant::now();
         loop {

@@ -81,10 +81,10 @@ pub(crate) enum Command {
     /// Records of other products: push events, list, summary, retry, templates.
     #[command(subcommand)]
     Records(RecordsCommand),
-    /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, delete.
+    /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, configure, delete.
     #[command(
         subcommand,
-        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
+        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection create --tenant acme --kind postgres --name CMS --secret-file cms.url --settings \"$(cat cms.json)\"\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
     )]
     Connection(ConnectionCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
@@ -482,6 +482,14 @@ pub(crate) enum ConnectionCommand {
         #[arg(long, value_name = "FILE")]
         secret_file: PathBuf,
     },
+    /// Give a connection other settings, which are tried first.
+    Configure {
+        #[command(flatten)]
+        connection: ConnectionArg,
+        /// All of them, as a JSON object.
+        #[arg(long, value_name = "JSON")]
+        settings: String,
+    },
     /// Remove a connection with its token.
     Delete {
         #[command(flatten)]
@@ -504,7 +512,7 @@ pub(crate) struct ConnectionArg {
 pub(crate) struct ConnectionCreateArgs {
     #[command(flatten)]
     pub(crate) tenant: TenantArg,
-    /// What is on the other side: notion, zoom or webhook.
+    /// What is on the other side: notion, postgres, zoom or webhook.
     #[arg(long)]
     pub(crate) kind: String,
     /// What people call it, and its notebook where none is named.
