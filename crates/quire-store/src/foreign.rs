@@ -138,7 +138,7 @@ impl Foreign {
         let connect = timeout(way::CONNECT, PgConnection::connect_with(&options));
         let connection = connect.await.map_err(|_| ForeignError::Timeout)??;
         let mut foreign = Self { connection, way };
-        foreign.begin(&login.time_zone).await?;
+        foreign.read_only(&login.time_zone).await?;
         Ok(foreign)
     }
 
@@ -155,7 +155,7 @@ impl Foreign {
         drop(timeout(GOODBYE, goodbye).await);
     }
 
-    async fn begin(&mut self, time_zone: &str) -> Result<(), ForeignError> {
+    async fn read_only(&mut self, time_zone: &str) -> Result<(), ForeignError> {
         let asked = async {
             sqlx::raw_sql("begin transaction isolation level read committed read only")
                 .execute(&mut self.connection)

@@ -1,9 +1,7 @@
-//! A PostgreSQL of somebody else: what counts as changed there.
+//! A PostgreSQL of somebody else: what counts as changed there, and who it is.
 
-use std::net::{Ipv4Addr, SocketAddr};
-
-use quire_store::foreign::{Foreign, Login, Opened, Place, Relation, TableName, Tls};
-use quire_testkit::remote::RemoteServer;
+use quire_store::foreign::{Foreign, ForeignError, Login, Opened, Place, Relation, TableName, Tls};
+use quire_testkit::remote::{RemoteServer, TLS_HOST, TLS_ROOT};
 use quire_types::Secret;
 
 const TABLE: &str = "
@@ -27,17 +25,18 @@ fn relation() -> Relation {
     }
 }
 
-async fn open(server: &RemoteServer) -> Foreign {
-    let url = server.url("quire");
-    let port = url.rsplit(':').next().unwrap().split('/').next().unwrap();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().unwrap()));
-    let login = Login {
+fn login(url: String, tls: Tls) -> Login {
+    Login {
         url: Secret::new(url),
-        tls: Tls::Prefer,
+        tls,
         root_certificate: None,
         time_zone: "UTC".to_owned(),
-    };
-    Foreign::open(address, &login).await.unwrap()
+    }
+}
+
+async fn open(server: &RemoteServer) -> Foreign {
+    let login = login(server.url("quire"), Tls::Prefer);
+    Foreign::open(server.address(), &login).await.unwrap()
 }
 
 async fn changed(opened: &mut Opened<'_>, place: &Place, most: usize) -> (Vec<String>, bool) {
@@ -95,4 +94,32 @@ async fn changes_come_in_order_and_those_that_were_late_again() {
     let existing = opened.existing(&asked).await.unwrap();
     assert_eq!(existing, ["B", "e"].map(str::to_owned).into());
     assert_eq!(opened.rows(&asked).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_protected_way_leads_to_whom_the_certificate_names() {
+    let server = RemoteServer::start_with_tls();
+    let named = |host: &str| server.url("quire").replace("127.0.0.1", host);
+    let open = async |host: &str, root: Option<&str>| {
+        let login = Login {
+            root_certificate: root.map(str::to_owned),
+            ..login(named(host), Tls::VerifyFull)
+        };
+        Foreign::open(server.address(), &login).await
+    };
+    // Nobody looks the name up: the address is the one that was checked.
+    let mut foreign = open(TLS_HOST, Some(TLS_ROOT)).await.unwrap();
+    assert_eq!(foreign.account().await.unwrap(), "quire as operator");
+    foreign.close().await;
+    for (host, root) in [(TLS_HOST, None), ("other.example.com", Some(TLS_ROOT))] {
+        let refused = open(host, root).await.err();
+        assert!(
+            matches!(refused, Some(ForeignError::Tls(_))),
+            "{host}: {refused:?}"
+        );
+    }
+    let plain = RemoteServer::start();
+    let login = login(plain.url("quire"), Tls::Require);
+    let refused = Foreign::open(plain.address(), &login).await.err();
+    assert!(matches!(refused, Some(ForeignError::Tls(_))), "{refused:?}");
 }
