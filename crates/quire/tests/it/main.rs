@@ -18,6 +18,7 @@ mod depth;
 mod endpoints;
 mod http;
 mod index;
+mod inflow;
 mod isolation;
 mod media;
 mod models;
