@@ -4,10 +4,13 @@
 //! a cursor that only it understands. [`SyncConnection`] makes sources of a page and writes the cursor in the same
 //! transaction, so whatever dies between two pages is read again and nothing else. Schedules by due time read
 //! each connection every few minutes. A new connector is one folder here and a line in `Connect::connector`.
+//! `postgres` is none of them: its tables bring records, not sources.
 
 mod incoming;
+mod manage;
 mod notion;
 mod oauth;
+mod postgres;
 mod sync;
 mod zoom;
 
@@ -20,7 +23,7 @@ use quire_ingest::Recording;
 use quire_queue::{Plan, Rule, schedule, unschedule};
 use quire_store::connections::{self as rows, Connection, NewConnection};
 use quire_store::sealed::Purpose;
-use quire_store::{Placement, TenantTx, accounts, notebooks};
+use quire_store::{Placement, TenantTx, notebooks};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
 
 pub use incoming::{Incoming, Verdict};
@@ -35,6 +38,9 @@ const EVERY: Duration = Duration::from_mins(5);
 
 /// The kind of connections that only receive signed webhooks.
 pub const WEBHOOK: &str = "webhook";
+
+/// The kind of connections to tables of a product, whose rows are records.
+pub const POSTGRES: &str = "postgres";
 
 /// The kind of connections to Zoom, which somebody there has to open.
 pub const ZOOM: &str = "zoom";
@@ -188,13 +194,12 @@ impl Connect {
                 ));
             }
             (kind, Some(secret)) => {
-                let connector = self.connector(kind, wanted.settings, secret)?;
-                let account = connector.test().await?;
+                let account = self.test(kind, wanted.settings, secret).await?;
                 (Some(secret.clone()), Told::Account(account))
             }
         };
         let notebook = match (wanted.kind, wanted.notebook) {
-            (WEBHOOK, _) => None,
+            (WEBHOOK | POSTGRES, _) => None,
             (_, Some(notebook)) => Some(notebook),
             (_, None) => Some(self.notebook_named(placement, wanted.name).await?),
         };
@@ -251,8 +256,33 @@ impl Connect {
         if connection.kind == WEBHOOK {
             return Ok("it waits for signed webhooks".to_owned());
         }
-        let connector = self.connector_of(placement, &connection).await?;
-        connector.test().await
+        let secret = self.secret_of(placement, &connection).await?;
+        let Connection { kind, settings, .. } = &connection;
+        self.test(kind, settings, &secret).await
+    }
+
+    /// Asks whether a secret works; says whose account it is.
+    async fn test(&self, kind: &str, settings: &Value, secret: &Secret) -> Result<String, Error> {
+        match kind {
+            POSTGRES => {
+                postgres::Cms::new(self.config.egress.clone(), settings, secret)?
+                    .test()
+                    .await
+            }
+            _ => self.connector(kind, settings, secret)?.test().await,
+        }
+    }
+
+    async fn secret_of(
+        &self,
+        placement: Placement,
+        connection: &Connection,
+    ) -> Result<Secret, Error> {
+        if oauth::is_used_by(&connection.kind) {
+            return self.access_token(placement, connection).await;
+        }
+        let purpose = purpose(placement.tenant, connection.id);
+        Ok(self.config.keyring.unseal(&purpose, &connection.secret)?)
     }
 
     async fn connector_of(
@@ -260,12 +290,7 @@ impl Connect {
         placement: Placement,
         connection: &Connection,
     ) -> Result<Box<dyn Connector>, Error> {
-        let secret = if oauth::is_used_by(&connection.kind) {
-            self.access_token(placement, connection).await?
-        } else {
-            let purpose = purpose(placement.tenant, connection.id);
-            self.config.keyring.unseal(&purpose, &connection.secret)?
-        };
+        let secret = self.secret_of(placement, connection).await?;
         self.connector(&connection.kind, &connection.settings, &secret)
     }
 
@@ -284,104 +309,9 @@ impl Connect {
                 Ok(Box::new(zoom))
             }
             other => Err(Error::Invalid(format!(
-                "'{other}' is no kind of connection: choose notion, zoom or webhook"
+                "'{other}' is no kind of connection: choose notion, postgres, zoom or webhook"
             ))),
         }
-    }
-
-    /// Pauses or resumes a connection.
-    pub async fn set_connection(
-        &self,
-        placement: Placement,
-        id: ConnectionId,
-        is_active: bool,
-    ) -> Result<Connection, Error> {
-        let state = match is_active {
-            true => ConnectionState::Active,
-            false => ConnectionState::Paused,
-        };
-        let mut tx = self.config.store.tenant(placement).await?;
-        if rows::get(&mut tx, id).await?.secret.is_empty() {
-            return Err(unopened());
-        }
-        let connection = rows::set_state(&mut tx, id, state, None).await?;
-        match is_active {
-            true => start(&mut tx, &connection).await?,
-            false => stop(&mut tx, &connection).await?,
-        }
-        tx.commit().await?;
-        self.config.bell.notify_one();
-        Ok(connection)
-    }
-
-    /// Gives a connection another secret, tried first, and goes on.
-    pub async fn renew_connection(
-        &self,
-        placement: Placement,
-        id: ConnectionId,
-        secret: &Secret,
-    ) -> Result<Connection, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
-        match connection.kind.as_str() {
-            WEBHOOK => standard::check_secret(secret)?,
-            kind if oauth::is_used_by(kind) => return Err(unopened()),
-            kind => {
-                let connector = self.connector(kind, &connection.settings, secret)?;
-                drop(connector.test().await?);
-            }
-        }
-        let sealed = self
-            .config
-            .keyring
-            .seal(&purpose(placement.tenant, id), secret)?;
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::set_secret(&mut tx, id, &sealed).await?;
-        start(&mut tx, &connection).await?;
-        tx.commit().await?;
-        self.config.bell.notify_one();
-        Ok(connection)
-    }
-
-    /// Reads a connection now, and looks at everything on the other side.
-    pub async fn sync_now(&self, placement: Placement, id: ConnectionId) -> Result<(), Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
-        if connection.kind == WEBHOOK {
-            return Ok(());
-        }
-        let connector = self.connector_of(placement, &connection).await?;
-        let cursor = connector.whole(&connection.cursor);
-        let mut tx = self.config.store.tenant(placement).await?;
-        rows::move_on(&mut tx, id, &cursor, false).await?;
-        SyncConnection::of(id).plan(&mut tx, Duration::ZERO).await?;
-        tx.commit().await?;
-        self.config.bell.notify_one();
-        Ok(())
-    }
-
-    /// Removes a connection with its secrets; its sources stay, or go as well.
-    pub async fn disconnect(
-        &self,
-        placement: Placement,
-        id: ConnectionId,
-        purges: bool,
-    ) -> Result<usize, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        stop(&mut tx, &connection).await?;
-        let sources = rows::delete(&mut tx, id).await?;
-        if purges {
-            self.config.ingest.remove_texts(&mut tx, &sources).await?;
-        }
-        tx.commit().await?;
-        let mut tx = self.config.store.system().await?;
-        accounts::forget(&mut tx, placement.tenant, id).await?;
-        tx.commit().await?;
-        self.config.bell.notify_one();
-        Ok(if purges { sources.len() } else { 0 })
     }
 }
 

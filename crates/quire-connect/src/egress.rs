@@ -131,6 +131,11 @@ impl Rules {
     fn lets_through(&self, address: IpAddr, any_port: bool) -> bool {
         self.is_allowed(address) || (!any_port && is_public(address))
     }
+
+    /// The same for databases, which have all kinds of ports, but none of those that belong to other services.
+    fn lets_through_to_database(&self, address: SocketAddr) -> bool {
+        self.is_allowed(address.ip()) || (address.port() >= 1024 && is_public(address.ip()))
+    }
 }
 
 /// Looks names up and leaves out what must not be reached.
@@ -234,6 +239,31 @@ impl Egress {
             &self.web
         };
         Ok(client.request(method, url))
+    }
+
+    /// Where a database is, for a client that must not look its name up again. Also says whether the place is the
+    /// operator's own.
+    ///
+    /// # Errors
+    /// When none of its addresses may be reached.
+    pub async fn database(&self, host: &str, port: u16) -> Result<Vec<(SocketAddr, bool)>, Error> {
+        let looked_up = tokio::net::lookup_host((host.trim_matches(['[', ']']), port));
+        let found = tokio::time::timeout(CONNECT, looked_up)
+            .await
+            .map_err(|_| Error::RemoteTimeout)?
+            .map_err(|_| Error::Remote("the name of its host leads nowhere".to_owned()))?;
+        let through: Vec<(SocketAddr, bool)> = found
+            .filter(|address| self.rules.lets_through_to_database(*address))
+            .map(|address| (address, self.rules.is_allowed(address.ip())))
+            .collect();
+        match through.is_empty() {
+            true => Err(Error::Invalid(
+                "the address can't be used: it is not on the public Internet, or has a port below 1024; \
+                 the operator can let it through with connect.allow_networks"
+                    .to_owned(),
+            )),
+            false => Ok(through),
+        }
     }
 
     /// Gets what is at an address, following a few redirects, each checked anew.
@@ -468,6 +498,11 @@ mod tests {
     #[tokio::test]
     async fn names_that_lead_inside_are_not_followed() {
         let egress = Egress::new(Vec::new()).unwrap();
+        for host in ["localhost", "127.0.0.1", "[::1]", "0x7f000001", "10.0.0.7"] {
+            assert!(egress.database(host, 5432).await.is_err(), "{host}");
+        }
+        assert!(egress.database("1.1.1.1", 5432).await.is_ok());
+        assert!(egress.database("1.1.1.1", 25).await.is_err());
         for name in ["https://localhost/", "https://localhost.:443/"] {
             let sent = egress.request(Method::GET, name).unwrap().send().await;
             assert!(sent.unwrap_err().is_connect(), "{name}");

@@ -33,6 +33,9 @@ pub enum Error {
     /// It can't go on until somebody does something.
     #[error("{0}")]
     Stopped(String),
+    /// A database of somebody else failed.
+    #[error(transparent)]
+    Foreign(#[from] quire_store::foreign::ForeignError),
     /// Making it searchable failed.
     #[error(transparent)]
     Ingest(#[from] quire_ingest::Error),
@@ -59,6 +62,7 @@ impl Kind for Error {
             Self::Remote(_) => ErrorKind::Unavailable,
             Self::RemoteTimeout => ErrorKind::Timeout,
             Self::RemoteTooLarge(_) => ErrorKind::TooLarge,
+            Self::Foreign(error) => error.kind(),
             Self::Ingest(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Queue(error) => error.kind(),

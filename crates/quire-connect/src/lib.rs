@@ -10,9 +10,11 @@ mod connect;
 pub mod connections;
 pub mod egress;
 mod error;
+mod link;
 pub mod outbound;
 pub mod records;
 pub mod standard;
 
 pub use connect::{Connect, ConnectConfig};
 pub use error::Error;
+pub use link::Linked;

@@ -17,6 +17,7 @@ use quire_store::{Placement, TenantTx};
 use quire_types::Lane;
 
 pub use event::{MOST_EVENTS, Refused, parse};
+pub(crate) use event::{event, type_name};
 pub use sync::SyncRecords;
 
 use crate::{Connect, Error};

@@ -23,7 +23,7 @@ const HEARD_HOURS: i32 = 72;
 pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
-    /// What is on the other side: `notion`, `zoom`, `webhook`.
+    /// What is on the other side: `notion`, `postgres`, `zoom`, `webhook`.
     pub kind: String,
     /// What people call it, unique in the tenant.
     pub name: String,
@@ -35,6 +35,10 @@ pub struct Connection {
     pub secret: Vec<u8>,
     /// How far it has been read.
     pub cursor: Value,
+    /// How often somebody wished that everything is looked at.
+    wishes: i64,
+    /// Whether such a wish is open.
+    pub is_wished: bool,
     /// Whether it is read.
     pub state: ConnectionState,
     /// Why it failed and what to do.
@@ -61,6 +65,8 @@ impl sqlx::FromRow<'_, PgRow> for Connection {
             settings: row.try_get::<Json<Value>, _>("settings")?.0,
             secret: row.try_get("secret")?,
             cursor: row.try_get::<Json<Value>, _>("cursor")?.0,
+            wishes: row.try_get("wishes")?,
+            is_wished: row.try_get::<i64, _>("wishes")? > row.try_get::<i64, _>("wishes_heard")?,
             state: decode(row.try_get("state")?)?,
             reason: row.try_get("reason")?,
             last_success_at: row.try_get("last_success_at")?,
@@ -236,23 +242,40 @@ pub async fn delete(tx: &mut TenantTx, id: ConnectionId) -> Result<Vec<SourceId>
     }
 }
 
-/// Notes how far a connection has been read, and whether that is all for now. Fails when it is gone.
+/// Wishes that everything is looked at. Fails when the connection is gone.
+pub async fn wish(tx: &mut TenantTx, id: ConnectionId) -> Result<(), Error> {
+    let done = sqlx::query(
+        "update shard.connections set wishes = wishes + 1 where tenant_id = $1 and id = $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .execute(tx.connection())
+    .await?;
+    match done.rows_affected() {
+        0 => Err(NOT_FOUND),
+        _ => Ok(()),
+    }
+}
+
+/// Notes how far a connection has been read since it looked like this, and whether that is all for now. The wishes
+/// it had then are heard. Fails when it is gone.
 pub async fn move_on(
     tx: &mut TenantTx,
-    id: ConnectionId,
+    connection: &Connection,
     cursor: &Value,
     is_end: bool,
 ) -> Result<(), Error> {
     let done = sqlx::query(
         "update shard.connections
-         set cursor = $3, last_success_at = case when $4 then now() else last_success_at end,
+         set cursor = $3, wishes_heard = $5, last_success_at = case when $4 then now() else last_success_at end,
              last_error = case when $4 then null else last_error end
          where tenant_id = $1 and id = $2",
     )
     .bind(tx.tenant_id())
-    .bind(id.uuid())
+    .bind(connection.id.uuid())
     .bind(Json(cursor))
     .bind(is_end)
+    .bind(connection.wishes)
     .execute(tx.connection())
     .await?;
     match done.rows_affected() {

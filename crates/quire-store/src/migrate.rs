@@ -115,6 +115,11 @@ const SHARD: MigrationSet = MigrationSet {
             include_str!("../migrations/shard/0033_consent.sql"),
         ),
         (
+            40,
+            "pulled_records",
+            include_str!("../migrations/shard/0040_pulled_records.sql"),
+        ),
+        (
             46,
             "embedding",
             include_str!("../migrations/shard/0046_embedding.sql"),

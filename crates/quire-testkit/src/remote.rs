@@ -2,7 +2,7 @@
 //! Ends with the test process, like the shared cluster.
 
 use std::fs::{self, Permissions};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,6 +16,24 @@ use crate::postgres::reaper;
 const USER: &str = "operator";
 const PASSWORD: &str = "correct horse";
 
+/// Who signed the certificate of a server that speaks TLS; the certificate is for [`TLS_HOST`]. Neither key is used
+/// for anything else.
+pub const TLS_ROOT: &str = include_str!("remote/root.pem");
+/// The name of a server that speaks TLS.
+pub const TLS_HOST: &str = "cms.example.com";
+const TLS_FILES: [(&str, &str, &str); 2] = [
+    (
+        "ssl_cert_file",
+        "server.pem",
+        include_str!("remote/server.pem"),
+    ),
+    (
+        "ssl_key_file",
+        "server.key",
+        include_str!("remote/server.key"),
+    ),
+];
+
 /// A server on a loopback port, with a superuser that needs a password.
 pub struct RemoteServer {
     port: u16,
@@ -27,6 +45,15 @@ pub struct RemoteServer {
 impl RemoteServer {
     /// Starts a server with an empty database named `quire`.
     pub fn start() -> Self {
+        Self::start_with(false)
+    }
+
+    /// The same, and it speaks TLS.
+    pub fn start_with_tls() -> Self {
+        Self::start_with(true)
+    }
+
+    fn start_with(has_tls: bool) -> Self {
         let dir = tempfile::Builder::new()
             .prefix("quire-remote-")
             .permissions(Permissions::from_mode(0o755))
@@ -74,7 +101,21 @@ impl RemoteServer {
         assert!(made.is_ok_and(|status| status.success()), "initdb");
         let reaper = reaper(&dir);
         let port = free_port();
-        let process = program("postgres")
+        let mut postgres = program("postgres");
+        if has_tls {
+            postgres.args(["-c", "ssl=on"]);
+            for (setting, name, content) in TLS_FILES {
+                let path = home.join(name);
+                fs::write(&path, content).expect("a file");
+                fs::set_permissions(&path, Permissions::from_mode(0o600)).expect("permissions");
+                if let Some((uid, gid)) = account {
+                    chown(&path, Some(uid), Some(gid)).expect("ownership");
+                }
+                postgres.arg("-c");
+                postgres.arg(format!("{setting}={}", path.display()));
+            }
+        }
+        let process = postgres
             .arg("-D")
             .arg(&data)
             .args([
@@ -99,6 +140,11 @@ impl RemoteServer {
         server
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from((Ipv4Addr::LOCALHOST, self.port))
+    }
+
     /// The address of a database for its superuser.
     pub fn url(&self, database: &str) -> String {
         format!(
@@ -106,6 +152,25 @@ impl RemoteServer {
             PASSWORD.replace(' ', "%20"),
             self.port
         )
+    }
+
+    /// The address of a database for another role.
+    pub fn url_of(&self, role: &str, password: &str, database: &str) -> String {
+        format!(
+            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
+            self.port
+        )
+    }
+
+    /// Runs statements as the superuser.
+    pub fn run(&self, database: &str, statements: &str) {
+        let psql = Binaries::find(None).expect("PostgreSQL").program("psql");
+        let done = Command::new(psql)
+            .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"])
+            .args([&self.url(database), "-c", statements])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.is_ok_and(|status| status.success()), "{statements}");
     }
 
     fn create_database(&self, psql: &Path) {

@@ -81,10 +81,10 @@ pub(crate) enum Command {
     /// Records of other products: push events, list, summary, retry, templates.
     #[command(subcommand)]
     Records(RecordsCommand),
-    /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, delete.
+    /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, configure, delete.
     #[command(
         subcommand,
-        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
+        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection create --tenant acme --kind postgres --name CMS --secret-file cms.url --settings \"$(cat cms.json)\"\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
     )]
     Connection(ConnectionCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
@@ -93,11 +93,14 @@ pub(crate) enum Command {
     /// API keys: create, list, revoke.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Add files, folders or standard input to a notebook.
+    /// Add files, folders, what is at an address, or standard input to a notebook.
     #[command(
-        after_help = "Examples:\n  quire add --tenant acme --notebook files ~/contracts plan.pdf\n  pdftotext plan.pdf - | quire add --tenant acme --notebook files --name plan.txt -"
+        after_help = "Examples:\n  quire add --tenant acme --notebook files ~/contracts plan.pdf\n  pdftotext plan.pdf - | quire add --tenant acme --notebook files --name plan.txt -\n  quire add --tenant acme --notebook files https://example.com/manual.pdf"
     )]
     Add(AddArgs),
+    /// Add the files of a folder as they come and change, until Ctrl-C.
+    #[command(after_help = "Example:\n  quire watch --tenant acme --notebook scans /srv/scans")]
+    Watch(WatchArgs),
     /// Ask a question and get a cited answer.
     #[command(
         after_help = "Examples:\n  quire ask --tenant acme 'When does the warranty end?'\n  quire ask --tenant acme --notebook contracts --notebook letters --json 'Who signed?'"
@@ -482,6 +485,14 @@ pub(crate) enum ConnectionCommand {
         #[arg(long, value_name = "FILE")]
         secret_file: PathBuf,
     },
+    /// Give a connection other settings, which are tried first.
+    Configure {
+        #[command(flatten)]
+        connection: ConnectionArg,
+        /// All of them, as a JSON object.
+        #[arg(long, value_name = "JSON")]
+        settings: String,
+    },
     /// Remove a connection with its token.
     Delete {
         #[command(flatten)]
@@ -504,7 +515,7 @@ pub(crate) struct ConnectionArg {
 pub(crate) struct ConnectionCreateArgs {
     #[command(flatten)]
     pub(crate) tenant: TenantArg,
-    /// What is on the other side: notion, zoom or webhook.
+    /// What is on the other side: notion, postgres, zoom or webhook.
     #[arg(long)]
     pub(crate) kind: String,
     /// What people call it, and its notebook where none is named.
@@ -660,9 +671,23 @@ pub(crate) struct AddArgs {
     /// Return when everything is stored and queued, not when it can be found.
     #[arg(long)]
     pub(crate) no_wait: bool,
-    /// Files and folders; - is standard input. Hidden files in folders are left out.
+    /// Files, folders and https:// addresses; - is standard input. Hidden files in folders are left out.
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(crate) struct WatchArgs {
+    #[command(flatten)]
+    pub(crate) tenant: TenantArg,
+    /// Name or id of the notebook; a name that does not exist is created.
+    #[arg(long)]
+    pub(crate) notebook: String,
+    /// Seconds between two looks. A file that did not change from one to the next is added.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) every: u64,
+    /// The folder. Hidden files and links in it are left out; what is deleted there stays here.
+    pub(crate) dir: PathBuf,
 }
 
 #[derive(Args)]

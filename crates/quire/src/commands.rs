@@ -22,6 +22,7 @@ mod tasks;
 mod tenant;
 mod up;
 mod usage;
+mod watch;
 
 use std::future::Future;
 use std::io::{IsTerminal, Read};
@@ -72,6 +73,7 @@ async fn dispatch(
         Command::Up(args) => return Box::pin(up::run(args, node, output, stop)).await,
         Command::Serve(args) => return Box::pin(serve::run(args, node, output, stop)).await,
         Command::Add(args) => return Box::pin(add::run(args, node, output, stop)).await,
+        Command::Watch(args) => return Box::pin(watch::run(args, node, output, stop)).await,
         Command::Source(command) => {
             return Box::pin(source::run(command, node, output, stop)).await;
         }
@@ -98,6 +100,7 @@ async fn dispatch(
             Command::Tasks(command) => tasks::run(command, node, output).await,
             Command::Up(_)
             | Command::Add(_)
+            | Command::Watch(_)
             | Command::Source(_)
             | Command::Serve(_)
             | Command::Doctor

@@ -14,7 +14,7 @@ use quire_store::connections::{self as rows, Connection, Item};
 use quire_store::{Placement, TenantTx};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, MediaType};
 
-use super::{Connector, Content, Remote, RemotePage, oauth, stop};
+use super::{Connector, Content, POSTGRES, Remote, RemotePage, oauth, stop};
 use crate::{Connect, Error};
 
 /// How long to wait when the other side has too much to do and does not say for how long.
@@ -67,7 +67,10 @@ impl SyncConnection {
             Err(error) => return Err(error.into()),
         };
         tx.commit().await?;
-        let mut done = self.page(connect, placement, attempt, &connection).await;
+        let mut done = match connection.kind.as_str() {
+            POSTGRES => self.pull(connect, placement, attempt, &connection).await,
+            _ => self.page(connect, placement, attempt, &connection).await,
+        };
         let is_refused = matches!(done, Err(Error::Status { status: 401, .. }));
         if is_refused && oauth::is_used_by(&connection.kind) {
             // Tokens may be taken back before their time.
@@ -98,6 +101,9 @@ impl SyncConnection {
         let connector = connect.connector_of(placement, connection).await?;
         let mut page = match &self.item {
             Some(id) => one(connector.as_ref(), id).await?,
+            None if connection.is_wished => {
+                connector.page(&connector.whole(&connection.cursor)).await?
+            }
             None => connector.page(&connection.cursor).await?,
         };
         if page.ends_whole_round {
@@ -169,7 +175,7 @@ impl SyncConnection {
         made.extend(left_out.iter().cloned());
         rows::note_items(&mut tx, self.connection, page.round, &made, &seen).await?;
         if self.item.is_none() {
-            rows::move_on(&mut tx, self.connection, &page.cursor, !page.has_more).await?;
+            rows::move_on(&mut tx, connection, &page.cursor, !page.has_more).await?;
         }
         if let Some(item) = left_out.first() {
             let reason = item.reason.as_deref().unwrap_or_default();

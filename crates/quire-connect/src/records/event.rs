@@ -122,7 +122,8 @@ pub fn parse(bytes: &[u8], lane: Lane) -> Result<(Vec<Event>, Vec<Refused>), Err
     Ok((events, refused))
 }
 
-fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, String> {
+/// One event as it was sent.
+pub(crate) fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, String> {
     let wire: Wire = serde_json::from_value(value).map_err(|error| error.to_string())?;
     let is_deleted = wire.action == Action::Delete;
     let version = match (wire.version, wire.time) {
@@ -168,7 +169,7 @@ fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, String> {
     };
     Ok(Event {
         key: RecordKey {
-            kind: template::type_of(&kind(&wire.kind)?).to_owned(),
+            kind: type_name(&wire.kind)?,
             id: id("the id", wire.id.into_string())?,
         },
         entity,
@@ -182,6 +183,11 @@ fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, String> {
         lane: wire.lane.unwrap_or(lane),
         origin: wire.origin.map(|origin| one_line(&origin, 100)),
     })
+}
+
+/// The type that a record of this name counts as.
+pub(crate) fn type_name(text: &str) -> Result<String, String> {
+    Ok(template::type_of(&kind(text)?).to_owned())
 }
 
 /// The name of a type: lower case, words joined by underscores.

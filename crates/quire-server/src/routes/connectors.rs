@@ -57,10 +57,10 @@ impl FromRequestParts<App> for OwnConnection {
 pub(super) struct ConnectionOut {
     #[schema(example = "con_0198c0de00007000a000000000000001")]
     id: String,
-    /// `notion`, `zoom` or `webhook`.
+    /// `notion`, `postgres`, `zoom` or `webhook`.
     kind: String,
     name: String,
-    /// Where its sources go; a webhook brings records, which go to the notebooks of their entities.
+    /// Where its sources go; a webhook or a database brings records, which go to the notebooks of their entities.
     #[serde(skip_serializing_if = "Option::is_none")]
     notebook: Option<String>,
     #[schema(value_type = Object)]
@@ -107,7 +107,7 @@ impl ConnectionOut {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionIn {
-    /// `notion`, `zoom`, or `webhook` for records by signed webhooks.
+    /// `notion`, `zoom`, `postgres` for records in tables, or `webhook` for records by signed webhooks.
     #[schema(example = "notion")]
     kind: String,
     /// Unique in the tenant, and the name of its notebook where none is given.
@@ -115,7 +115,7 @@ pub(super) struct ConnectionIn {
     name: String,
     /// Where its sources go.
     notebook: Option<String>,
-    /// Its token, kept sealed and never shown. For a webhook one is made when it is left out; `zoom` has none.
+    /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is made when it is left out; `zoom` has none.
     secret: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]
@@ -210,9 +210,12 @@ pub(super) struct ConnectionPatch {
     is_active: Option<bool>,
     /// A new token, tried first; a connection that failed goes on with it.
     secret: Option<String>,
+    /// Other settings, all of them, tried first; everything is looked at by them.
+    #[schema(value_type = Option<Object>)]
+    settings: Option<Value>,
 }
 
-/// Pause or resume a connection, or give it a new token.
+/// Pause or resume a connection, or give it a new token or other settings.
 #[utoipa::path(patch, path = "/v1/connections/{connection}", tag = "connections", security(("tenant_key" = [])),
     params(("connection" = String, Path)), request_body = ConnectionPatch,
     responses((status = 200, body = ConnectionOut), (status = 400, body = Problem), (status = 403, body = Problem),
@@ -231,6 +234,12 @@ pub(super) async fn change(
         connection = app
             .connect
             .renew_connection(caller.placement(), connection.id, &secret)
+            .await?;
+    }
+    if let Some(settings) = patch.settings {
+        connection = app
+            .connect
+            .configure_connection(caller.placement(), connection.id, &settings)
             .await?;
     }
     if let Some(is_active) = patch.is_active {

@@ -1,7 +1,7 @@
 //! Sources: adding, watching, reading back, removing.
 
 use axum::Json;
-use axum::body::{Body as StreamBody, to_bytes};
+use axum::body::{Body as StreamBody, Bytes, to_bytes};
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -123,15 +123,36 @@ impl SourceOut {
     }
 }
 
-/// A text to add.
+/// A text to add, or the address of a file.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct TextIn {
-    /// The name of the source; an ending of `.md` makes it Markdown.
+    /// The name of the source; an ending of `.md` makes a text Markdown. May be left out for an address.
     #[schema(example = "notes.md")]
-    name: String,
+    name: Option<String>,
+    /// The text.
     #[schema(example = "# Site meeting\n\nThe slab is poured on May 4.")]
-    text: String,
+    text: Option<String>,
+    /// Instead of a text: where a file is on the public Internet. It is fetched once.
+    url: Option<String>,
+}
+
+/// What a JSON body asks for.
+enum Wish {
+    Text { name: String, text: String },
+    Link { name: Option<String>, url: String },
+}
+
+impl TextIn {
+    fn wish(self) -> ApiResult<Wish> {
+        match (self.name, self.text, self.url) {
+            (Some(name), Some(text), None) => Ok(Wish::Text { name, text }),
+            (name, None, Some(url)) => Ok(Wish::Link { name, url }),
+            _ => Err(ApiError::invalid(
+                "the body can't be read: send a name and a text, or a url",
+            )),
+        }
+    }
 }
 
 /// Files to add.
@@ -189,7 +210,7 @@ pub(super) async fn list(
     )))
 }
 
-/// Add files or a text. Answers when they are durable and queued; the state of each source tells when
+/// Add files, a text, or what is at an address. Answers when they are durable and queued; the state of each source tells when
 /// it can be found. The same content twice is one source; other content under a known name is a new
 /// version.
 #[utoipa::path(post, path = "/v1/notebooks/{notebook}/sources", tag = "sources", security(("tenant_key" = [])),
@@ -215,13 +236,17 @@ pub(super) async fn add(
             .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
         return Ok(add_files(&app, &target, form).await?.into_response());
     }
-    let text = text_of(request, app.limits.json_bytes).await?;
+    let wish = text_of(request, app.limits.json_bytes).await?.wish()?;
     let notebook = target.notebook.id.to_string();
+    let [name, content] = match &wish {
+        Wish::Text { name, text } => [name.as_str(), text],
+        Wish::Link { name, url } => [name.as_deref().unwrap_or_default(), url],
+    };
     let fingerprint = fingerprint(&[
         b"POST sources",
         notebook.as_bytes(),
-        text.name.as_bytes(),
-        text.text.as_bytes(),
+        name.as_bytes(),
+        content.as_bytes(),
     ]);
     once(
         &app.clone(),
@@ -229,8 +254,14 @@ pub(super) async fn add(
         &headers,
         fingerprint,
         async move {
-            let TextIn { name, text } = text;
-            let bytes = stream::once(async { Ok::<_, std::io::Error>(text.into()) }).boxed();
+            let (name, bytes) = match wish {
+                Wish::Text { name, text } => (name, Bytes::from(text)),
+                Wish::Link { name, url } => {
+                    let linked = app.connect.fetch(&url).await?;
+                    (name.unwrap_or(linked.name), linked.bytes.into())
+                }
+            };
+            let bytes = stream::once(async { Ok::<_, std::io::Error>(bytes) }).boxed();
             let placement = target.caller.placement();
             let added = app
                 .ingest

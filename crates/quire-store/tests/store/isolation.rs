@@ -4,13 +4,14 @@ use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
     Error, PageRequest, TenantTx, builds, connections, corpus, embeddings, idempotency, keys,
-    notebooks, outbox, passages, progress, questions, readers, records, segments, sources, texts,
-    tiers,
+    notebooks, outbox, passages, progress, pulled, questions, readers, records, segments, sources,
+    texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
     ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
-    NotebookStatus, QuestionId, RecordId, SegmentId, SourceId, SourceState, TaskId, Tier,
+    NotebookStatus, QuestionId, RecordId, RecordState, SegmentId, SourceId, SourceState, TaskId,
+    Tier,
 };
 use sqlx::{AssertSqlSafe, Row};
 use uuid::Uuid;
@@ -38,6 +39,13 @@ struct Ids {
     /// A build that embeds anew and has a segment, and a segment that nothing names any more.
     embedding: Uuid,
     retired: SegmentId,
+}
+
+fn record_key(id: &str) -> records::RecordKey {
+    records::RecordKey {
+        kind: "invoice".to_owned(),
+        id: id.to_owned(),
+    }
 }
 
 /// What every function of the store that takes an id answers to these ids, each in a transaction that is
@@ -120,6 +128,10 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         records::get(record),
         records::lock(&[record]),
         connections::get(connection),
+        connections::wish(connection),
+        pulled::claim(connection, &[record_key("8")]),
+        pulled::known(connection, "invoice", None, 9),
+        pulled::forget(connection),
         connections::set_state(connection, ConnectionState::Paused, None),
         connections::set_secret(connection, b"stolen"),
         connections::succeed_secret(connection, b"sealed", b"stolen"),
@@ -252,11 +264,8 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         }
         query.execute(tx.connection()).await.unwrap();
     }
-    let event = records::Event {
-        key: records::RecordKey {
-            kind: "invoice".to_owned(),
-            id: "7".to_owned(),
-        },
+    let event = |id: &str| records::Event {
+        key: record_key(id),
         entity: None,
         entity_name: None,
         version: 1,
@@ -266,7 +275,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         lane: Lane::Standard,
         origin: None,
     };
-    records::hear(&mut tx, &[event]).await.unwrap();
+    records::hear(&mut tx, &[event("7")]).await.unwrap();
     let queued_records = records::queued(&mut tx, Lane::Standard, 1).await.unwrap();
     let record = queued_records[0].id;
     let connection = ConnectionId::generate();
@@ -280,6 +289,16 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         state: ConnectionState::Active,
     };
     connections::create(&mut tx, &new_connection).await.unwrap();
+    records::hear(&mut tx, &[event("8")]).await.unwrap();
+    let claimed = pulled::claim(&mut tx, connection, &[record_key("7")]).await;
+    assert_eq!(claimed.unwrap(), 1);
+    let settled = records::Settled {
+        id: record,
+        state: RecordState::Searchable,
+        reason: None,
+        source: Some(a.source),
+    };
+    records::settle(&mut tx, &[settled]).await.unwrap();
     let item = connections::Item {
         external_id: "page".to_owned(),
         version: "1".to_owned(),

@@ -8,6 +8,7 @@
 
 mod cancellation;
 mod copies;
+mod foreign;
 mod isolation;
 mod object_faults;
 mod object_stores;

@@ -8,9 +8,9 @@ use quire_store::keys::{self, KeyOwner};
 use quire_store::passages::{self, Published};
 use quire_store::sources::{self, Added};
 use quire_store::tenants::NewTenant;
-use quire_store::{Error, PageRequest, notebooks, tenants};
+use quire_store::{Error, PageRequest, connections, notebooks, tenants};
 use quire_testkit::postgres::TestStore;
-use quire_types::{KeyRole, NotebookId, SourceState, TenantState};
+use quire_types::{ConnectionId, ConnectionState, KeyRole, NotebookId, SourceState, TenantState};
 use serde_json::json;
 
 use crate::{add, filled, publish};
@@ -444,4 +444,34 @@ async fn an_idempotency_key_goes_through_its_states() {
     let mut tx = test.tx(&tenant).await;
     let long = idempotency::claim(&mut tx, &"k".repeat(256), b"1").await;
     assert!(matches!(long, Err(Error::Invalid(_))));
+}
+
+#[tokio::test]
+async fn a_wish_that_comes_while_a_page_is_read_is_not_lost() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("acme").await;
+    let mut tx = test.tx(&tenant).await;
+    let tx = &mut tx;
+    let new = connections::NewConnection {
+        id: ConnectionId::generate(),
+        kind: "notion",
+        name: "Wiki",
+        notebook: None,
+        settings: &json!({}),
+        secret: b"sealed",
+        state: ConnectionState::Active,
+    };
+    let read = connections::create(tx, &new).await.unwrap();
+    assert!(!read.is_wished);
+    connections::wish(tx, read.id).await.unwrap();
+    let cursor = json!({ "page": 1 });
+    connections::move_on(tx, &read, &cursor, true)
+        .await
+        .unwrap();
+    let later = connections::get(tx, read.id).await.unwrap();
+    assert!(later.is_wished && later.cursor == cursor);
+    connections::move_on(tx, &later, &cursor, true)
+        .await
+        .unwrap();
+    assert!(!connections::get(tx, read.id).await.unwrap().is_wished);
 }

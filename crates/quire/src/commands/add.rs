@@ -1,9 +1,10 @@
-//! `quire add`: files, folders and standard input, until they can be found.
+//! `quire add`: files, folders, addresses and standard input, until they can be found.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use chrono::Utc;
 use futures::StreamExt;
 use serde_json::json;
@@ -23,10 +24,17 @@ use crate::output::{Output, count};
 use crate::progress::Progress;
 
 /// What was found on the command line.
-struct Input {
-    name: String,
-    /// None is standard input.
-    path: Option<PathBuf>,
+pub(super) struct Input {
+    pub(super) name: String,
+    pub(super) from: From,
+}
+
+/// Where its content is.
+pub(super) enum From {
+    File(PathBuf),
+    Input,
+    /// An address. What is there names itself where the name is the address, too.
+    Link(String),
 }
 
 pub(super) async fn run(
@@ -82,7 +90,7 @@ pub(super) async fn work_off(
     finished.unwrap_or_else(|| Err(interrupted()))
 }
 
-async fn notebook(
+pub(super) async fn notebook(
     node: &Node,
     placement: Placement,
     name: &str,
@@ -105,20 +113,33 @@ async fn notebook(
     }
 }
 
-async fn add(
+pub(super) async fn add(
     services: &Services,
     placement: Placement,
     notebook: NotebookId,
     input: &Input,
 ) -> Result<Added, Failure> {
-    let bytes = match &input.path {
-        Some(path) => {
+    let bytes = match &input.from {
+        From::Link(url) => {
+            let linked = services.connect.fetch(url).await?;
+            let name = match input.name == *url {
+                true => &linked.name,
+                false => &input.name,
+            };
+            let bytes = Bytes::from(linked.bytes);
+            let bytes = futures::stream::once(async { Ok::<_, std::io::Error>(bytes) }).boxed();
+            return Ok(services
+                .ingest
+                .add(placement, notebook, name, bytes)
+                .await?);
+        }
+        From::File(path) => {
             let file = tokio::fs::File::open(path).await.map_err(|error| {
                 Failure::invalid(format!("can't read {}: {error}", path.display()))
             })?;
             ReaderStream::with_capacity(file, 1 << 16).boxed()
         }
-        None => ReaderStream::new(tokio::io::stdin()).boxed(),
+        From::Input => ReaderStream::new(tokio::io::stdin()).boxed(),
     };
     Ok(services
         .ingest
@@ -134,7 +155,17 @@ fn inputs(args: &AddArgs) -> Result<Vec<Input>, Failure> {
             let name = args.name.clone().ok_or_else(|| {
                 Failure::invalid("standard input needs a name: quire add --name notes.md … -")
             })?;
-            inputs.push(Input { name, path: None });
+            inputs.push(Input {
+                name,
+                from: From::Input,
+            });
+            continue;
+        }
+        if let Some(url) = path.to_str().filter(|path| is_address(path)) {
+            inputs.push(Input {
+                name: args.name.clone().unwrap_or_else(|| url.to_owned()),
+                from: From::Link(url.to_owned()),
+            });
             continue;
         }
         let kind = std::fs::metadata(path)
@@ -149,7 +180,7 @@ fn inputs(args: &AddArgs) -> Result<Vec<Input>, Failure> {
                 .into_owned();
             inputs.push(Input {
                 name: args.name.clone().unwrap_or(name),
-                path: Some(path.clone()),
+                from: From::File(path.clone()),
             });
         }
     }
@@ -164,7 +195,11 @@ fn inputs(args: &AddArgs) -> Result<Vec<Input>, Failure> {
     Ok(inputs)
 }
 
-fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failure> {
+fn is_address(path: &str) -> bool {
+    path.starts_with("https://") || path.starts_with("http://")
+}
+
+pub(super) fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failure> {
     let failed =
         |error: std::io::Error| Failure::invalid(format!("can't read {}: {error}", dir.display()));
     let mut entries = std::fs::read_dir(dir)
@@ -190,7 +225,7 @@ fn folder(root: &Path, dir: &Path, inputs: &mut Vec<Input>) -> Result<(), Failur
                 .into_owned();
             inputs.push(Input {
                 name,
-                path: Some(path),
+                from: From::File(path),
             });
         }
     }

@@ -62,6 +62,16 @@ pub(super) async fn run(
             let renewed = connect.renew_connection(placement, connection.id, &secret);
             show(output, &[renewed.await?])
         }
+        ConnectionCommand::Configure {
+            connection: arg,
+            settings: text,
+        } => {
+            let (placement, connection) = named(node, arg).await?;
+            let settings = settings(Some(text.as_str()))?;
+            let connect = node.services().await?.connect;
+            let configured = connect.configure_connection(placement, connection.id, &settings);
+            show(output, &[configured.await?])
+        }
         ConnectionCommand::Delete {
             connection: arg,
             purge,
@@ -90,7 +100,7 @@ async fn create(args: &ConnectionCreateArgs, node: &Node, output: &Output) -> Re
         None => None,
     };
     let secret = args.secret_file.as_deref().map(read_key).transpose()?;
-    let settings = settings(args)?;
+    let settings = settings(args.settings.as_deref())?;
     let wanted = Wanted {
         kind: &args.kind,
         name: &args.name,
@@ -142,8 +152,8 @@ async fn named(node: &Node, arg: &ConnectionArg) -> Result<(Placement, Connectio
     Ok((placement, connection))
 }
 
-fn settings(args: &ConnectionCreateArgs) -> Result<Value, Failure> {
-    match &args.settings {
+fn settings(text: Option<&str>) -> Result<Value, Failure> {
+    match text {
         Some(text) => serde_json::from_str(text)
             .map_err(|error| Failure::invalid(format!("--settings is no JSON: {error}"))),
         None => Ok(json!({})),

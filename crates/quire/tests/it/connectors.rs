@@ -3,6 +3,7 @@
 
 mod contract;
 mod notion;
+mod postgres;
 mod zoom;
 
 use std::time::Duration;

@@ -19,6 +19,7 @@ mod embedding;
 mod endpoints;
 mod http;
 mod index;
+mod inflow;
 mod isolation;
 mod media;
 mod models;

@@ -108,6 +108,18 @@ impl Quire {
         self.command_in(arguments, Path::new("/"), b"")
     }
 
+    /// Starts a command that goes on until it is stopped.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        let child = quire(self.data.path(), &self.environment)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Running(child)
+    }
+
     pub(crate) fn command_in(&self, arguments: &[&str], dir: &Path, input: &[u8]) -> Output {
         run(arguments, self.data.path(), &self.environment, dir, input)
     }
@@ -145,6 +157,24 @@ impl Drop for Quire {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.lock().unwrap().take() {
             stop(&mut child);
+        }
+    }
+}
+
+/// A command that goes on until it is stopped, at the latest at the end of its test.
+pub(crate) struct Running(Child);
+
+impl Running {
+    /// Asks it to stop, which it has to do in good order.
+    pub(crate) fn stop(mut self) {
+        assert!(stop(&mut self.0).success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if matches!(self.0.try_wait(), Ok(None)) {
+            stop(&mut self.0);
         }
     }
 }
