@@ -55,7 +55,8 @@ async fn user(State(cloud): Shared, headers: HeaderMap, Path(user): Path<String>
         Err(answer) => *answer,
         Ok(_) => {
             let mut people = PEOPLE.iter();
-            let found = people.find(|(id, name, _)| *id == user || *name == user);
+            let found =
+                people.find(|(id, name, _)| *id == user || name.eq_ignore_ascii_case(&user));
             match found {
                 Some((id, ..)) => Json(json!({ "id": id })).into_response(),
                 None => unknown(),

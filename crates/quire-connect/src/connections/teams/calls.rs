@@ -26,11 +26,12 @@ pub(super) struct Part {
     pub(super) is_recording: bool,
 }
 
-/// Who somebody is.
+/// Who somebody is: as a user, or by a name alone.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct Identities {
     user: Option<Identity>,
+    display_name: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -222,8 +223,13 @@ impl Meeting {
 
 impl Participant {
     fn shown(&self) -> Option<&str> {
-        let user = self.identity.as_ref()?.user.as_ref()?;
-        user.display_name.as_deref().filter(|name| !name.is_empty())
+        let own = self.identity.as_ref()?;
+        let user = own
+            .user
+            .as_ref()
+            .and_then(|user| user.display_name.as_deref());
+        user.or(own.display_name.as_deref())
+            .filter(|name| !name.is_empty())
     }
 
     fn address(&self) -> Option<&str> {

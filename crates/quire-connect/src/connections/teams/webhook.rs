@@ -184,20 +184,21 @@ impl Connect {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error.into()),
         }
-        let (mut keeps, mut looks_at_all) = (false, news.len() > MOST_THINGS);
+        let is_much = news.len() > MOST_THINGS;
+        let (mut keeps, mut looks_at_all) = (false, false);
         for (message, news) in news.iter().take(MOST_THINGS) {
             if !rows::hear(&mut tx, id, message).await? {
                 continue;
             }
             match news {
-                News::Thing(path) if !looks_at_all => {
+                News::Thing(_) if is_much => looks_at_all = true,
+                News::Thing(path) => {
                     let look = SyncConnection {
                         item: Some(path.clone()),
                         ..SyncConnection::of(id)
                     };
                     look.plan(&mut tx, Duration::ZERO).await?;
                 }
-                News::Thing(_) => {}
                 News::Subscription => keeps = true,
                 News::Missed => (keeps, looks_at_all) = (true, true),
             }
