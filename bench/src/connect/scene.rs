@@ -106,6 +106,7 @@ impl Scene {
             egress: Egress::new(vec![own]).map_err(Failure::doing("making a client"))?,
             public_url: None,
             zoom: None,
+            teams: None,
             bell: bell.clone(),
         });
         Ok(Self {

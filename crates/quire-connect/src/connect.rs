@@ -27,6 +27,8 @@ pub struct ConnectConfig {
     pub public_url: Option<String>,
     /// The app of this installation at Zoom.
     pub zoom: Option<App>,
+    /// The same at Microsoft.
+    pub teams: Option<App>,
     /// Rung after something was enqueued.
     pub bell: Arc<Notify>,
 }

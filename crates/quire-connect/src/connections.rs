@@ -6,29 +6,34 @@
 //! each connection every few minutes. A new connector is one folder here and a line in `Connect::connector`.
 //! `postgres` is none of them: its tables bring records, not sources.
 
+mod api;
+mod connector;
 mod incoming;
 mod manage;
+mod meetings;
 mod notion;
 mod oauth;
 mod postgres;
+mod rounds;
 mod sync;
+mod teams;
 mod zoom;
 
 use std::time::Duration;
 
-use async_trait::async_trait;
 use serde_json::Value;
 
-use quire_ingest::Recording;
 use quire_queue::{Plan, Rule, schedule, unschedule};
 use quire_store::connections::{self as rows, Connection, NewConnection};
 use quire_store::sealed::Purpose;
 use quire_store::{Placement, TenantTx, notebooks};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
 
+pub use connector::{Connector, Content, Found, Remote, RemotePage};
 pub use incoming::{Incoming, Verdict};
 pub use oauth::App;
 pub use sync::SyncConnection;
+pub use teams::KeepSubscription;
 pub use zoom::{Heard, Notice};
 
 use crate::{Connect, Error, standard};
@@ -45,87 +50,8 @@ pub const POSTGRES: &str = "postgres";
 /// The kind of connections to Zoom, which somebody there has to open.
 pub const ZOOM: &str = "zoom";
 
-/// Something on the other side.
-#[derive(Clone, Debug)]
-pub struct Remote {
-    /// Its id there.
-    pub id: String,
-    /// What the other side calls this state of it.
-    pub version: String,
-    /// Its title, and the name of its source.
-    pub title: String,
-    /// Where a person finds it there.
-    pub url: Option<String>,
-}
-
-impl Remote {
-    /// Its address, if it is one that a person can be sent to without harm.
-    fn link(&self) -> Option<String> {
-        self.url.clone().filter(|url| url.starts_with("https://"))
-    }
-}
-
-/// What is in something.
-#[derive(Clone, Debug)]
-pub enum Content {
-    /// A text that the connector made of it.
-    Text(String),
-    /// What was said in a meeting.
-    Said {
-        /// What is known about it.
-        about: String,
-        /// Its transcripts, or recordings.
-        parts: Vec<Recording>,
-    },
-}
-
-/// One page of what is on the other side.
-#[derive(Clone, Debug, Default)]
-pub struct RemotePage {
-    /// What is there.
-    pub items: Vec<Remote>,
-    /// Ids of what is gone.
-    pub gone: Vec<String>,
-    /// Where to go on.
-    pub cursor: Value,
-    /// Whether another page follows at once.
-    pub has_more: bool,
-    /// Whether this page ends a round that looked at everything: what it did not see is asked after.
-    pub ends_whole_round: bool,
-    /// The number of the round, which grows.
-    pub round: i64,
-}
-
-/// The way to one product.
-#[async_trait]
-pub trait Connector: Send + Sync {
-    /// Asks whether the secrets work; says whose account it is.
-    ///
-    /// # Errors
-    /// What the other side says.
-    async fn test(&self) -> Result<String, Error>;
-
-    /// What is there, or changed, after the cursor. An empty object is the beginning.
-    ///
-    /// # Errors
-    /// What the other side says; nothing has changed then.
-    async fn page(&self, cursor: &Value) -> Result<RemotePage, Error>;
-
-    /// The same cursor, but everything is looked at next.
-    fn whole(&self, cursor: &Value) -> Value;
-
-    /// Something that a whole round did not see; none when it is gone.
-    ///
-    /// # Errors
-    /// What the other side says.
-    async fn find(&self, id: &str) -> Result<Option<Remote>, Error>;
-
-    /// What is in something; none when it is gone meanwhile.
-    ///
-    /// # Errors
-    /// What the other side says. What can't be used, in itself, leaves only this one out.
-    async fn content(&self, item: &Remote) -> Result<Option<Content>, Error>;
-}
+/// The kind of connections to Microsoft Teams, which an administrator there has to open.
+pub const TEAMS: &str = "teams";
 
 fn purpose(tenant: TenantId, id: ConnectionId) -> Purpose {
     Purpose::of_tenant(tenant, "connection", &id.to_string())
@@ -178,15 +104,17 @@ impl Connect {
                 standard::check_secret(secret)?;
                 (Some(secret.clone()), Told::Signing(None))
             }
-            (ZOOM, None) => {
-                zoom::check(wanted.settings)?;
-                (None, Told::Link(self.link(placement, id)?))
+            (kind, None) if oauth::is_used_by(kind) => {
+                match kind {
+                    TEAMS => teams::check(wanted.settings)?,
+                    _ => zoom::check(wanted.settings)?,
+                }
+                (None, Told::Link(self.link(placement, kind, id)?))
             }
-            (ZOOM, Some(_)) => {
-                return Err(Error::Invalid(
-                    "zoom takes no secret: follow the link that comes with the connection"
-                        .to_owned(),
-                ));
+            (kind, Some(_)) if oauth::is_used_by(kind) => {
+                return Err(Error::Invalid(format!(
+                    "{kind} takes no secret: follow the link that comes with the connection"
+                )));
             }
             (_, None) => {
                 return Err(Error::Invalid(
@@ -244,15 +172,41 @@ impl Connect {
         }
     }
 
+    /// A connection as it is now.
+    async fn connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+    ) -> Result<Connection, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::get(&mut tx, id).await?;
+        tx.commit().await?;
+        Ok(connection)
+    }
+
+    /// A connection that is to be read; none when it is gone, paused or closed.
+    async fn active(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+    ) -> Result<Option<Connection>, Error> {
+        match self.connection(placement, id).await {
+            Ok(connection) => {
+                Ok(Some(connection)
+                    .filter(|connection| connection.state == ConnectionState::Active))
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Asks the other side whether a connection works; says whose account it is.
     pub async fn test_connection(
         &self,
         placement: Placement,
         id: ConnectionId,
     ) -> Result<String, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
+        let connection = self.connection(placement, id).await?;
         if connection.kind == WEBHOOK {
             return Ok("it waits for signed webhooks".to_owned());
         }
@@ -305,11 +259,15 @@ impl Connect {
         match kind {
             "notion" => Ok(Box::new(notion::Notion::new(egress, settings, secret)?)),
             ZOOM => {
-                let zoom = zoom::Zoom::new(egress, self.zoom()?, settings, secret.clone())?;
+                let zoom = zoom::Zoom::new(egress, self.app(ZOOM)?, settings, secret.clone())?;
                 Ok(Box::new(zoom))
             }
+            TEAMS => {
+                let teams = teams::Teams::new(egress, self.app(TEAMS)?, settings, secret.clone())?;
+                Ok(Box::new(teams))
+            }
             other => Err(Error::Invalid(format!(
-                "'{other}' is no kind of connection: choose notion, postgres, zoom or webhook"
+                "'{other}' is no kind of connection: choose notion, postgres, teams, zoom or webhook"
             ))),
         }
     }
@@ -332,6 +290,10 @@ async fn start(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> 
         ..Plan::new(schedule_name(connection.id), Rule::Every(EVERY))
     };
     schedule(tx, &task, &plan).await?;
+    if connection.kind == TEAMS {
+        let keep = KeepSubscription::of(connection.id);
+        keep.plan(tx, Duration::ZERO).await?;
+    }
     task.plan(tx, Duration::ZERO).await
 }
 

@@ -125,7 +125,9 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(progress::of_notebook))
         .routes(routes!(webhooks::receive))
         .routes(routes!(webhooks::receive_zoom))
+        .routes(routes!(webhooks::receive_teams))
         .routes(routes!(webhooks::consented))
+        .routes(routes!(webhooks::consented_teams))
         .routes(routes!(connectors::list, connectors::create))
         .routes(routes!(
             connectors::get,

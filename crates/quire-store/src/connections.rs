@@ -23,7 +23,7 @@ const HEARD_HOURS: i32 = 72;
 pub struct Connection {
     /// Its id.
     pub id: ConnectionId,
-    /// What is on the other side: `notion`, `postgres`, `zoom`, `webhook`.
+    /// What is on the other side: `notion`, `postgres`, `teams`, `zoom`, `webhook`.
     pub kind: String,
     /// What people call it, unique in the tenant.
     pub name: String,

@@ -15,5 +15,6 @@ pub mod receiver;
 pub mod redis;
 pub mod remote;
 pub mod s3;
+pub mod teams;
 pub mod unreliable;
 pub mod zoom;

@@ -84,7 +84,7 @@ pub(crate) enum Command {
     /// Accounts elsewhere: list, show, create, authorize, test, sync, pause, resume, renew, configure, delete.
     #[command(
         subcommand,
-        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection create --tenant acme --kind postgres --name CMS --secret-file cms.url --settings \"$(cat cms.json)\"\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
+        after_help = "Examples:\n  pass show notion | quire connection create --tenant acme --kind notion --name 'Team wiki' --secret-file -\n  quire connection create --tenant acme --kind zoom --name Meetings\n  quire connection create --tenant acme --kind teams --name Meetings --settings '{\"everybody\": true}'\n  quire connection create --tenant acme --kind postgres --name CMS --secret-file cms.url --settings \"$(cat cms.json)\"\n  quire connection sync --tenant acme 'Team wiki'\n\ndocs/connect.md says what each kind brings."
     )]
     Connection(ConnectionCommand),
     /// Notebooks of a tenant: create, list, rename, delete.
@@ -515,7 +515,7 @@ pub(crate) struct ConnectionArg {
 pub(crate) struct ConnectionCreateArgs {
     #[command(flatten)]
     pub(crate) tenant: TenantArg,
-    /// What is on the other side: notion, postgres, zoom or webhook.
+    /// What is on the other side: notion, postgres, teams, zoom or webhook.
     #[arg(long)]
     pub(crate) kind: String,
     /// What people call it, and its notebook where none is named.

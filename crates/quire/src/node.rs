@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{ANSWER, AnswerQuestion, Asker, AskerConfig, Asking, COMPLEX, Caches};
-use quire_connect::connections::SyncConnection;
+use quire_connect::connections::{KeepSubscription, SyncConnection};
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
 use quire_connect::records::SyncRecords;
@@ -223,6 +223,7 @@ impl Node {
             egress: Egress::new(self.config.connect.networks()?)?,
             public_url: self.config.connect.public_url.clone(),
             zoom: self.config.connect.zoom(),
+            teams: self.config.connect.teams()?,
             bell: bell.clone(),
         });
         let asker = Asker::new(AskerConfig {
@@ -318,6 +319,7 @@ impl Node {
         .with::<SyncRecords>()
         .with::<DeliverEvents>()
         .with::<SyncConnection>()
+        .with::<KeepSubscription>()
         .with::<AnswerQuestion>();
         tokio::spawn(worker.run(stop))
     }

@@ -45,9 +45,7 @@ impl Connect {
         id: ConnectionId,
         secret: &Secret,
     ) -> Result<Connection, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
+        let connection = self.connection(placement, id).await?;
         match connection.kind.as_str() {
             WEBHOOK => standard::check_secret(secret)?,
             kind if oauth::is_used_by(kind) => return Err(unopened()),
@@ -72,9 +70,7 @@ impl Connect {
         id: ConnectionId,
         settings: &Value,
     ) -> Result<Connection, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
+        let connection = self.connection(placement, id).await?;
         if connection.kind == WEBHOOK || oauth::is_used_by(&connection.kind) {
             return Err(Error::Invalid(format!(
                 "settings of a connection of kind {} stay: make another one",

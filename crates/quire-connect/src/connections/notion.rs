@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use quire_types::{Secret, Timestamp};
 
-use super::{Connector, Content, Remote, RemotePage};
+use super::{Connector, Content, Found, Remote, RemotePage};
 use crate::Error;
 use crate::egress::{Egress, retry_after, unreachable};
 
@@ -267,6 +267,7 @@ impl Connector for Notion {
             ends_whole_round: !has_more && cursor.is_whole,
             round: cursor.round,
             cursor: json!(cursor),
+            ..RemotePage::default()
         })
     }
 
@@ -279,20 +280,20 @@ impl Connector for Notion {
         })
     }
 
-    async fn find(&self, id: &str) -> Result<Option<Remote>, Error> {
+    async fn find(&self, id: &str) -> Result<Found, Error> {
         let page: Result<Value, Error> =
             Self::send(self.request(Method::GET, &format!("/pages/{id}"))?).await;
         match page {
-            Ok(page) => Ok(remote(&page)),
+            Ok(page) => Ok(remote(&page).into()),
             // Not shared with us any more looks the same.
             Err(Error::Status {
                 status: 403 | 404, ..
-            }) => Ok(None),
+            }) => Ok(Found::Gone),
             Err(error) => Err(error),
         }
     }
 
-    async fn content(&self, item: &Remote) -> Result<Option<Content>, Error> {
+    async fn content(&self, item: &mut Remote) -> Result<Option<Content>, Error> {
         let page: Value =
             match Self::send(self.request(Method::GET, &format!("/pages/{}", item.id))?).await {
                 Ok(page) => page,

@@ -3,7 +3,8 @@
 //!
 //! The link carries a sealed state that names tenant and connection, so the way back leads nowhere else, whoever
 //! takes it. The first account that is let in stays the account of the connection. A token that is refreshed is
-//! written at once, in a transaction of its own: providers take the old one back.
+//! written at once, in a transaction of its own: providers take the old one back. Microsoft lets an organisation in
+//! rather than a person, so its tokens are asked for in our own name ([`teams`]).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,8 +18,7 @@ use quire_store::sealed::Purpose;
 use quire_store::{Placement, accounts};
 use quire_types::{ConnectionId, Secret, TenantId};
 
-use super::{ZOOM, purpose, start, unopened, zoom};
-use crate::egress::{retry_after, unreachable};
+use super::{TEAMS, ZOOM, api, purpose, start, teams, unopened, zoom};
 use crate::{Connect, Error};
 
 /// How long a link may be followed.
@@ -34,7 +34,7 @@ pub struct App {
     pub client_id: String,
     /// Its secret.
     pub client_secret: Secret,
-    /// What the provider signs its webhooks with.
+    /// What the provider signs its webhooks with, or repeats something made of in them.
     pub webhook_secret: Secret,
     /// Where people agree and tokens are given.
     pub login_url: String,
@@ -62,35 +62,65 @@ struct Tokens {
 #[derive(Deserialize)]
 struct Granted {
     access_token: String,
+    #[serde(default)]
     refresh_token: String,
     expires_in: i64,
+    /// Who agreed, as OpenID Connect tells it.
+    #[serde(default)]
+    id_token: String,
+}
+
+impl Granted {
+    fn tokens(self) -> Tokens {
+        Tokens {
+            access: self.access_token,
+            refresh: self.refresh_token,
+            expires_at: Utc::now().timestamp() + self.expires_in,
+        }
+    }
+}
+
+/// An account that was opened.
+struct Opened {
+    account: String,
+    /// What people call it.
+    shown: String,
+    tokens: Tokens,
 }
 
 /// Whether accounts of this kind are opened by consent.
 pub(super) fn is_used_by(kind: &str) -> bool {
-    kind == ZOOM
+    [ZOOM, TEAMS].contains(&kind)
 }
 
-fn state_purpose() -> Purpose {
-    Purpose::of_installation("oauth", ZOOM)
+fn state_purpose(kind: &str) -> Purpose {
+    Purpose::of_installation("oauth", kind)
 }
 
 impl Connect {
-    /// The app of this installation at Zoom.
-    pub(super) fn zoom(&self) -> Result<&App, Error> {
-        self.config.zoom.as_ref().ok_or_else(|| {
-            Error::Invalid(
-                "this installation is not known to Zoom: set connect.zoom and connect.public_url"
-                    .to_owned(),
-            )
+    /// The app of this installation at a provider.
+    pub(super) fn app(&self, kind: &str) -> Result<&App, Error> {
+        let (app, provider) = match kind {
+            TEAMS => (&self.config.teams, "Microsoft"),
+            _ => (&self.config.zoom, "Zoom"),
+        };
+        app.as_ref().ok_or_else(|| {
+            Error::Invalid(format!(
+                "this installation is not known to {provider}: set connect.{kind} and connect.public_url"
+            ))
         })
     }
 
-    fn redirect_url(&self) -> Result<String, Error> {
+    /// Where others reach a path of this service.
+    pub(super) fn public_address(&self, path: &str) -> Result<String, Error> {
         let public = self.config.public_url.as_deref().ok_or_else(|| {
             Error::Invalid("nobody could come back here: set connect.public_url".to_owned())
         })?;
-        Ok(format!("{}/oauth/{ZOOM}", public.trim_end_matches('/')))
+        Ok(format!("{}{path}", public.trim_end_matches('/')))
+    }
+
+    fn redirect_url(&self, kind: &str) -> Result<String, Error> {
+        self.public_address(&format!("/oauth/{kind}"))
     }
 
     /// The link that somebody with the account follows to open it to a connection; good for a quarter of an hour.
@@ -99,62 +129,103 @@ impl Connect {
         placement: Placement,
         id: ConnectionId,
     ) -> Result<String, Error> {
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, id).await?;
-        tx.commit().await?;
+        let connection = self.connection(placement, id).await?;
         if !is_used_by(&connection.kind) {
             return Err(Error::Invalid(format!(
                 "a {} connection is not opened by a link: give it its secret",
                 connection.kind
             )));
         }
-        self.link(placement, id)
+        self.link(placement, &connection.kind, id)
     }
 
-    pub(super) fn link(&self, placement: Placement, id: ConnectionId) -> Result<String, Error> {
-        let app = self.zoom()?;
+    pub(super) fn link(
+        &self,
+        placement: Placement,
+        kind: &str,
+        id: ConnectionId,
+    ) -> Result<String, Error> {
+        let app = self.app(kind)?;
         let state = State {
             tenant: placement.tenant,
             connection: id,
             expires_at: Utc::now().timestamp() + LINK_S,
         };
         let state = Secret::new(json!(state).to_string());
-        let state = self.config.keyring.seal(&state_purpose(), &state)?;
-        let redirect = self.redirect_url()?;
+        let state = self.config.keyring.seal(&state_purpose(kind), &state)?;
         let state = URL_SAFE_NO_PAD.encode(state);
+        match kind {
+            TEAMS => {
+                let scope = teams::scope(app)?;
+                let parameters = [("scope", scope.as_str())];
+                self.address(
+                    kind,
+                    "/organizations/v2.0/adminconsent",
+                    &state,
+                    &parameters,
+                )
+            }
+            _ => {
+                let parameters = [("response_type", "code")];
+                self.address(kind, "/oauth/authorize", &state, &parameters)
+            }
+        }
+    }
+
+    /// An administrator came back from Microsoft having agreed: the link on, to where they say who they are. That they
+    /// agreed, and for whom, is only what their browser says, and means nothing.
+    pub fn sign_in_link(&self, state: &str) -> Result<String, Error> {
+        self.opened(TEAMS, state)?;
         let parameters = [
             ("response_type", "code"),
-            ("client_id", &app.client_id),
-            ("redirect_uri", &redirect),
-            ("state", &state),
+            ("response_mode", "query"),
+            ("scope", "openid profile"),
         ];
-        let link =
-            Url::parse_with_params(&format!("{}/oauth/authorize", app.login_url), parameters);
+        self.address(
+            TEAMS,
+            "/organizations/oauth2/v2.0/authorize",
+            state,
+            &parameters,
+        )
+    }
+
+    /// An address of a provider that people are sent to and come back from.
+    fn address(
+        &self,
+        kind: &str,
+        path: &str,
+        state: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<String, Error> {
+        let app = self.app(kind)?;
+        let redirect = self.redirect_url(kind)?;
+        let common = [
+            ("client_id", app.client_id.as_str()),
+            ("redirect_uri", &redirect),
+            ("state", state),
+        ];
+        let parameters = parameters.iter().chain(&common);
+        let link = Url::parse_with_params(&format!("{}{path}", app.login_url), parameters);
         link.map(String::from)
-            .map_err(|error| Error::Invalid(format!("connect.zoom.login_url: {error}")))
+            .map_err(|error| Error::Invalid(format!("connect.{kind}.login_url: {error}")))
     }
 
     /// Somebody came back from the link with a code: the connection is open now. Returns its name and the account.
-    pub async fn consented(&self, state: &str, code: &str) -> Result<(String, String), Error> {
-        let state = self.opened(state)?;
+    pub async fn consented(
+        &self,
+        kind: &str,
+        state: &str,
+        code: &str,
+    ) -> Result<(String, String), Error> {
+        let state = self.opened(kind, state)?;
         let placement = self.placement_of(state.tenant).await?.ok_or_else(stale)?;
-        let app = self.zoom()?;
-        let redirect = self.redirect_url()?;
-        let form = [
-            ("grant_type", "authorization_code"),
-            ("code", code),
-            ("redirect_uri", &redirect),
-        ];
-        let mut tx = self.config.store.tenant(placement).await?;
-        rows::get(&mut tx, state.connection).await?;
-        tx.commit().await?;
-        let tokens = self.grant(app, &form).await?;
-        let (account, shown) =
-            zoom::whose(&self.config.egress, app, &Secret::new(&tokens.access)).await?;
-
-        let mut tx = self.config.store.tenant(placement).await?;
-        let connection = rows::get(&mut tx, state.connection).await?;
-        tx.commit().await?;
+        self.connection(placement, state.connection).await?;
+        let Opened {
+            account,
+            shown,
+            tokens,
+        } = self.open(kind, code).await?;
+        let connection = self.connection(placement, state.connection).await?;
         let known = connection.settings["account"].as_str();
         if known.is_some_and(|known| known != account) {
             return Err(Error::Invalid(
@@ -165,7 +236,7 @@ impl Connect {
         // A note of a connection that has no tokens yet leads nowhere, so it may come first.
         let mut tx = self.config.store.system().await?;
         let tenant = placement.tenant;
-        accounts::note(&mut tx, tenant, connection.id, ZOOM, &account).await?;
+        accounts::note(&mut tx, tenant, connection.id, kind, &account).await?;
         tx.commit().await?;
 
         let sealed = self.sealed(placement, connection.id, &tokens)?;
@@ -180,9 +251,50 @@ impl Connect {
         Ok((connection.name, shown))
     }
 
-    fn opened(&self, state: &str) -> Result<State, Error> {
+    /// Whose account a code stands for, and tokens for it.
+    async fn open(&self, kind: &str, code: &str) -> Result<Opened, Error> {
+        let (app, egress) = (self.app(kind)?, &self.config.egress);
+        let redirect = self.redirect_url(kind)?;
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &redirect),
+        ];
+        if kind == TEAMS {
+            let granted = self.grant(kind, "organizations", &form).await?;
+            let (account, shown) = teams::administrator(app, &granted.id_token)?;
+            let tokens = self.own_tokens(app, &account).await?;
+            let access = Secret::new(&tokens.access);
+            let graph = teams::Graph::new(egress.clone(), app, access)?;
+            graph.test().await.map_err(not_yet)?;
+            return Ok(Opened {
+                account,
+                shown,
+                tokens,
+            });
+        }
+        let tokens = self.grant(kind, "", &form).await?.tokens();
+        let (account, shown) = zoom::whose(egress, app, &Secret::new(&tokens.access)).await?;
+        Ok(Opened {
+            account,
+            shown,
+            tokens,
+        })
+    }
+
+    /// Tokens in our own name for an organisation whose administrator agreed.
+    async fn own_tokens(&self, app: &App, account: &str) -> Result<Tokens, Error> {
+        let scope = teams::scope(app)?;
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("scope", scope.as_str()),
+        ];
+        Ok(self.grant(TEAMS, account, &form).await?.tokens())
+    }
+
+    fn opened(&self, kind: &str, state: &str) -> Result<State, Error> {
         let sealed = URL_SAFE_NO_PAD.decode(state).map_err(|_| stale())?;
-        let text = self.config.keyring.unseal(&state_purpose(), &sealed);
+        let text = self.config.keyring.unseal(&state_purpose(kind), &sealed);
         let text = text.map_err(|_| stale())?;
         let state: State = serde_json::from_str(text.expose()).map_err(|_| stale())?;
         match state.expires_at >= Utc::now().timestamp() {
@@ -212,11 +324,19 @@ impl Connect {
         connection: &Connection,
     ) -> Result<Connection, Error> {
         let old = self.tokens(placement, connection)?;
-        let form = [
-            ("grant_type", "refresh_token"),
-            ("refresh_token", old.refresh.as_str()),
-        ];
-        let granted = self.grant(self.zoom()?, &form).await;
+        let granted = match connection.settings["account"].as_str() {
+            Some(account) if connection.kind == TEAMS => {
+                self.own_tokens(self.app(TEAMS)?, account).await
+            }
+            _ => {
+                let form = [
+                    ("grant_type", "refresh_token"),
+                    ("refresh_token", old.refresh.as_str()),
+                ];
+                let granted = self.grant(&connection.kind, "", &form).await;
+                granted.map(Granted::tokens)
+            }
+        };
         let mut tx = self.config.store.tenant(placement).await?;
         if let Ok(tokens) = &granted {
             let sealed = self.sealed(placement, connection.id, tokens)?;
@@ -253,40 +373,61 @@ impl Connect {
         Ok(self.config.keyring.seal(&purpose, &text)?)
     }
 
-    /// Asks for tokens. A refusal is told as 401: what was shown is not good any more.
-    async fn grant(&self, app: &App, form: &[(&str, &str)]) -> Result<Tokens, Error> {
-        let url = format!("{}/oauth/token", app.login_url);
+    /// Asks for tokens, of an organisation where the provider wants to know which. A refusal is told as 401: what was
+    /// shown is not good any more.
+    async fn grant(
+        &self,
+        kind: &str,
+        organisation: &str,
+        form: &[(&str, &str)],
+    ) -> Result<Granted, Error> {
+        let app = self.app(kind)?;
         let mut body = Url::parse("form://").map_err(|error| Error::Invalid(error.to_string()))?;
         body.query_pairs_mut().extend_pairs(form);
-        let response = self
-            .config
-            .egress
-            .request(Method::POST, &url)?
-            .basic_auth(&app.client_id, Some(app.client_secret.expose()))
-            .header("content-type", "application/x-www-form-urlencoded")
-            .timeout(zoom::TIMEOUT)
-            .body(body.query().unwrap_or_default().to_owned())
-            .send()
-            .await
-            .map_err(unreachable)?;
-        match response.status().as_u16() {
-            200..=299 => {
-                let granted: Granted = response.json().await.map_err(unreachable)?;
-                Ok(Tokens {
-                    access: granted.access_token,
-                    refresh: granted.refresh_token,
-                    expires_at: Utc::now().timestamp() + granted.expires_in,
-                })
+        let secret = app.client_secret.expose();
+        let request = match kind {
+            TEAMS => {
+                let own = [
+                    ("client_id", app.client_id.as_str()),
+                    ("client_secret", secret),
+                ];
+                body.query_pairs_mut().extend_pairs(own);
+                let path = format!("/{}/oauth2/v2.0/token", api::encode(organisation));
+                let url = format!("{}{path}", app.login_url);
+                self.config.egress.request(Method::POST, &url)?
             }
-            400 | 401 | 403 => Err(Error::Status {
+            _ => {
+                let url = format!("{}/oauth/token", app.login_url);
+                let request = self.config.egress.request(Method::POST, &url)?;
+                request.basic_auth(&app.client_id, Some(secret))
+            }
+        };
+        let request = request
+            .header("content-type", "application/x-www-form-urlencoded")
+            .timeout(api::TIMEOUT)
+            .body(body.query().unwrap_or_default().to_owned());
+        match api::send(request).await {
+            Err(Error::Status {
+                status: 400 | 403, ..
+            }) => Err(Error::Status {
                 status: 401,
                 retry_after: None,
             }),
-            status => Err(Error::Status {
-                status,
-                retry_after: retry_after(&response),
-            }),
+            answer => answer,
         }
+    }
+}
+
+/// What was agreed to takes a moment to be known everywhere.
+fn not_yet(error: Error) -> Error {
+    match error {
+        Error::Status {
+            status: 401 | 403, ..
+        } => Error::Invalid(
+            "Microsoft does not let quire in yet: wait a minute and follow the link again"
+                .to_owned(),
+        ),
+        error => error,
     }
 }
 

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use quire_ingest::Text;
@@ -14,7 +17,7 @@ use quire_store::connections::{self as rows, Connection, Item};
 use quire_store::{Placement, TenantTx};
 use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, MediaType};
 
-use super::{Connector, Content, POSTGRES, Remote, RemotePage, oauth, stop};
+use super::{Connector, Content, Found, POSTGRES, Remote, RemotePage, oauth, stop};
 use crate::{Connect, Error};
 
 /// How long to wait when the other side has too much to do and does not say for how long.
@@ -45,8 +48,13 @@ impl SyncConnection {
     /// Makes sure that this is done after this much time. One such task waits at most.
     pub(super) async fn plan(&self, tx: &mut TenantTx, delay: Duration) -> Result<(), Error> {
         let sort = if delay.is_zero() { "now" } else { "later" };
-        let item = self.item.as_deref().unwrap_or_default();
-        let wishes = Wishes::once(format!("sync/{}/{sort}/{item}", self.connection), delay);
+        let what = match &self.item {
+            // Keys are short, hints may be long.
+            Some(item) if item.len() > 100 => fingerprint(item),
+            Some(item) => item.clone(),
+            None => String::new(),
+        };
+        let wishes = Wishes::once(format!("sync/{}/{sort}/{what}", self.connection), delay);
         quire_queue::enqueue_with(tx, self, wishes).await?;
         Ok(())
     }
@@ -59,14 +67,9 @@ impl SyncConnection {
         placement: Placement,
         attempt: &Attempt,
     ) -> Result<(), Error> {
-        let mut tx = connect.config.store.tenant(placement).await?;
-        let connection = match rows::get(&mut tx, self.connection).await {
-            Ok(connection) if connection.state == ConnectionState::Active => connection,
-            Ok(_) => return Ok(()),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error.into()),
+        let Some(connection) = connect.active(placement, self.connection).await? else {
+            return Ok(());
         };
-        tx.commit().await?;
         let mut done = match connection.kind.as_str() {
             POSTGRES => self.pull(connect, placement, attempt, &connection).await,
             _ => self.page(connect, placement, attempt, &connection).await,
@@ -100,7 +103,7 @@ impl SyncConnection {
         };
         let connector = connect.connector_of(placement, connection).await?;
         let mut page = match &self.item {
-            Some(id) => one(connector.as_ref(), id).await?,
+            Some(hint) => connector.look(hint).await?,
             None if connection.is_wished => {
                 connector.page(&connector.whole(&connection.cursor)).await?
             }
@@ -123,9 +126,9 @@ impl SyncConnection {
         };
         let (mut changed, mut texts, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for item in page.items.iter().filter(|item| !is_known(item)) {
-            match read(connect, connector.as_ref(), item).await {
+            let mut item = item.clone();
+            match read(connect, connector.as_ref(), &mut item).await {
                 Ok(Some((media, body))) => {
-                    changed.push(item);
                     texts.push(Text {
                         source: known.get(&item.id).and_then(|known| known.source),
                         notebook,
@@ -134,6 +137,7 @@ impl SyncConnection {
                         body,
                         media,
                     });
+                    changed.push(item);
                 }
                 Ok(None) => page.gone.push(item.id.clone()),
                 // One thing that can't be used holds nothing else up; what search has of it stays.
@@ -150,12 +154,9 @@ impl SyncConnection {
         let texts = config.ingest.read_texts(placement, texts).await?;
 
         let mut tx = config.store.tenant(placement).await?;
-        let seen: Vec<String> = page
-            .items
-            .iter()
-            .filter(|item| is_known(item))
-            .map(|item| item.id.clone())
-            .collect();
+        let seen = page.items.iter().filter(|item| is_known(item));
+        let mut seen: Vec<String> = seen.map(|item| item.id.clone()).collect();
+        seen.append(&mut page.untold);
         let removed = rows::forget_items(&mut tx, self.connection, &page.gone).await?;
         let sources = config
             .ingest
@@ -183,7 +184,8 @@ impl SyncConnection {
             rows::note_error(&mut tx, self.connection, &error).await?;
         }
         if page.has_more {
-            self.plan(&mut tx, Duration::ZERO).await?;
+            let next = Self::of(self.connection);
+            next.plan(&mut tx, Duration::ZERO).await?;
         }
         attempt.complete(&mut tx).await?;
         tx.commit().await?;
@@ -205,8 +207,9 @@ impl SyncConnection {
         let shown: HashSet<String> = page.items.iter().map(|item| item.id.clone()).collect();
         for id in unseen.into_iter().filter(|id| !shown.contains(id)) {
             match connector.find(&id).await? {
-                Some(item) => page.items.push(item),
-                None => page.gone.push(id),
+                Found::Here(item) => page.items.push(item),
+                Found::Gone => page.gone.push(id),
+                Found::Untold => page.untold.push(id),
             }
         }
         Ok(())
@@ -269,21 +272,16 @@ impl SyncConnection {
     }
 }
 
-/// One thing as a page of its own.
-async fn one(connector: &dyn Connector, id: &str) -> Result<RemotePage, Error> {
-    let mut page = RemotePage::default();
-    match connector.find(id).await? {
-        Some(item) => page.items.push(item),
-        None => page.gone.push(id.to_owned()),
-    }
-    Ok(page)
+/// A long text as a short one.
+pub(super) fn fingerprint(text: &str) -> String {
+    URL_SAFE_NO_PAD.encode(Sha256::digest(text))
 }
 
 /// The text of something and how it is read; none when it is gone meanwhile.
 async fn read(
     connect: &Connect,
     connector: &dyn Connector,
-    item: &Remote,
+    item: &mut Remote,
 ) -> Result<Option<(MediaType, String)>, Error> {
     match connector.content(item).await? {
         Some(Content::Text(text)) => Ok(Some((MediaType::Text, text))),

@@ -57,7 +57,7 @@ impl FromRequestParts<App> for OwnConnection {
 pub(super) struct ConnectionOut {
     #[schema(example = "con_0198c0de00007000a000000000000001")]
     id: String,
-    /// `notion`, `postgres`, `zoom` or `webhook`.
+    /// `notion`, `postgres`, `teams`, `zoom` or `webhook`.
     kind: String,
     name: String,
     /// Where its sources go; a webhook or a database brings records, which go to the notebooks of their entities.
@@ -107,7 +107,7 @@ impl ConnectionOut {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ConnectionIn {
-    /// `notion`, `zoom`, `postgres` for records in tables, or `webhook` for records by signed webhooks.
+    /// `notion`, `teams`, `zoom`, `postgres` for records in tables, or `webhook` for records by signed webhooks.
     #[schema(example = "notion")]
     kind: String,
     /// Unique in the tenant, and the name of its notebook where none is given.
@@ -115,7 +115,7 @@ pub(super) struct ConnectionIn {
     name: String,
     /// Where its sources go.
     notebook: Option<String>,
-    /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is made when it is left out; `zoom` has none.
+    /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is made when it is left out; `teams` and `zoom` have none.
     secret: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]

@@ -1,20 +1,25 @@
 //! What comes in without a key: webhooks, which are signed, and people who come back from agreeing elsewhere, who
 //! carry a state that was sealed here.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use quire_connect::connections::{Heard, Incoming, Notice, Verdict};
+use quire_connect::connections::{Heard, Incoming, Notice, TEAMS, Verdict, ZOOM};
 use quire_connect::standard::Doubt;
 use quire_types::{ConnectionId, ErrorKind, Kind, TenantId, TenantState};
 
 use crate::body::{Params, Raw};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
+
+/// Microsoft Graph slows an address down for everybody when answers take three seconds.
+const GRAPH_WAITS: Duration = Duration::from_millis(2_500);
 
 /// Take in a signed webhook (Standard Webhooks) with events of records. Sending it again changes nothing.
 #[utoipa::path(post, path = "/hooks/{tenant}/{connection}", tag = "service",
@@ -135,8 +140,91 @@ pub(super) async fn consented(
             "Zoom was not allowed to let quire in: follow the link again and agree",
         ));
     }
-    let (name, account) = app.connect.consented(&params.state, &params.code).await?;
+    opened(&app, ZOOM, &params).await
+}
+
+async fn opened(app: &App, kind: &str, params: &ConsentParams) -> ApiResult<String> {
+    let opened = app.connect.consented(kind, &params.state, &params.code);
+    let (name, account) = opened.await?;
     Ok(format!(
         "'{name}' is connected to the account of {account}. You can close this page.\n"
     ))
+}
+
+/// Where administrators come back to after they agreed at Microsoft, and once more after they signed in.
+#[utoipa::path(get, path = "/oauth/teams", tag = "service",
+    params(ConsentParams, ("admin_consent" = Option<String>, Query)),
+    responses((status = 200, body = String), (status = 303), (status = 400, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn consented_teams(
+    State(app): State<App>,
+    Params(params): Params<ConsentParams>,
+    Params(agreed): Params<AgreedParams>,
+) -> ApiResult<Response> {
+    if params.error.is_none() && !params.code.is_empty() {
+        return Ok(opened(&app, TEAMS, &params).await?.into_response());
+    }
+    let has_agreed = agreed.admin_consent.eq_ignore_ascii_case("true");
+    if params.error.is_some() || !has_agreed {
+        return Err(ApiError::invalid(
+            "Microsoft was not allowed to let quire in: follow the link again and agree",
+        ));
+    }
+    let sign_in = app.connect.sign_in_link(&params.state)?;
+    Ok(Redirect::to(&sign_in).into_response())
+}
+
+/// What comes back when somebody agreed for a whole organisation.
+#[derive(Deserialize)]
+pub(super) struct AgreedParams {
+    #[serde(default)]
+    admin_consent: String,
+}
+
+/// What Microsoft Graph asks before it sends anything.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ValidationParams {
+    /// To be repeated as it is.
+    validation_token: Option<String>,
+}
+
+/// Take in notifications of Microsoft Graph about meetings of whichever organisations are open to quire. Sending them
+/// again changes nothing; what nobody asked for has no effect.
+#[utoipa::path(post, path = "/hooks/teams", tag = "service", params(ValidationParams), request_body = String,
+    responses((status = 200, body = String), (status = 202), (status = 400, body = Problem),
+        (status = 404, body = Problem), (status = 413, body = Problem), (status = 503, body = Problem)))]
+pub(super) async fn receive_teams(
+    State(app): State<App>,
+    Params(validation): Params<ValidationParams>,
+    Raw(body): Raw,
+) -> ApiResult<Response> {
+    let nobody = || ApiError::not_found("connection");
+    if let Some(token) = validation.validation_token {
+        return match app.connect.hears_teams() {
+            true => Ok(harmless(&token).into_response()),
+            false => Err(nobody()),
+        };
+    }
+    // What could not be kept in time is sent again.
+    let heard = tokio::time::timeout(GRAPH_WAITS, app.connect.receive_teams(&body)).await;
+    let heard = heard.map_err(|_| {
+        ApiError::new(
+            ErrorKind::Unavailable,
+            "notifications can't be kept in time: send them again",
+        )
+    })?;
+    match heard? {
+        Heard::Nobody => Err(nobody()),
+        _ => Ok(StatusCode::ACCEPTED.into_response()),
+    }
+}
+
+/// Text that means nothing to a browser, whatever it takes it for.
+fn harmless(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace('\'', "&#39;")
 }

@@ -4,6 +4,7 @@
 mod contract;
 mod notion;
 mod postgres;
+mod teams;
 mod zoom;
 
 use std::time::Duration;
@@ -14,6 +15,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Caller, Quire, Reply};
+
+/// Where people are told to come back to; it leads to the quire under test.
+const PUBLIC: &str = "https://quire.example";
 
 /// Waits until something is so; a crash may be in between.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -28,6 +32,59 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 async fn state(caller: &Caller, id: &str) -> Value {
     caller.get(&format!("/v1/connections/{id}")).await.ok()
+}
+
+/// Waits until a connection was read, and says where its sources are.
+async fn read(caller: &Caller, connection: &str) -> String {
+    until("it is read", async || {
+        state(caller, connection).await["last_success_at"].is_string()
+    })
+    .await;
+    let connection = state(caller, connection).await;
+    connection["notebook"].as_str().unwrap().to_owned()
+}
+
+/// Follows a link as a person would who agrees to everything, up to an answer that leads no further.
+async fn agree(caller: &Caller, link: &str) -> Reply {
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let browser = reqwest::Client::builder()
+        .tls_certs_only([])
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap();
+    let mut next = link.to_owned();
+    for _ in 0..6 {
+        let answer = browser
+            .get(next.replace(PUBLIC, &caller.url))
+            .send()
+            .await
+            .unwrap();
+        match answer.headers().get("location") {
+            Some(to) => next = to.to_str().unwrap().to_owned(),
+            None => {
+                return Reply {
+                    status: answer.status(),
+                    headers: answer.headers().clone(),
+                    text: answer.text().await.unwrap(),
+                };
+            }
+        }
+    }
+    panic!("it leads on and on");
+}
+
+/// Where in a recording the first passage with this text is: its begin and end in milliseconds.
+fn moment(found: &Value, text: &str) -> (i64, i64) {
+    let hits = found["hits"].as_array().unwrap();
+    let hit = hits
+        .iter()
+        .find(|hit| hit["text"].as_str().unwrap().contains(text));
+    let place = &hit.unwrap_or_else(|| panic!("{text}: {found:#}"))["place"];
+    (
+        place["start_ms"].as_i64().unwrap(),
+        place["end_ms"].as_i64().unwrap(),
+    )
 }
 
 async fn names(caller: &Caller, notebook: &str) -> Vec<String> {
@@ -236,6 +293,26 @@ async fn an_operator_does_the_same_on_the_command_line() {
             b"",
             2,
             "connect.zoom",
+        ),
+        (
+            &["create", "--kind", "teams", "--name", "x"],
+            b"",
+            2,
+            "name up to 100 organizers",
+        ),
+        (
+            &[
+                "create",
+                "--kind",
+                "teams",
+                "--name",
+                "x",
+                "--settings",
+                r#"{"everybody":true}"#,
+            ],
+            b"",
+            2,
+            "connect.teams",
         ),
         (
             &[

@@ -6,10 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::contract::{self, Fault, Product};
-use super::{names, state, until};
+use super::{PUBLIC, agree, moment, names, read, state, until};
 use crate::support::{Caller, Quire, Reply};
-
-const PUBLIC: &str = "https://quire.example";
 
 fn vtt(text: &str) -> Vec<u8> {
     format!(
@@ -47,22 +45,6 @@ fn uuid(number: usize) -> String {
         1 => format!("mee//ting{number}=="),
         _ => format!("meeting{number}=="),
     }
-}
-
-/// Follows a link as a person would who agrees, up to the answer of quire.
-async fn agree(caller: &Caller, link: &str) -> Reply {
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let browser = reqwest::Client::builder()
-        .tls_certs_only([])
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
-        .unwrap();
-    let answer = browser.get(link).send().await.unwrap();
-    let back = answer.headers()["location"].to_str().unwrap().to_owned();
-    let mut nobody = caller.clone();
-    nobody.key = String::new();
-    nobody.get(back.strip_prefix(PUBLIC).unwrap()).await
 }
 
 async fn connect_with(caller: &Caller, name: &str, settings: &Value) -> String {
@@ -147,15 +129,6 @@ async fn tell(quire: &Quire, secret: &str, at: i64, body: &str) -> Reply {
         request = request.header(name, value);
     }
     nobody.send(request).await
-}
-
-async fn read(caller: &Caller, connection: &str) -> String {
-    until("it is read", async || {
-        state(caller, connection).await["last_success_at"].is_string()
-    })
-    .await;
-    let connection = state(caller, connection).await;
-    connection["notebook"].as_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -269,17 +242,6 @@ async fn zoom_webhooks_bring_each_meeting_once() {
     }
     // An answer leads to the second of the recording; parts follow each other; people are known.
     let query = |query: &str| json!({ "query": query, "filter": { "notebooks": [notebook] } });
-    let moment = |found: &Value, text: &str| {
-        let hits = found["hits"].as_array().unwrap();
-        let hit = hits
-            .iter()
-            .find(|hit| hit["text"].as_str().unwrap().contains(text));
-        let place = &hit.unwrap_or_else(|| panic!("{text}: {found:#}"))["place"];
-        (
-            place["start_ms"].as_i64().unwrap(),
-            place["end_ms"].as_i64().unwrap(),
-        )
-    };
     let found = one
         .post("/v1/search", &query("survey moved to Tuesday"))
         .await
