@@ -48,6 +48,10 @@ impl std::convert::From<sqlx::Error> for ForeignError {
                 of_code(database.code().as_deref().unwrap_or_default(), text)
             }
             sqlx::Error::Tls(inner) => Self::Tls(inner.to_string()),
+            // What comes of a handshake, a certificate of somebody else above all.
+            sqlx::Error::Io(inner) if inner.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Tls(inner.to_string())
+            }
             sqlx::Error::Io(inner) => Self::Down(inner.to_string()),
             other => Self::Other(other.to_string()),
         }
