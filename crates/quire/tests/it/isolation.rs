@@ -279,7 +279,7 @@ async fn a_narrow_key_reaches_no_further() {
     {
         let name = format!("{} {}", operation.method, operation.path);
         let is_read = operation.method == Method::GET
-            || ["ask", "search", "completions", "embeddings"]
+            || ["ask", "questions", "search", "completions", "embeddings"]
                 .iter()
                 .any(|end| operation.path.ends_with(end));
         for key in [&narrow, &narrow_reader] {
