@@ -3,7 +3,6 @@
 //!
 //! The real program over the sample company, with a provider on this machine; the client is on the same processors.
 
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -17,6 +16,7 @@ use tokio::net::TcpStream;
 
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire, version};
+use crate::lab::open_folder;
 use crate::provider::Provider;
 use crate::report::{Report, Target, note};
 use crate::{Program, until_interrupted};
@@ -46,13 +46,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
         &version(&program).await?,
         &Binaries::find(None)?.version.to_string(),
     );
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    // PostgreSQL never runs as root, so its user has to pass through.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
+    let folder = open_folder()?;
     let provider = Provider::start().await?;
     let environment = [
         ("QUIRE__CHAT__BASE_URL", provider.base_url()),

@@ -7,7 +7,6 @@ mod program;
 pub(crate) mod questions;
 mod texts;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +14,7 @@ use clap::Args;
 use quire_postgres::Binaries;
 
 use crate::failure::Failure;
+use crate::lab::open_folder;
 use crate::report::{Report, line, note};
 use crate::{Program, until_interrupted};
 use memory::Memory;
@@ -47,13 +47,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let version = version(&program).await?;
     let mut report = Report::begin(&version, &Binaries::find(None)?.version.to_string());
 
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    // PostgreSQL never runs as root, so its user has to pass through.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
+    let folder = open_folder()?;
     let mut quire = Quire::start(&program, folder.path().join("data"))?;
     let measuring = measure(options, &questions, &mut quire, &mut report);
     let measured = until_interrupted(Box::pin(measuring)).await;

@@ -7,8 +7,6 @@
 mod pages;
 mod speech;
 
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -22,6 +20,7 @@ use quire_postgres::Binaries;
 
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire, questions};
+use crate::lab::open_folder;
 use crate::report::{Report, Target, line, note};
 use crate::retrieval::engine::Engine;
 use crate::{Program, until_interrupted};
@@ -210,13 +209,7 @@ async fn speech(extractor: &Extractor, count: usize, report: &mut Report) -> Res
 async fn tables(program: &Path, questions: &Path, report: &mut Report) -> Result<(), Failure> {
     note("ingest: asking about tables");
     let questions = questions::read(questions)?;
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    // PostgreSQL never runs as root, so its user has to pass through.
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
+    let folder = open_folder()?;
     let mut quire = Quire::start(program, folder.path().join("data"))?;
     let asked = async {
         quire.serving().await?;

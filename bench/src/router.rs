@@ -5,7 +5,6 @@
 //! registry. What is compared with is the same prompts, all sent to the large model.
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -17,6 +16,7 @@ use serde_json::json;
 
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire, version};
+use crate::lab::open_folder;
 use crate::provider::Provider;
 use crate::report::{Report, Target, line, note, table};
 use crate::{Program, until_interrupted};
@@ -68,13 +68,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     );
     accuracy(&questions, &mut report);
 
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    // PostgreSQL never runs as root, so its user has to pass through.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
+    let folder = open_folder()?;
     let provider = Provider::start().await?;
     let environment = [
         ("QUIRE__CHAT__BASE_URL", provider.base_url()),

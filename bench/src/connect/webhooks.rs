@@ -2,7 +2,6 @@
 //!
 //! The real program over HTTP, with its worker in the same process, as `quire up` runs it.
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +13,7 @@ use tokio::task::JoinSet;
 use super::records::line;
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire};
-use crate::lab::Waits;
+use crate::lab::{Waits, open_folder};
 use crate::report::note;
 
 const PER_SECOND: u32 = 200;
@@ -28,13 +27,7 @@ pub(super) async fn run(program: &Path, seconds: u32) -> Result<Waits, Failure> 
     note(format!(
         "{PER_SECOND} webhooks a second while files are read"
     ));
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    // PostgreSQL never runs as root, so its user has to pass through.
-    std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
+    let folder = open_folder()?;
     let quiet = [("QUIRE_LOG", "warn".to_owned())];
     let mut quire = Quire::start_with(program, folder.path().join("data"), &quiet)?;
     let measured = Box::pin(measure(&mut quire, seconds)).await;

@@ -1,8 +1,6 @@
 //! A quire of one's own in a temporary folder: PostgreSQL, store, ingest with its worker, search.
 
-use std::fs::Permissions;
 use std::ops::Range;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::lists::{Found, Lists};
 use crate::failure::Failure;
+use crate::lab::open_folder;
 use crate::report::note;
 
 const FILE_BYTES: u64 = 64 << 20;
@@ -55,7 +54,7 @@ impl Engine {
         let embedder = tokio::task::spawn_blocking(move || Embedder::load(&model))
             .await
             .map_err(Failure::doing("loading the model"))??;
-        let folder = folder()?;
+        let folder = open_folder()?;
         let objects = Objects::directory(&folder.path().join("objects"))?;
         let server = Server::open(quire_postgres::Options::new(folder.path().join("pg"))).await?;
         let (socket, port) = (server.socket_dir(), server.port());
@@ -282,15 +281,4 @@ impl Engine {
             explained,
         })
     }
-}
-
-/// A folder that other users may pass through: PostgreSQL never runs as root.
-fn folder() -> Result<TempDir, Failure> {
-    let folder = tempfile::Builder::new()
-        .prefix("quire-bench-")
-        .tempdir()
-        .map_err(Failure::doing("making a temporary folder"))?;
-    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))
-        .map_err(Failure::doing("opening the temporary folder"))?;
-    Ok(folder)
 }

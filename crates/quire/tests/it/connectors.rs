@@ -44,6 +44,21 @@ async fn read(caller: &Caller, connection: &str) -> String {
     connection["notebook"].as_str().unwrap().to_owned()
 }
 
+/// Somebody follows the link of a connection, agrees, and the account is opened.
+async fn open_account(caller: &Caller, made: &Value) {
+    let reply = agree(caller, made["authorize_url"].as_str().unwrap()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let owner = "dana@northgate.example";
+    assert!(reply.text.contains(owner), "{}", reply.text);
+}
+
+/// The same for a connection that was opened before.
+async fn open_again(caller: &Caller, connection: &str) {
+    let path = format!("/v1/connections/{connection}/authorize");
+    let link = caller.post(&path, &json!({})).await.ok();
+    open_account(caller, &link).await;
+}
+
 /// Follows a link as a person would who agrees to everything, up to an answer that leads no further.
 async fn agree(caller: &Caller, link: &str) -> Reply {
     drop(rustls::crypto::ring::default_provider().install_default());

@@ -8,7 +8,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::contract::{self, Fault, Product};
-use super::{PUBLIC, agree, moment, names, read, state, until};
+use super::{PUBLIC, agree, moment, names, open_account, open_again, read, state, until};
 use crate::support::{Caller, Quire, Reply};
 
 fn vtt(text: &str) -> Vec<u8> {
@@ -65,13 +65,7 @@ async fn connect_with(
     teams.reach(PUBLIC, &caller.url);
     let made = create(caller, name, settings).await.created();
     assert_eq!(made["state"], "waiting");
-    let reply = agree(caller, made["authorize_url"].as_str().unwrap()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    assert!(
-        reply.text.contains("dana@northgate.example"),
-        "{}",
-        reply.text
-    );
+    open_account(caller, &made).await;
     made["id"].as_str().unwrap().to_owned()
 }
 
@@ -92,10 +86,7 @@ impl Product for TeamsDouble {
     }
 
     async fn renew(&self, caller: &Caller, id: &str) {
-        let path = format!("/v1/connections/{id}/authorize");
-        let link = caller.post(&path, &json!({})).await.ok();
-        let reply = agree(caller, link["authorize_url"].as_str().unwrap()).await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        open_again(caller, id).await;
     }
 
     fn put(&self, number: usize, text: &str) {

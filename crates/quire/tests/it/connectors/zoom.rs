@@ -6,7 +6,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::contract::{self, Fault, Product};
-use super::{PUBLIC, agree, moment, names, read, state, until};
+use super::{PUBLIC, agree, moment, names, open_account, open_again, read, state, until};
 use crate::support::{Caller, Quire, Reply};
 
 fn vtt(text: &str) -> Vec<u8> {
@@ -51,13 +51,7 @@ async fn connect_with(caller: &Caller, name: &str, settings: &Value) -> String {
     let new = json!({ "kind": "zoom", "name": name, "settings": settings });
     let made = caller.post("/v1/connections", &new).await.created();
     assert_eq!(made["state"], "waiting");
-    let reply = agree(caller, made["authorize_url"].as_str().unwrap()).await;
-    assert_eq!(reply.status, 200, "{}", reply.text);
-    assert!(
-        reply.text.contains("dana@northgate.example"),
-        "{}",
-        reply.text
-    );
+    open_account(caller, &made).await;
     made["id"].as_str().unwrap().to_owned()
 }
 
@@ -78,10 +72,7 @@ impl Product for ZoomDouble {
     }
 
     async fn renew(&self, caller: &Caller, id: &str) {
-        let path = format!("/v1/connections/{id}/authorize");
-        let link = caller.post(&path, &json!({})).await.ok();
-        let reply = agree(caller, link["authorize_url"].as_str().unwrap()).await;
-        assert_eq!(reply.status, 200, "{}", reply.text);
+        open_again(caller, id).await;
     }
 
     fn put(&self, number: usize, text: &str) {
