@@ -56,7 +56,8 @@ async fn open_account(caller: &Caller, made: &Value) {
 async fn open_again(caller: &Caller, connection: &str) {
     let path = format!("/v1/connections/{connection}/authorize");
     let link = caller.post(&path, &json!({})).await.ok();
-    open_account(caller, &link).await;
+    let reply = agree(caller, link["authorize_url"].as_str().unwrap()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
 }
 
 /// Follows a link as a person would who agrees to everything, up to an answer that leads no further.
