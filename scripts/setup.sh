@@ -14,6 +14,7 @@ readonly pgdg_script=/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh
 readonly cluster_conf=/etc/postgresql-common/createcluster
 readonly moto_version=5.2.5
 readonly openai_version=3.54.0
+readonly openai_js_version=6.30.1
 
 # Even with an empty HOME, as rustup does it. Its cargo is found before the shell knows about it.
 home=${HOME:-$(getent passwd "$(id -u)" | cut -d : -f 6)}
@@ -23,6 +24,7 @@ export HOME=$home
 readonly moto=${XDG_CACHE_HOME:-$home/.cache}/quire/moto
 # The same place as in crates/quire/tests/it/openai.rs.
 readonly openai=${XDG_CACHE_HOME:-$home/.cache}/quire/openai
+readonly openai_js=${XDG_CACHE_HOME:-$home/.cache}/quire/openai-js
 # No package may ask questions.
 export DEBIAN_FRONTEND=noninteractive
 # The answers of apt and dpkg are read below, so they must not be translated.
@@ -76,6 +78,12 @@ has_openai() {
     "$openai/bin/python" -c 'import openai' 2>/dev/null
 }
 
+# The same for TypeScript.
+has_openai_js() {
+  [[ $(cat "$openai_js/version" 2>/dev/null) == "$openai_js_version" ]] &&
+    have node && (cd "$openai_js" && node -e 'require("openai")' 2>/dev/null)
+}
+
 # A cargo that can build this workspace, with clippy and rustfmt, without downloading anything.
 has_rust() {
   local version pinned
@@ -120,6 +128,11 @@ look() {
       need "python3 python3-venv" "python3 with venv: runs the client of OpenAI that the tests use"
     openai_missing=1
     say "missing: openai $openai_version, the official client: the tests ask quire with it"
+  fi
+  if [[ -n $for_tests ]] && ! has_openai_js; then
+    if ! have node || ! have npm; then need "nodejs npm" "Node.js with npm: runs the client of OpenAI that the tests use"; fi
+    openai_js_missing=1
+    say "missing: openai $openai_js_version for Node.js, the official client for TypeScript: the tests ask quire with it, too"
   fi
   has_rust && return
   rust_missing=1
@@ -241,6 +254,14 @@ install_openai() {
   printf '%s' "$openai_version" >"$openai/version"
 }
 
+install_openai_js() {
+  rm -rf "$openai_js"
+  mkdir -p "$openai_js"
+  npm install --prefix "$openai_js" --silent --no-fund --no-audit "openai@$openai_js_version" >&2
+  (cd "$openai_js" && node -e 'require("openai")')
+  printf '%s' "$openai_js_version" >"$openai_js/version"
+}
+
 by_hand() {
   say "install these by hand (names as on Debian): ${packages[*]}${rust_missing:+ and Rust from https://rustup.rs}"
   say "Fedora: dnf install gcc make curl ca-certificates postgresql-server poppler-utils tesseract ffmpeg-free python3-pip"
@@ -268,8 +289,9 @@ esac
 rust_missing=
 moto_missing=
 openai_missing=
+openai_js_missing=
 look
-if ((${#packages[@]} == 0)) && [[ -z $rust_missing && -z $moto_missing && -z $openai_missing ]]; then exit 0; fi
+if ((${#packages[@]} == 0)) && [[ -z $rust_missing && -z $moto_missing && -z $openai_missing && -z $openai_js_missing ]]; then exit 0; fi
 
 if ((${#packages[@]} > 0)); then
   if ! have apt-get || ! have dpkg; then by_hand; fi
@@ -279,13 +301,15 @@ fi
 if [[ -n $rust_missing ]]; then install_rust; fi
 if [[ -n $moto_missing ]]; then install_moto; fi
 if [[ -n $openai_missing ]]; then install_openai; fi
+if [[ -n $openai_js_missing ]]; then install_openai_js; fi
 
 packages=()
 rust_missing=
 moto_missing=
 openai_missing=
+openai_js_missing=
 look
-if ((${#packages[@]} > 0)) || [[ -n $rust_missing || -n $moto_missing || -n $openai_missing ]]; then
+if ((${#packages[@]} > 0)) || [[ -n $rust_missing || -n $moto_missing || -n $openai_missing || -n $openai_js_missing ]]; then
   say "still missing after the installation, see above"
   exit 1
 fi

@@ -165,7 +165,7 @@ pub struct Answer {
     /// How its passages were found, where that was asked for.
     #[serde(default)]
     pub explanation: Option<Box<Explanation>>,
-    /// The question as it was understood, where it followed others.
+    /// The question as it was understood, where it followed others or is nearly one that was answered before.
     pub understood: Option<String>,
     /// What the markers point at, in order.
     pub citations: Vec<Citation>,

@@ -13,6 +13,7 @@ use crate::answer::{Answer, Event, Note};
 use crate::ask::{Asker, Asking, Question};
 use crate::cache::Key;
 use crate::compose::{self, Composed, Prompt};
+use crate::nearby::Nearby;
 use crate::reading::Reading;
 use crate::router::{Chooser, Decision, Route};
 use crate::{Error, conversation, extractive};
@@ -30,6 +31,8 @@ pub(crate) struct Asked {
     pub(crate) question: Question,
     pub(crate) decision: Decision,
     pub(crate) key: Key,
+    /// Where questions are that are nearly the same; none where that is off.
+    pub(crate) nearby: Option<Nearby>,
 }
 
 impl Asked {
@@ -47,6 +50,9 @@ impl Asked {
         if answer.note.is_none_or(Note::is_lasting) {
             let answers = &self.asker.answers;
             answers.put(self.placement.tenant, self.key, answer.clone());
+            if let Some(nearby) = &self.nearby {
+                nearby.remember(self.key);
+            }
         }
         Ok(answer)
     }
@@ -197,7 +203,8 @@ impl Asked {
             return Ok(None);
         };
         let mut failed = None;
-        for number in 1..UNDERSTANDING {
+        let mut number = 0;
+        while number < UNDERSTANDING - 2 {
             let hop = match hops.next(failed.as_ref()) {
                 Ok(hop) => hop,
                 Err(error) => {
@@ -205,11 +212,10 @@ impl Asked {
                     return Ok(None);
                 }
             };
-            let costs = hop.costs();
-            let attempt = admitted
-                .attempt(Work::Chat, number, hop.provider(), hop.model(), costs)
+            let (hop, reading) = self
+                .first_word(admitted, &mut hops, hop, &messages, &mut number)
                 .await?;
-            let composed = match Reading::begin(&hop, &messages, None, attempt).await {
+            let composed = match reading {
                 Ok(mut reading) => compose::answer(prompt, hop.model(), &mut reading, emit).await,
                 Err(error) => Composed::Failed(error),
             };

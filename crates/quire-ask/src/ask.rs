@@ -18,8 +18,9 @@ use tracing::warn;
 
 use crate::answer::{Answer, Event};
 use crate::answering::Asked;
-use crate::cache::{Asks, CacheTotals, Flights, Key, Redis, Tiers};
+use crate::cache::{Asks, CacheTotals, Flights, Key, Near, Redis, Tiers};
 use crate::conversation::Said;
+use crate::nearby::Nearby;
 use crate::recipe::{Depth, Recipe};
 use crate::router::{Chooser, Decision, Reach, Route, route};
 use crate::turn::Turn;
@@ -129,6 +130,8 @@ pub struct Asker {
     pub(crate) config: AskerConfig,
     pub(crate) answers: Tiers<Answer>,
     pub(crate) flights: Flights,
+    /// Questions that were answered, where an answer may be given to one that is nearly the same.
+    pub(crate) near: Option<Near>,
     pub(crate) vectors: Tiers<Vec<f32>>,
     versions: Versions,
     /// The settings that answers rest on.
@@ -163,6 +166,7 @@ impl Asker {
                 redis.clone(),
             ),
             flights: Flights::default(),
+            near: None,
             vectors: Tiers::new(
                 "vector",
                 VECTOR_LIFE,
@@ -175,6 +179,13 @@ impl Asker {
             degraded: Arc::default(),
             config,
         })
+    }
+
+    /// The same, which also gives an answer to whoever asks nearly what was asked before.
+    #[must_use]
+    pub fn giving_near_answers(mut self, gives: bool) -> Self {
+        self.near = gives.then(|| Near::new(ANSWER_LIFE));
+        self
     }
 
     /// Answers a question over one tenant's passages, telling each part as soon as it is certain.
@@ -201,19 +212,26 @@ impl Asker {
         self.config.control.check(&asking.caller)?;
         let placement = asking.placement();
         let corpus = self.versions.read(&self.config.store, placement).await?;
-        let key = Key::answer(
-            placement,
-            Asks {
-                corpus,
-                filter: &question.filter,
-                question: &question.text,
-                history: &question.history,
-                explain: question.explain,
-                route: question.route,
-                in_plan: &asking.caller.account.terms.plan.question_types,
-                settings: &self.settings,
-            },
-        );
+        let asks = Asks {
+            corpus,
+            filter: &question.filter,
+            question: &question.text,
+            history: &question.history,
+            explain: question.explain,
+            route: question.route,
+            in_plan: &asking.caller.account.terms.plan.question_types,
+            settings: &self.settings,
+        };
+        let key = Key::answer(placement, asks);
+        // What points back at a conversation, and how passages were found, is of one question alone.
+        let stands_alone = question.history.is_empty() && !question.explain && !question.fresh;
+        let nearby = match &self.near {
+            Some(near) if stands_alone => Some(Nearby::new(
+                near.clone(),
+                Key::space(placement, asks, decision.route),
+            )),
+            _ => None,
+        };
         let asked = Asked {
             asker: self.clone(),
             asking: asking.clone(),
@@ -221,6 +239,7 @@ impl Asker {
             question,
             decision,
             key,
+            nearby,
         };
         Turn::begin(Arc::new(asked)).await
     }

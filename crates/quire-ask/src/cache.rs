@@ -6,6 +6,7 @@
 
 mod flight;
 mod key;
+mod near;
 mod operate;
 mod redis;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use quire_types::TenantId;
 
 pub(crate) use flight::{Flights, Leading, Passenger, Place};
 pub(crate) use key::{Asks, Key};
+pub(crate) use near::{Asked as NearlyAsked, Near};
 pub use operate::Caches;
 pub(crate) use redis::Redis;
 
@@ -35,11 +37,13 @@ pub enum Tier {
     Redis,
     /// With a request that was just working it out.
     Flight,
+    /// With a question that is nearly the same.
+    Near,
 }
 
 impl Tier {
     /// Every tier, the nearest first.
-    pub const ALL: [Self; 3] = [Self::Memory, Self::Redis, Self::Flight];
+    pub const ALL: [Self; 4] = [Self::Memory, Self::Redis, Self::Flight, Self::Near];
 
     /// The stable name.
     pub const fn as_str(self) -> &'static str {
@@ -47,6 +51,7 @@ impl Tier {
             Self::Memory => "memory",
             Self::Redis => "redis",
             Self::Flight => "flight",
+            Self::Near => "near",
         }
     }
 }
@@ -55,7 +60,7 @@ impl Tier {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheTotals {
     /// Found, by tier in the order of [`Tier::ALL`].
-    pub hits: [u64; 3],
+    pub hits: [u64; Tier::ALL.len()],
     /// Not found anywhere, and worked out.
     pub misses: u64,
 }
@@ -72,7 +77,7 @@ pub(crate) struct Tiers<V: Send + Sync + 'static> {
 
 #[derive(Default)]
 struct Counts {
-    hits: [AtomicU64; 3],
+    hits: [AtomicU64; Tier::ALL.len()],
     misses: AtomicU64,
 }
 
@@ -97,6 +102,11 @@ impl<V: Serialize + DeserializeOwned + Send + Sync + 'static> Tiers<V> {
             redis,
             counts: Arc::default(),
         }
+    }
+
+    /// What this process remembers, without counting it.
+    pub(crate) fn peek(&self, key: &Key) -> Option<Arc<V>> {
+        self.memory.get(key)
     }
 
     /// What this process remembers.

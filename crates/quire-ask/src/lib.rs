@@ -15,6 +15,8 @@ mod error;
 mod evidence;
 mod explain;
 mod extractive;
+mod hedging;
+mod nearby;
 mod queued;
 mod reading;
 mod recipe;

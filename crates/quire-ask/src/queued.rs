@@ -69,21 +69,14 @@ impl Asker {
     /// Takes a question in.
     ///
     /// # Errors
-    /// A question that can't be asked, a plan without such questions, a thousand that wait already, and those of
-    /// the database.
-    pub async fn queue(
-        &self,
-        account: &Account,
-        user: Option<&str>,
-        question: &Question,
-    ) -> Result<Queued, Error> {
+    /// A question that can't be asked, a tenant that may not ask now, a plan without such questions, a thousand that
+    /// wait already, and those of the database.
+    pub async fn queue(&self, asking: &Asking, question: &Question) -> Result<Queued, Error> {
         let text = self.check(&question.text)?;
-        if !account
-            .terms
-            .plan
-            .question_types
-            .contains(&QuestionType::Batch)
-        {
+        self.config.control.check(&asking.caller)?;
+        let account = &asking.caller.account;
+        let in_plan = &account.terms.plan.question_types;
+        if !in_plan.contains(&QuestionType::Batch) {
             return Err(Error::Refused(Refusal::new(
                 Reason::Plan,
                 "the plan has no questions that are answered later: ask with POST /v1/ask",
@@ -95,8 +88,11 @@ impl Asker {
             explain: question.explain,
         };
         let written = json!(written);
+        let groups = question.filter.groups.as_ref();
         let mut tx = self.config.store.tenant(account.tenant.placement()).await?;
-        let Some(row) = questions::create(&mut tx, user, &written, MOST_WAITING).await? else {
+        let user = asking.user.as_deref();
+        let Some(row) = questions::create(&mut tx, user, groups, &written, MOST_WAITING).await?
+        else {
             let refusal = Refusal::new(
                 Reason::Seats,
                 format!(
@@ -149,8 +145,8 @@ impl Task for AnswerQuestion {
         let asking = Asking {
             caller: Caller { account, key: None },
             user: row.user,
-            // The same in every attempt, so that nothing is charged twice.
-            request: RequestId::from_uuid(row.id.uuid()),
+            // Each attempt asks anew: under one id, a second call of a provider would pass for the first one.
+            request: RequestId::generate(),
         };
         let question = Question {
             text: written.text,

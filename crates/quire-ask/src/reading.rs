@@ -1,6 +1,9 @@
 //! An answer of a provider while it is read, together with the attempt that pays for it, so that it is paid for
 //! by what was really used even when nobody reads to its end.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -21,12 +24,16 @@ const READ_ON_BYTES: usize = 64 << 10;
 pub(crate) struct Reading {
     /// None once it has ended.
     events: Option<ChatStream>,
+    /// What was heard while waiting for the first word.
+    heard: VecDeque<Result<ChatEvent, Error>>,
     attempt: Option<Attempt>,
     used: Option<Tokens>,
     price: Price,
     /// What it costs at the most, and before its first word.
     costs: (NanoUsd, NanoUsd),
     has_begun: bool,
+    /// Whether somebody else spoke first, so that nothing of it is read any more.
+    has_lost: Arc<AtomicBool>,
     runtime: Handle,
 }
 
@@ -41,11 +48,13 @@ impl Reading {
         match hop.stream(messages, schema).await {
             Ok(events) => Ok(Self {
                 events: Some(events),
+                heard: VecDeque::new(),
                 attempt: Some(attempt),
                 used: None,
                 price: *hop.price(),
                 costs: hop.costs(),
                 has_begun: false,
+                has_lost: Arc::default(),
                 runtime: Handle::current(),
             }),
             Err(error) => {
@@ -57,8 +66,31 @@ impl Reading {
         }
     }
 
+    /// Waits for the first word, which [`Self::next`] then gives, or for the end. Once `has_lost` says so, dropping it
+    /// ends it at once: it has cost what its input costs, since it did not say a word.
+    pub(crate) async fn first_word(&mut self, has_lost: &Arc<AtomicBool>) {
+        self.has_lost = has_lost.clone();
+        while !self.has_begun
+            && let Some(event) = self.hear().await
+        {
+            self.heard.push_back(event);
+        }
+    }
+
+    /// Whether it said a word.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// The next event; none at the end, which an error is, too.
     pub(crate) async fn next(&mut self) -> Option<Result<ChatEvent, Error>> {
+        match self.heard.pop_front() {
+            Some(event) => Some(event),
+            None => self.hear().await,
+        }
+    }
+
+    async fn hear(&mut self) -> Option<Result<ChatEvent, Error>> {
         let event = self.events.as_mut()?.next().await;
         match &event {
             Some(Ok(ChatEvent::Delta(_))) => {
@@ -116,7 +148,11 @@ impl Drop for Reading {
         let Some(attempt) = self.attempt.take() else {
             return;
         };
-        match self.events.take() {
+        match self
+            .events
+            .take()
+            .filter(|_| !self.has_lost.load(Ordering::Relaxed))
+        {
             None => settle(attempt, self.used, &self.price),
             Some(events) => {
                 let (used, price) = (self.used, self.price);

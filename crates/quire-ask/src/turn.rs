@@ -158,6 +158,12 @@ impl Asked {
                     let counted = self.count().await?;
                     return Ok(Way::Again(answer, Tier::Redis, counted));
                 }
+                if let Some(answer) = self.nearby_answer().await? {
+                    asker.answers.note(Some(Tier::Near));
+                    leading.land(answer.clone());
+                    let counted = self.count().await?;
+                    return Ok(Way::Again(answer, Tier::Near, counted));
+                }
                 let admitted = self.admit().await?;
                 asker.answers.note(None);
                 Ok(Way::Lead(leading, own, admitted))

@@ -27,13 +27,15 @@ use quire_queue::{Plan, Rule, schedule, unschedule};
 use quire_store::connections::{self as rows, Connection, NewConnection};
 use quire_store::sealed::Purpose;
 use quire_store::{Placement, TenantTx, notebooks};
-use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, NotebookId, Secret, TenantId};
+use quire_types::{
+    ConnectionId, ConnectionState, ErrorKind, Groups, Kind, NotebookId, Secret, TenantId,
+};
 
 pub use connector::{Connector, Content, Found, Remote, RemotePage};
 pub use incoming::{Incoming, Verdict};
 pub use oauth::App;
 pub use sync::SyncConnection;
-pub use teams::KeepSubscription;
+pub use teams::{EndSubscriptions, KeepSubscription};
 pub use zoom::{Heard, Notice};
 
 use crate::{Connect, Error, standard};
@@ -70,6 +72,8 @@ pub struct Wanted<'a> {
     pub name: &'a str,
     /// Where its sources go.
     pub notebook: Option<NotebookId>,
+    /// Who sees its sources, beside those whom the account names; everybody where there are neither.
+    pub groups: Option<&'a Groups>,
     /// What is no secret.
     pub settings: &'a Value,
     /// The token or key; one is made for webhooks, and where somebody has to agree there is none.
@@ -94,6 +98,9 @@ impl Connect {
         placement: Placement,
         wanted: &Wanted<'_>,
     ) -> Result<(Connection, Told), Error> {
+        if wanted.groups.is_some() {
+            may_have_groups(wanted.kind)?;
+        }
         let id = ConnectionId::generate();
         let (secret, told) = match (wanted.kind, wanted.secret) {
             (WEBHOOK, None) => {
@@ -148,6 +155,7 @@ impl Connect {
             kind: wanted.kind,
             name: wanted.name,
             notebook,
+            groups: wanted.groups,
             settings: wanted.settings,
             secret: &sealed,
             state,
@@ -270,6 +278,16 @@ impl Connect {
                 "'{other}' is no kind of connection: choose notion, postgres, teams, zoom or webhook"
             ))),
         }
+    }
+}
+
+/// Records say themselves who sees them.
+fn may_have_groups(kind: &str) -> Result<(), Error> {
+    match kind {
+        WEBHOOK | POSTGRES => Err(Error::Invalid(format!(
+            "a connection of kind {kind} brings records, each with groups of its own: leave groups out here"
+        ))),
+        _ => Ok(()),
     }
 }
 

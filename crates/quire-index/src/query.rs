@@ -2,7 +2,7 @@
 
 use quire_store::passages::Passage;
 use quire_store::segments::Located;
-use quire_types::{MediaType, NotebookId, SegmentId, Timestamp};
+use quire_types::{Groups, MediaType, NotebookId, SegmentId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{Explained, Fusion};
@@ -31,6 +31,9 @@ pub struct Filter {
     pub added_from: Option<Timestamp>,
     /// Only versions added before this instant.
     pub added_before: Option<Timestamp>,
+    /// Only what somebody in these groups may see: sources for everybody, and those of one of these.
+    #[serde(default)]
+    pub groups: Option<Groups>,
 }
 
 impl Filter {
@@ -40,6 +43,7 @@ impl Filter {
             && self.media_types.is_none()
             && self.added_from.is_none()
             && self.added_before.is_none()
+            && self.groups.is_none()
     }
 
     pub(crate) fn passes(&self, source: &Located) -> bool {
@@ -51,6 +55,10 @@ impl Filter {
             && self
                 .added_before
                 .is_none_or(|before| source.added_at < before)
+            && (self.groups.as_ref()).is_none_or(|own| {
+                let groups = source.groups.as_ref();
+                groups.is_none_or(|groups| groups.meet(own))
+            })
     }
 }
 

@@ -167,7 +167,8 @@ fn estimates(view: &View, candidates: usize) -> usize {
         0..5_000 => 2,
         5_000..50_000 => 3,
         50_000..200_000 => 6,
-        _ => 10,
+        200_000..500_000 => 10,
+        _ => 16,
     };
     candidates.saturating_mul(times)
 }

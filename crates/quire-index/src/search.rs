@@ -17,7 +17,7 @@ use crate::cache::{Slot, Views};
 use crate::score::{self, Address};
 use crate::segment::{Io, Segment, Text};
 use crate::totals::Counts;
-use crate::view::{Contents, View};
+use crate::view::{Contents, View, added_in};
 use crate::{BlockTotals, Error, Filter, FoldPolicy, Found, Hit, Query, blocking};
 
 /// Passages that are read from the database at a time.
@@ -425,20 +425,23 @@ async fn advanced(
     manifest: Manifest,
     changes: Vec<Entry>,
 ) -> Result<View, Error> {
-    let mut sources: Vec<SourceId> = changes
+    let mut added: Vec<SourceId> = added_in(&changes).into_iter().collect();
+    added.sort_unstable();
+    let mut told: Vec<SourceId> = changes
         .iter()
-        .filter(|entry| entry.change == Change::Added)
+        .filter(|entry| entry.change == Change::Regrouped)
         .map(|entry| entry.source)
+        .chain(added.iter().copied())
         .collect();
-    sources.sort_unstable();
-    sources.dedup();
-    let (located, added) = if sources.is_empty() {
-        (Vec::new(), Vec::new())
-    } else {
-        (
-            segments::located(&mut tx, Some(&sources)).await?,
-            read_tail(&mut tx, Some(&sources)).await?,
-        )
+    told.sort_unstable();
+    told.dedup();
+    let located = match told.is_empty() {
+        true => Vec::new(),
+        false => segments::located(&mut tx, Some(&told)).await?,
+    };
+    let added = match added.is_empty() {
+        true => Vec::new(),
+        false => read_tail(&mut tx, Some(&added)).await?,
     };
     tx.commit().await?;
     blocking(move || Ok(view.advance(manifest, &changes, located, added))).await

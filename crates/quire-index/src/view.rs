@@ -13,7 +13,7 @@ use std::sync::Arc;
 use quire_store::corpus::{Change, Entry};
 use quire_store::passages::Indexed;
 use quire_store::segments::{Located, Manifest};
-use quire_types::{Language, NotebookId, SegmentId, SourceId};
+use quire_types::{Groups, Language, NotebookId, SegmentId, SourceId};
 
 use crate::segment::{Segment, SourceRows};
 use crate::{Error, Filter};
@@ -47,6 +47,12 @@ pub(crate) struct View {
     pub(crate) missing: Vec<SegmentId>,
     /// Notebooks with an archive, and the passages in it: they can't be found either.
     pub(crate) archived: HashMap<NotebookId, u64>,
+}
+
+/// The sources that changes brought new passages of.
+pub(crate) fn added_in(changes: &[Entry]) -> HashSet<SourceId> {
+    let added = changes.iter().filter(|entry| entry.change == Change::Added);
+    added.map(|entry| entry.source).collect()
 }
 
 /// What a view is made of.
@@ -104,8 +110,8 @@ impl View {
         view
     }
 
-    /// The view after changes, which moved nothing between tail and segments. `located` and `added` are
-    /// the sources that were added and their passages.
+    /// The view after changes, which moved nothing between tail and segments. `located` are the sources that were
+    /// added, or that others see now, and `added` the passages of the former.
     pub(crate) fn advance(
         &self,
         manifest: Manifest,
@@ -118,23 +124,39 @@ impl View {
             .filter(|entry| entry.change == Change::Removed)
             .map(|entry| (entry.source, entry.source_version))
             .collect();
-        let now: HashSet<SourceId> = located.iter().map(|located| located.source).collect();
+        let is_new = added_in(changes);
+        let (now, regrouped): (Vec<Located>, Vec<Located>) = located
+            .into_iter()
+            .partition(|located| is_new.contains(&located.source));
+        let now_ids: HashSet<SourceId> = now.iter().map(|located| located.source).collect();
         let stays = |seen: &&Arc<Seen>| {
             let located = &seen.located;
-            !removed.contains(&(located.source, located.version)) && !now.contains(&located.source)
+            !removed.contains(&(located.source, located.version))
+                && !now_ids.contains(&located.source)
+        };
+        let regrouped: HashMap<SourceId, Located> = regrouped
+            .into_iter()
+            .map(|located| (located.source, located))
+            .collect();
+        let as_now = |seen: &Arc<Seen>| match regrouped.get(&seen.located.source) {
+            Some(located) if located.version == seen.located.version => Arc::new(Seen {
+                located: located.clone(),
+                ..**seen
+            }),
+            _ => seen.clone(),
         };
         let mut view = Self {
             manifest,
             language: self.language,
             segments: self.segments.clone(),
             tail: self.tail.clone(),
-            sources: self.sources.iter().filter(stays).cloned().collect(),
+            sources: self.sources.iter().filter(stays).map(as_now).collect(),
             live_rows: 0,
             alive: Vec::new(),
             missing: self.missing.clone(),
             archived: self.archived.clone(),
         };
-        view.add_to_tail(located, added);
+        view.add_to_tail(now, added);
         view.sort();
         view
     }
@@ -277,7 +299,10 @@ impl View {
         let names: usize = self
             .sources
             .iter()
-            .map(|seen| seen.located.name.len())
+            .map(|seen| {
+                let groups = seen.located.groups.as_ref();
+                seen.located.name.len() + groups.map_or(0, Groups::bytes)
+            })
             .sum();
         let masks: usize = self.alive.iter().flatten().map(Mask::bytes).sum();
         let sources = self.sources.len() * (size_of::<Seen>() + size_of::<Arc<Seen>>() + 16);

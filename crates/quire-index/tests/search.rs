@@ -9,7 +9,7 @@ use quire_store::passages::{self, NewPassage};
 use quire_store::tenants::Tenant;
 use quire_store::{ObjectKey, TenantTx, notebooks, segments, sources};
 use quire_testkit::postgres::TestStore;
-use quire_types::{MediaType, NotebookId, Place, SourceId, Timestamp};
+use quire_types::{Groups, MediaType, NotebookId, Place, SourceId, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -226,6 +226,89 @@ async fn many_versions_between_two_searches_leave_the_last_one() {
     // So does a reader that was not there.
     let fresh = searching(&test, ROOMY);
     assert_eq!(bodies(&fresh, &tenant, all()).await, ["reborn"]);
+}
+
+#[tokio::test]
+async fn who_sees_a_source_counts_from_the_commit_on() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("seen").await;
+    let one = notebook(&test, &tenant, "one").await;
+    let mut ids = Vec::new();
+    for name in ["all", "crew", "office"] {
+        let text = passage(&format!("beam {name}"), axis(0));
+        ids.push(add(&test, &tenant, one, name, &[text]).await);
+    }
+    let search = searching(&test, ROOMY);
+    let seen_by = async |groups: Option<&str>| {
+        let query = Query {
+            filter: Filter {
+                groups: groups.map(|groups| Groups::parse(groups).unwrap()),
+                ..Filter::default()
+            },
+            ..query("beam", axis(0), Mode::Hybrid)
+        };
+        let mut found = bodies(&search, &tenant, query).await;
+        found.sort();
+        found.join(", ").replace("beam ", "")
+    };
+    let regroup = async |source: SourceId, groups: Option<&str>| {
+        let groups = groups.map(|groups| Groups::parse(groups).unwrap());
+        let mut tx = test.tx(&tenant).await;
+        sources::set_groups(&mut tx, source, groups.as_ref())
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+    };
+    // The same in the tail and in a segment; the view that is there catches up.
+    for is_folded in [false, true] {
+        if is_folded {
+            search.fold(tenant.placement()).await.unwrap();
+        }
+        assert_eq!(seen_by(Some("crew")).await, "all, crew, office");
+        regroup(ids[1], Some("crew")).await;
+        regroup(ids[2], Some("Office, board")).await;
+        for (groups, expected) in [
+            (None, "all, crew, office"),
+            (Some(""), "all"),
+            (Some("crew"), "all, crew"),
+            (Some("board"), "all, office"),
+            (Some("board, crew"), "all, crew, office"),
+            (Some("others"), "all"),
+        ] {
+            assert_eq!(seen_by(groups).await, expected, "{groups:?} {is_folded}");
+        }
+        // Another version, and who sees it, between two looks.
+        regroup(ids[2], Some("")).await;
+        let text = passage("beam girder", axis(0));
+        assert_eq!(add(&test, &tenant, one, "office", &[text]).await, ids[2]);
+        regroup(ids[0], Some("crew")).await;
+        assert_eq!(seen_by(Some("crew, office")).await, "all, crew");
+        assert_eq!(seen_by(None).await, "all, crew, girder");
+        let text = passage("beam office", axis(0));
+        add(&test, &tenant, one, "office", &[text]).await;
+        for id in &ids {
+            regroup(*id, None).await;
+        }
+        delete_and_add(&test, &tenant, one).await;
+    }
+}
+
+/// A source that comes and goes while nobody looks.
+async fn delete_and_add(test: &TestStore, tenant: &Tenant, notebook: NotebookId) {
+    let id = add(
+        test,
+        tenant,
+        notebook,
+        "gone",
+        &[passage("beam gone", axis(0))],
+    )
+    .await;
+    let mut tx = test.tx(tenant).await;
+    sources::set_groups(&mut tx, id, Some(&Groups::default()))
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    delete(test, tenant, id).await;
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
 //! The error of adding, removing and reading sources.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use quire_tenancy::{EmbedError, Refusal};
+use quire_tenancy::{EmbedError, Refusal, SenseError};
 use quire_types::{ErrorKind, Kind};
 
 use crate::extract::ExtractError;
@@ -40,6 +41,9 @@ pub enum Error {
     /// The embedding model failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
+    /// The request for vectors failed that several sources shared.
+    #[error(transparent)]
+    Vectors(Arc<EmbedError>),
 }
 
 impl From<EmbedError> for Error {
@@ -48,6 +52,16 @@ impl From<EmbedError> for Error {
             EmbedError::Refused(refusal) => refusal.into(),
             EmbedError::Control(error) => error.into(),
             EmbedError::Model(error) => error.into(),
+            EmbedError::Shared(error) => Self::Vectors(error),
+        }
+    }
+}
+
+impl From<SenseError> for Error {
+    fn from(error: SenseError) -> Self {
+        match error {
+            SenseError::Refused(refusal) => refusal.into(),
+            SenseError::Control(error) => error.into(),
         }
     }
 }
@@ -89,12 +103,14 @@ impl Kind for Error {
             Self::Queue(error) => error.kind(),
             Self::Search(error) => error.kind(),
             Self::Model(error) => error.kind(),
+            Self::Vectors(error) => error.kind(),
         }
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused(refusal) => refusal.retry_after(),
+            Self::Vectors(error) => error.retry_after(),
             _ => None,
         }
     }

@@ -12,11 +12,13 @@ mod docx;
 mod drawing;
 mod email;
 mod error;
+mod heard;
 mod html;
 mod image;
 mod limits;
 mod markdown;
 mod meter;
+mod notes;
 mod ocr;
 mod package;
 mod pdf;
@@ -35,10 +37,13 @@ mod xml;
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
-pub use drawing::{Wanted, draw, measure};
+pub use drawing::{Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
+pub use heard::{Heard, HeardPart};
 pub use limits::Limits;
 pub use meter::Meter;
+pub use notes::Note;
+pub use speech::Utterance;
 
 pub(crate) use builder::PATH_ENTRY_CHARS;
 pub(crate) use csv::looks_like_csv;
@@ -52,7 +57,9 @@ pub(crate) use transcript::{Script, looks_like_transcript};
 pub const fn processor(media: MediaType) -> i16 {
     match media {
         MediaType::Text | MediaType::Markdown | MediaType::Html => 1,
-        MediaType::Pdf | MediaType::Docx | MediaType::Pptx => 1,
+        // Reads the pictures on its pages.
+        MediaType::Pdf => 2,
+        MediaType::Docx | MediaType::Pptx => 1,
         MediaType::Xlsx | MediaType::Csv => 1,
         MediaType::Email | MediaType::Transcript => 1,
         MediaType::Image | MediaType::Audio | MediaType::Video => 1,
@@ -80,6 +87,21 @@ pub fn extract(
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
     extract_at(media, bytes, limits, Depth::default(), meter)
+}
+
+/// Reads a recording in which others heard something before.
+pub fn extract_heard(
+    media: MediaType,
+    bytes: &[u8],
+    heard: &Heard,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
+    match media {
+        MediaType::Audio => audio::read(bytes, heard, limits, meter),
+        MediaType::Video => video::read(bytes, heard, limits, meter),
+        _ => extract(media, bytes, limits, meter),
+    }
 }
 
 /// Finds the type of a file that stands inside another and reads it.
@@ -127,7 +149,7 @@ fn extract_at(
         MediaType::Email => email::read(bytes, limits, depth, meter),
         MediaType::Transcript => transcript::read(bytes, limits),
         MediaType::Image => image::read(bytes, limits),
-        MediaType::Audio => audio::read(bytes, limits, meter),
-        MediaType::Video => video::read(bytes, limits, meter),
+        MediaType::Audio => audio::read(bytes, &Heard::default(), limits, meter),
+        MediaType::Video => video::read(bytes, &Heard::default(), limits, meter),
     }
 }

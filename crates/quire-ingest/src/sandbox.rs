@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::extract::{Document, ExtractError, Limits, Wanted};
+use crate::extract::{Document, ExtractError, Heard, Limits, Part, Shown, Wanted};
 
-use asked::Asked;
+use asked::{Asked, HEARD_FILE};
 use budget::Budget;
 use reply::Reply;
 
@@ -100,6 +100,34 @@ impl Extractor {
         outcome::understand(self.ask(name, bytes, Asked::Read, tell).await?)
     }
 
+    /// The same of a recording in which others heard something before.
+    pub async fn extract_heard(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        heard: &Heard,
+        tell: &Tell,
+    ) -> Result<Extraction, ExtractError> {
+        if heard.parts.is_empty() {
+            return self.extract(name, bytes, tell).await;
+        }
+        let beside = serde_json::to_vec(heard)
+            .map_err(|error| ExtractError::unavailable("what others heard", error))?;
+        let reply = self.ask_beside(name, bytes, Asked::ReadHeard, &beside, tell);
+        outcome::understand(reply.await?)
+    }
+
+    /// A part of the sound of a recording as a small file (FLAC, one channel); nothing where it has no sound.
+    pub async fn cut_sound(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        part: Part,
+    ) -> Result<Bytes, ExtractError> {
+        let asked = Asked::Sound(part);
+        outcome::understand_sound(self.ask(name, bytes, asked, &|_| ()).await?)
+    }
+
     /// Draws one picture of a file, as PNG.
     pub async fn draw(
         &self,
@@ -108,6 +136,21 @@ impl Extractor {
         wanted: Wanted,
     ) -> Result<Bytes, ExtractError> {
         outcome::understand_picture(self.ask(name, bytes, Asked::Draw(wanted), &|_| ()).await?)
+    }
+
+    /// A picture, or a moment of a film, as a small JPEG in base64.
+    pub async fn show(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        shown: Shown,
+    ) -> Result<String, ExtractError> {
+        outcome::understand_shown(self.ask(name, bytes, Asked::Show(shown), &|_| ()).await?)
+    }
+
+    /// Where the picture of a film changes, in milliseconds.
+    pub async fn scenes(&self, name: &str, bytes: Bytes) -> Result<Vec<u64>, ExtractError> {
+        outcome::understand_scenes(self.ask(name, bytes, Asked::Scenes, &|_| ()).await?)
     }
 
     /// How long a recording is, in milliseconds.
@@ -127,6 +170,18 @@ impl Extractor {
         asked: Asked,
         tell: &Tell,
     ) -> Result<Reply<T>, ExtractError> {
+        self.ask_beside(name, bytes, asked, &[], tell).await
+    }
+
+    /// Asks with something beside the file, which the child finds in its folder.
+    async fn ask_beside<T: DeserializeOwned + Send + 'static>(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        asked: Asked,
+        beside: &[u8],
+        tell: &Tell,
+    ) -> Result<Reply<T>, ExtractError> {
         if bytes.is_empty() {
             return Err(ExtractError::Empty);
         }
@@ -140,6 +195,11 @@ impl Extractor {
             .prefix("quire-parse-")
             .tempdir()
             .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
+        if !beside.is_empty() {
+            tokio::fs::write(folder.path().join(HEARD_FILE), beside)
+                .await
+                .map_err(|error| ExtractError::unavailable("no temporary file", error))?;
+        }
         let budget = Budget::of(name, &bytes);
         let wall_clock = self.wall_clock.unwrap_or(budget.wall_clock);
         let child = self.command(name, &budget, asked, folder.path())?.spawn();

@@ -14,8 +14,8 @@ use quire_store::notebooks::Notebook;
 use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, Content, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
-use quire_tenancy::{Account, Control, Embeddings, LimitName, Reason, Stage};
-use quire_types::{ErrorKind, Kind, NotebookId, SourceId};
+use quire_tenancy::{Account, Control, Embeddings, LimitName, Providers, Reason, Stage};
+use quire_types::{ErrorKind, Groups, Kind, NotebookId, SourceId};
 
 use crate::allowance::limits;
 use crate::extract::Wanted;
@@ -43,12 +43,16 @@ pub struct IngestConfig {
     pub recognising: Stage,
     /// What tenants may keep.
     pub control: Control,
+    /// The models that may hear and see; none where nothing goes out.
+    pub providers: Option<Providers>,
     /// How text is cut.
     pub passages: PassageOptions,
     /// Rung after something was enqueued.
     pub bell: Arc<Notify>,
     /// The largest file.
     pub file_bytes: u64,
+    /// From how many passages on a move to a model of a provider goes through its batches; 0 for never.
+    pub batch_passages: usize,
     /// How long bytes outlive the rows that named them, so that a restored database still finds them.
     pub object_grace: Duration,
 }
@@ -85,6 +89,18 @@ impl Ingest {
         name: &str,
         bytes: BoxStream<'_, Result<Bytes, E>>,
     ) -> Result<Added, Error> {
+        self.add_for(placement, notebook, name, None, bytes).await
+    }
+
+    /// The same for people in these groups, if any are named. A known name for others is a conflict.
+    pub async fn add_for<E: Into<StreamError>>(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        name: &str,
+        groups: Option<&Groups>,
+        bytes: BoxStream<'_, Result<Bytes, E>>,
+    ) -> Result<Added, Error> {
         let name = clean_name(name)?;
         let account = active(&self.config.control, placement.tenant).await?;
         let most = limits(&account.terms, self.config.extractor.limits()).max_input_bytes;
@@ -92,7 +108,7 @@ impl Ingest {
         let upload =
             upload.map_err(|error| larger_than_plan(error, &account, self.config.file_bytes))?;
         let added = self
-            .add_row(placement, &account, notebook, &name, &upload)
+            .add_row(placement, &account, notebook, &name, groups, &upload)
             .await;
         // Bytes that no row names are of no use. An error of the database is no proof that nothing was
         // committed, so then they stay: an orphan does no harm, a row without its bytes does.
@@ -130,6 +146,7 @@ impl Ingest {
         account: &Account,
         notebook: NotebookId,
         name: &str,
+        groups: Option<&Groups>,
         upload: &Upload,
     ) -> Result<Added, Error> {
         if upload.size_bytes == 0 {
@@ -143,7 +160,7 @@ impl Ingest {
             passages: 1,
         };
         let room = self.stock.room(&mut tx, account, more).await?;
-        let added = sources::add(&mut tx, notebook, &content).await?;
+        let added = sources::add_for(&mut tx, notebook, &content, groups).await?;
         if let Added::Created(source) | Added::Updated(source) = &added {
             room?;
             queue_reading(&mut tx, &ReadSource::of(source), Wishes::default()).await?;

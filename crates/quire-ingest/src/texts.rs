@@ -10,7 +10,7 @@ use quire_store::sources::Totals;
 use quire_store::texts::{self, NewText};
 use quire_store::{Placement, TenantTx};
 use quire_tenancy::usage::{self, Event, Quantities};
-use quire_types::{MediaType, NotebookId, SourceId, Timestamp};
+use quire_types::{Groups, MediaType, NotebookId, SourceId, Timestamp};
 
 use crate::extract::{ExtractError, Limits, Meter, Script, extract};
 use crate::passages::passages as cut;
@@ -33,6 +33,8 @@ pub struct Text {
     pub body: String,
     /// Text, or a transcript that [`Ingest::transcribe`] wrote.
     pub media: MediaType,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
 }
 
 /// A transcript of a meeting or a recording of it, or of a part of it.
@@ -103,6 +105,7 @@ impl Ingest {
                 name: text.name,
                 body: text.body,
                 media: text.media,
+                groups: text.groups,
                 passages: passages.by_ref().take(count).collect(),
                 model: by.model.clone(),
             })

@@ -8,6 +8,7 @@
 //! reads no environment variable and never swaps one embedding model for another: vectors of two models can't
 //! be compared.
 
+mod batches;
 mod chat;
 mod embed;
 mod error;
@@ -19,17 +20,19 @@ mod server;
 mod sound;
 mod vectors;
 
+pub use batches::{Batch, BatchState, Collected, MOST_BATCH_TEXTS, most_in_batch};
 pub use chat::{
-    ChatCall, ChatEvent, ChatStream, FinishReason, Schema, Streamed, Structured, Unstructured,
+    ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema, Streamed, Structured,
+    Unstructured,
 };
 pub use embed::Embedder;
 pub use error::Error;
 pub use find::{NAME as SHIPPED_EMBEDDER, check_model, find_model};
 pub use pools::{
-    BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota, Route, Supply,
-    Tally, Wish, Work,
+    Batcher, BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota,
+    Route, Supply, Tally, Wish, Work,
 };
 pub use rerank::{RerankCall, Reranked};
 pub use server::{Patience, Remaining, Server, ServerConfig, Told};
-pub use sound::{Heard, SpeakCall, TranscribeCall, Transcript};
+pub use sound::{Heard, SoundUsage, SpeakCall, TranscribeCall, Transcript};
 pub use vectors::{EmbedCall, Embedded, batches};

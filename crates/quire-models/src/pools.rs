@@ -9,11 +9,15 @@
 //! Knows no database: pools and registry are handed in ([`Models::supply`]). Knows no budget either: whoever
 //! follows a route pays for each hop.
 
+mod batcher;
 mod breaker;
 mod choice;
 mod gauge;
+mod hedge;
 mod hop;
 mod retries;
+mod route;
+mod senses;
 #[cfg(test)]
 mod simulation;
 mod tally;
@@ -29,10 +33,11 @@ use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId, Timestamp};
 use crate::Error;
 use crate::registry::{Capability, Feature, Model, Price, Registry, Tokens, Unit, Wire};
 use crate::server::{Patience, Server, ServerConfig};
-use choice::{Candidate, choose};
 use gauge::{Gauge, Need};
+use hedge::{Hedges, Pace};
 use retries::Retries;
 
+pub use batcher::Batcher;
 pub use breaker::BreakerState;
 pub use gauge::Quota;
 pub use hop::Hop;
@@ -115,7 +120,10 @@ struct State {
     /// By the names of pool and model.
     gauges: HashMap<(String, String), Gauge>,
     tallies: HashMap<(String, String), Tally>,
+    /// Times to the first word.
+    paces: HashMap<(String, String), Pace>,
     retries: Retries,
+    hedges: Hedges,
 }
 
 /// What a call wants of a model.
@@ -130,13 +138,20 @@ pub enum Work {
         searches: u64,
     },
     /// Vectors. There is no chain for these, since vectors of two models can't be compared: what is wished for is
-    /// the model itself.
+    /// the model itself, in any pool that has it and at every provider that has the same one.
     Embed {
         /// Numbers in each.
         dimensions: u32,
         /// Whether the texts are questions; some models tell them from passages.
         are_questions: bool,
     },
+    /// What is said in a piece of sound.
+    Transcribe {
+        /// How long it is, rounded up.
+        seconds: u64,
+    },
+    /// An answer about a picture.
+    Look,
 }
 
 /// A call that wants a model.
@@ -222,10 +237,20 @@ impl Models {
                     servers: HashMap::new(),
                     gauges: HashMap::new(),
                     tallies: HashMap::new(),
+                    paces: HashMap::new(),
                     retries: Retries::new(),
+                    hedges: Hedges::new(0.0),
                 }),
             }),
         }
+    }
+
+    /// The same, and for this share of calls, from 0 to 1, a second model may be asked while the first is silent for
+    /// unusually long.
+    #[must_use]
+    pub fn hedging(self, share: f64) -> Self {
+        self.inner.state().hedges = Hedges::new(share);
+        self
     }
 
     /// The configured chains.
@@ -302,15 +327,19 @@ impl Models {
 
     /// The hops of a call, as far as they can be told now. A region without any is an error of its own kind.
     pub fn route(&self, wish: Wish, at: Timestamp) -> Result<Route, NoHop> {
+        let supply = self.inner.state().supply.clone();
+        let same;
         let chain = match wish.work {
-            Work::Embed { .. } => std::slice::from_ref(&wish.chain),
-            Work::Chat | Work::Rerank { .. } => {
+            Work::Embed { .. } => {
+                same = supply.registry.same_vectors(&wish.chain);
+                same.as_slice()
+            }
+            Work::Chat | Work::Rerank { .. } | Work::Transcribe { .. } | Work::Look => {
                 let chain = self.chains().get(&wish.chain).map(Vec::as_slice);
                 let chain = chain.filter(|names| !names.is_empty());
                 chain.ok_or_else(|| NoHop::NoChain(wish.chain.clone()))?
             }
         };
-        let supply = self.inner.state().supply.clone();
         let mut unfit = None;
         let mut fitting = Vec::new();
         let mut is_anywhere = false;
@@ -419,11 +448,17 @@ fn fit(
     let price = model.price(at).map_err(|error| error.to_string())?;
     let does = |capability| model.does.contains(&capability);
     match wish.work {
-        Work::Chat if !does(Capability::Chat) => return Err(format!("'{name}' is no chat model")),
-        Work::Chat if !model.fits(wish.input_tokens, wish.output_tokens) => {
+        Work::Chat | Work::Look if !does(Capability::Chat) => {
+            return Err(format!("'{name}' is no chat model"));
+        }
+        Work::Chat | Work::Look if !model.fits(wish.input_tokens, wish.output_tokens) => {
             return Err(format!("it is too long for '{name}'"));
         }
         Work::Chat => {}
+        Work::Look => senses::can_see(model)?,
+        Work::Transcribe { .. } => {
+            senses::can_hear(model, &price, registry.provider(&model.provider))?;
+        }
         Work::Embed { .. } if !does(Capability::Embed) => {
             return Err(format!("'{name}' makes no vectors"));
         }
@@ -461,99 +496,12 @@ impl Wish {
             output,
             ..Tokens::default()
         });
-        let searches = match self.work {
+        let beside = match self.work {
             Work::Chat | Work::Embed { .. } => None,
             Work::Rerank { searches } => price.cost_of(Unit::Searches, searches),
+            Work::Transcribe { seconds } => price.cost_of(Unit::AudioSeconds, seconds),
+            Work::Look => price.cost_of(Unit::Images, 1),
         };
-        tokens.saturating_add(searches.unwrap_or_default())
-    }
-}
-
-impl Route {
-    /// What all hops together can cost at the most: each is paid for what goes in, and the dearest answers.
-    pub fn most(&self) -> NanoUsd {
-        let output = self.wish.output_tokens;
-        let cost = |price: &Price, output| self.wish.cost(price, output);
-        let inputs: NanoUsd = self.fitting.iter().map(|(_, price)| cost(price, 0)).sum();
-        let dearest = self
-            .fitting
-            .iter()
-            .map(|(_, price)| cost(price, output).saturating_sub(cost(price, 0)));
-        inputs.saturating_add(dearest.max().unwrap_or_default())
-    }
-
-    /// The time that prices are of.
-    pub fn at(&self) -> Timestamp {
-        self.at
-    }
-
-    /// The next model to ask, in the pool where it fits best; none when nothing is left to try. `failed` is how
-    /// the last one failed.
-    pub fn next(&mut self, failed: Option<&Error>) -> Result<Hop, NoHop> {
-        let busy = || NoHop::Busy(self.wish.chain.clone());
-        if failed.is_some_and(|error| !error.may_fall_back()) || self.hops >= MOST_HOPS {
-            return Err(busy());
-        }
-        let need = Need {
-            input_tokens: self.wish.input_tokens,
-            output_tokens: self.wish.output_tokens,
-        };
-        let inner = &self.models.inner;
-        let now = inner.now();
-        let mut state = inner.state();
-        // To be told to wait is no failure, and to go elsewhere then no second try.
-        let is_retry = failed.is_some_and(|error| error.kind() != ErrorKind::RateLimited);
-        if is_retry && !state.retries.allows() {
-            return Err(busy());
-        }
-        for (model, price) in &self.fitting {
-            let mut pools = Vec::new();
-            let mut candidates = Vec::new();
-            for pool in self
-                .supply
-                .pools
-                .iter()
-                .filter(|pool| pool.serves(model, &self.wish))
-            {
-                let key = (pool.id.clone(), model.name.clone());
-                if self.tried.contains(&key) {
-                    continue;
-                }
-                let gauge = state
-                    .gauges
-                    .entry(key)
-                    .or_insert_with(|| Gauge::new(pool.quota));
-                candidates.push(Candidate {
-                    headroom: gauge.headroom(now, need),
-                    liking: pool.liking(&self.wish),
-                });
-                pools.push(pool);
-            }
-            let Some(pool) = choose(&candidates, rand::random()).map(|at| pools[at]) else {
-                continue;
-            };
-            // A pool that was just removed is still in this route's list.
-            let Some(server) = state.servers.get(&pool.id).cloned() else {
-                continue;
-            };
-            let key = (pool.id.clone(), model.name.clone());
-            let Some(gauge) = state.gauges.get_mut(&key) else {
-                continue;
-            };
-            let begun = gauge.begin(now, need);
-            drop(state);
-            self.tried.push(key.clone());
-            self.hops += 1;
-            return Ok(Hop::new(
-                &self.models,
-                key,
-                begun,
-                server,
-                model,
-                *price,
-                &self.wish,
-            ));
-        }
-        Err(busy())
+        tokens.saturating_add(beside.unwrap_or_default())
     }
 }

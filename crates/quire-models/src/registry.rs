@@ -76,6 +76,9 @@ pub struct Provider {
     pub wire: Wire,
     /// Where it is, unless each pool says so itself.
     pub base_url: Option<String>,
+    /// Whether it takes work in batches that are done within a day, as OpenAI's batch API does.
+    #[serde(default)]
+    pub batches: bool,
 }
 
 /// What a model can be asked for.
@@ -104,6 +107,10 @@ pub enum Feature {
     JsonSchema,
     /// Thinks before it answers; the thoughts cost like output.
     Reasoning,
+    /// Tells who says what in a recording.
+    Speakers,
+    /// Looks at pictures.
+    Vision,
 }
 
 /// A model.
@@ -125,6 +132,8 @@ pub struct Model {
     pub output_tokens: Option<u64>,
     /// Numbers in its vectors.
     pub dimensions: Option<u32>,
+    /// The model whose vectors it makes, where that is the same one at another provider.
+    pub same_vectors_as: Option<String>,
     /// The day from which it is gone.
     #[serde(default, deserialize_with = "optional_midnight")]
     pub ends: Option<Timestamp>,
@@ -144,6 +153,7 @@ impl Model {
             context_tokens: None,
             output_tokens: None,
             dimensions: None,
+            same_vectors_as: None,
             ends: None,
             prices: BTreeMap::from([(Timestamp::UNIX_EPOCH, Price::tokens(input, output))]),
         }
@@ -240,6 +250,9 @@ impl Registry {
         if model.prices.is_empty() {
             return refuse("prices: needs one; free is \"$0\"");
         }
+        if model.same_vectors_as.is_some() && !model.does.contains(&Capability::Embed) {
+            return refuse("same_vectors_as: is for models that make vectors");
+        }
         if !self.providers.contains_key(&model.provider) {
             return refuse(&format!("there is no provider '{}'", model.provider));
         }
@@ -252,6 +265,16 @@ impl Registry {
         self.models
             .get(name)
             .ok_or_else(|| RegistryError::UnknownModel(name.to_owned()))
+    }
+
+    /// The names under which a model makes the same vectors, its own first.
+    pub fn same_vectors(&self, name: &str) -> Vec<String> {
+        let others = self
+            .models
+            .values()
+            .filter(|model| model.name != name && model.same_vectors_as.as_deref() == Some(name));
+        let others = others.map(|model| model.name.clone());
+        std::iter::once(name.to_owned()).chain(others).collect()
     }
 
     /// Every model, by name.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use quire_types::Secret;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER};
-use reqwest::{Client, RequestBuilder, Response, Url};
+use reqwest::{Client, Method, RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -50,6 +50,8 @@ pub struct Patience {
     pub first_token: Duration,
     /// From one piece of text to the next.
     pub between_tokens: Duration,
+    /// From a piece of sound to all that is said in it.
+    pub sound: Duration,
 }
 
 impl Default for Patience {
@@ -58,6 +60,7 @@ impl Default for Patience {
             connect: Duration::from_secs(5),
             first_token: Duration::from_secs(20),
             between_tokens: Duration::from_secs(10),
+            sound: Duration::from_secs(300),
         }
     }
 }
@@ -118,7 +121,12 @@ impl Server {
 
     /// A request to the method at this path below the address.
     pub(crate) fn post(&self, path: &str) -> RequestBuilder {
-        self.client.post(format!("{}{path}", self.base))
+        self.request(Method::POST, path)
+    }
+
+    /// The same with another verb.
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
     }
 
     /// Sends a request and waits until the answer begins with a success.
@@ -144,7 +152,36 @@ impl Server {
 
     /// Sends a request and reads an answer that comes in one piece.
     pub(crate) async fn fetch(&self, request: RequestBuilder) -> Result<(Vec<u8>, Told), Error> {
-        let deadline = Instant::now() + self.config.patience.first_token;
+        self.fetch_within(request, self.config.patience.first_token)
+            .await
+    }
+
+    /// The same of work that takes another time.
+    pub(crate) async fn fetch_within(
+        &self,
+        request: RequestBuilder,
+        patience: Duration,
+    ) -> Result<(Vec<u8>, Told), Error> {
+        let deadline = Instant::now() + patience;
+        let fetched = self.fetch_until(request, deadline).await;
+        fetched.map_err(|error| match error {
+            Error::Timeout {
+                waited_for: "first token",
+                ..
+            } if patience != self.config.patience.first_token => Error::Timeout {
+                waited_for: "answer",
+                after: patience,
+            },
+            other => other,
+        })
+    }
+
+    /// The same, by a moment of its own.
+    pub(crate) async fn fetch_until(
+        &self,
+        request: RequestBuilder,
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, Told), Error> {
         let mut response = self.send(request, deadline).await?;
         let told = Told::read(response.headers());
         let mut body = Vec::new();

@@ -22,6 +22,8 @@ pub struct TranscribeCall<'a> {
     pub file_name: &'a str,
     /// The language, as in ISO 639-1, if it is known.
     pub language: Option<&'a str>,
+    /// Whether it is to tell who says what, which few models can.
+    pub tells_speakers: bool,
 }
 
 /// What was said.
@@ -36,6 +38,21 @@ pub struct Transcript {
     /// When what was said; empty when the server does not tell.
     #[serde(default)]
     pub segments: Vec<Heard>,
+    /// What it took, where the server said so.
+    #[serde(default)]
+    pub usage: SoundUsage,
+}
+
+/// What writing down took, by whichever unit the model is paid for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct SoundUsage {
+    /// Seconds of sound.
+    pub seconds: Option<f64>,
+    /// Tokens sent.
+    pub input_tokens: Option<u64>,
+    /// Tokens received.
+    pub output_tokens: Option<u64>,
 }
 
 /// A piece of what was said.
@@ -50,6 +67,10 @@ pub struct Heard {
     pub text: String,
     /// How likely that is not speech at all, from 0 to 1.
     pub no_speech_prob: Option<f64>,
+    /// How sure the model was of its words, as the mean of their logarithms.
+    pub avg_logprob: Option<f64>,
+    /// Who says it, by a name that counts in this piece of sound alone.
+    pub speaker: Option<String>,
 }
 
 /// Text that is to be spoken.
@@ -73,7 +94,7 @@ impl Server {
             .post("audio/transcriptions")
             .header(CONTENT_TYPE, content_type)
             .body(body);
-        let (body, told) = self.fetch(request).await?;
+        let (body, told) = self.fetch_within(request, self.patience().sound).await?;
         let mut transcript: Transcript = self.parse(&body)?;
         transcript
             .segments
@@ -121,8 +142,14 @@ fn form(call: &TranscribeCall<'_>) -> (String, Vec<u8>) {
         );
     };
     field("model", call.model);
-    field("response_format", "verbose_json");
-    field("timestamp_granularities[]", "segment");
+    if call.tells_speakers {
+        field("response_format", "diarized_json");
+        // Of more than half a minute the model wants to be told how to cut it.
+        field("chunking_strategy", "auto");
+    } else {
+        field("response_format", "verbose_json");
+        field("timestamp_granularities[]", "segment");
+    }
     if let Some(language) = call.language {
         field("language", language);
     }

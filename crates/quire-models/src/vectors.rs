@@ -13,6 +13,14 @@ const OPENAI_TEXTS: usize = 2_048;
 const GEMINI_TEXTS: usize = 100;
 const MOST_BYTES: usize = 300_000;
 
+/// Texts and bytes that a provider of this wire takes in one request for vectors.
+pub(crate) fn at_once(wire: Wire) -> (usize, usize) {
+    match wire {
+        Wire::Gemini => (GEMINI_TEXTS, MOST_BYTES),
+        _ => (OPENAI_TEXTS, MOST_BYTES),
+    }
+}
+
 /// Texts that are to become vectors.
 #[derive(Clone, Copy, Debug)]
 pub struct EmbedCall<'a> {
@@ -38,20 +46,20 @@ pub struct Embedded {
 }
 
 #[derive(Deserialize)]
-struct OpenAi {
-    data: Vec<Indexed>,
-    usage: Option<Usage>,
+pub(crate) struct OpenAi {
+    pub(crate) data: Vec<Indexed>,
+    pub(crate) usage: Option<Usage>,
 }
 
 #[derive(Deserialize)]
-struct Indexed {
+pub(crate) struct Indexed {
     index: usize,
-    embedding: Vec<f32>,
+    pub(crate) embedding: Vec<f32>,
 }
 
 #[derive(Deserialize)]
-struct Usage {
-    prompt_tokens: Option<u64>,
+pub(crate) struct Usage {
+    pub(crate) prompt_tokens: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -80,11 +88,8 @@ impl Server {
             input_tokens: Some(0),
             told: Told::default(),
         };
-        let most = match self.wire() {
-            Wire::Gemini => GEMINI_TEXTS,
-            _ => OPENAI_TEXTS,
-        };
-        for texts in batches(call.texts, most, MOST_BYTES) {
+        let (most, most_bytes) = at_once(self.wire());
+        for texts in batches(call.texts, most, most_bytes) {
             let part = self.embed_batch(&EmbedCall { texts, ..*call }).await?;
             all.vectors.extend(part.vectors);
             all.input_tokens = all
@@ -99,8 +104,7 @@ impl Server {
     async fn embed_batch(&self, call: &EmbedCall<'_>) -> Result<Embedded, Error> {
         let (vectors, input_tokens, told) = match self.wire() {
             Wire::OpenAi | Wire::Responses => {
-                let body = json!({"model": call.model, "input": call.texts,
-                    "dimensions": call.dimensions, "encoding_format": "float"});
+                let body = openai(call);
                 let (mut answer, told): (OpenAi, _) = self.call("embeddings", &body).await?;
                 answer.data.sort_by_key(|vector| vector.index);
                 let is_whole = answer
@@ -147,11 +151,10 @@ impl Server {
         if vectors.len() != call.texts.len() {
             return Err(malformed("another number of vectors than texts"));
         }
-        let is_sound = |vector: &Vec<f32>| {
-            vector.len() == call.dimensions as usize
-                && vector.iter().all(|number| number.is_finite())
-        };
-        if !vectors.iter().all(is_sound) {
+        if !vectors
+            .iter()
+            .all(|vector| is_sound(vector, call.dimensions))
+        {
             return Err(malformed(
                 "a vector of another length, or one that is no number",
             ));
@@ -162,6 +165,16 @@ impl Server {
             told,
         })
     }
+}
+
+/// Whether a vector has its length and can be measured.
+pub(crate) fn is_sound(vector: &[f32], dimensions: u32) -> bool {
+    vector.len() == dimensions as usize && vector.iter().all(|number| number.is_finite())
+}
+
+/// What OpenAI is asked.
+pub(crate) fn openai(call: &EmbedCall<'_>) -> Value {
+    json!({"model": call.model, "input": call.texts, "dimensions": call.dimensions, "encoding_format": "float"})
 }
 
 fn gemini(call: &EmbedCall<'_>) -> Value {

@@ -60,6 +60,7 @@ fn call(messages: &[ChatMessage]) -> ChatCall<'_> {
         messages,
         max_tokens: 500,
         schema: None,
+        picture: None,
     }
 }
 
@@ -688,4 +689,65 @@ async fn requests_are_answered_in_the_order_of_the_scripts() {
         ErrorKind::Unavailable,
         "no script left",
     );
+}
+
+#[tokio::test]
+async fn a_picture_is_shown_with_the_last_message_in_every_protocol() {
+    let picture = quire_models::Picture {
+        media_type: "image/jpeg",
+        base64: "/9j/AAA=",
+    };
+    let url = "data:image/jpeg;base64,/9j/AAA=";
+    for (dialect, path, shown) in [
+        (
+            Dialect::OpenAi,
+            "/messages/1/content/1",
+            json!({"type": "image_url", "image_url": {"url": url}}),
+        ),
+        (
+            Dialect::Responses,
+            "/input/0/content/1",
+            json!({"type": "input_image", "image_url": url}),
+        ),
+        (
+            Dialect::Anthropic,
+            "/messages/0/content/0",
+            json!({"type": "image", "source": {"type": "base64", "media_type": "image/jpeg", "data": "/9j/AAA="}}),
+        ),
+        (
+            Dialect::Gemini,
+            "/contents/0/parts/1",
+            json!({"inlineData": {"mimeType": "image/jpeg", "data": "/9j/AAA="}}),
+        ),
+    ] {
+        let double = ChatDouble::start().await.unwrap();
+        // More than its few words can be: pictures count as many tokens.
+        double.push(Script::Usage("A crane.".to_owned(), 25_501, 3));
+        let messages = [ChatRole::System, ChatRole::User].map(|role| ChatMessage {
+            role,
+            content: "What is this?".to_owned(),
+        });
+        let looking = ChatCall {
+            picture: Some(picture),
+            ..call(&messages)
+        };
+        let mut events = server(&double, dialect)
+            .stream(&looking)
+            .await
+            .unwrap()
+            .events;
+        let mut used = None;
+        while let Some(event) = events.next().await {
+            if let ChatEvent::Usage(tokens) = event.unwrap() {
+                used = Some(tokens.input);
+            }
+        }
+        assert_eq!(used, Some(25_501), "{dialect:?}");
+        let body = double.received().remove(0).body;
+        assert_eq!(body.pointer(path), Some(&shown), "{dialect:?}: {body:#}");
+        assert!(
+            body.to_string().contains("What is this?"),
+            "{dialect:?}: {body:#}"
+        );
+    }
 }

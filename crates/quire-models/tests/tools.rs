@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
-use quire_models::registry::{Registry, Wire};
+use quire_models::registry::{Registry, Tokens, Wire};
 use quire_models::{
-    EmbedCall, Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota, RerankCall, Server,
-    ServerConfig, SpeakCall, Supply, TranscribeCall, Wish, Work,
+    BatchState, EmbedCall, Error, Models, ModelsConfig, Patience, Pool, PoolState, Quota,
+    RerankCall, Server, ServerConfig, SpeakCall, Supply, TranscribeCall, Wish, Work,
 };
-use quire_testkit::provider::{ChatDouble, Dialect, Script};
+use quire_testkit::provider::{BatchFate, ChatDouble, Dialect, Script};
 use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId};
 use serde_json::{Value, json};
 
@@ -74,6 +74,7 @@ async fn every_failure(script: Script) -> Vec<Error> {
         bytes: b"RIFF",
         file_name: "a.wav",
         language: None,
+        tells_speakers: false,
     };
     double.push(script.clone());
     errors.push(openai.transcribe(&call).await.unwrap_err());
@@ -220,37 +221,12 @@ async fn an_order_is_paid_by_the_search_or_by_the_token_and_never_bought_without
         does = ["rerank"]
         prices = [{ from = "2020-01-01", input = "$0", output = "$0" }]
     "#;
-    let registry = Arc::new(Registry::shipped().unwrap().with(document).unwrap());
-    let pool = |id: &str, provider: &str| Pool {
-        id: id.to_owned(),
-        region: "local".to_owned(),
-        provider: provider.to_owned(),
-        base_url: Some(double.base_url()),
-        key: None,
-        models: Vec::new(),
-        quota: Quota::default(),
-        state: PoolState::Active,
-        reserved_for: None,
-    };
-    let chain = |name: &str| (name.to_owned(), vec![name.to_owned()]);
-    let models = Models::new(ModelsConfig {
-        chains: ["rerank-v3.5", "scorer", "unpriced", "gpt-4o-mini"]
-            .map(chain)
-            .into(),
-        patience: Patience::default(),
-    });
-    let pools = vec![pool("c", "cohere"), pool("o", "own"), pool("a", "openai")];
-    models.supply(Arc::new(Supply { registry, pools })).unwrap();
+    let names = ["rerank-v3.5", "scorer", "unpriced", "gpt-4o-mini"];
+    let models = models(&double, document, &names, &["cohere", "own", "openai"]);
     let route = |chain: &str| {
         let wish = Wish {
-            chain: chain.to_owned(),
-            tenant: TenantId::generate(),
-            region: "local".to_owned(),
-            home: String::new(),
-            input_tokens: 1_000,
-            output_tokens: 0,
             work: Work::Rerank { searches: 2 },
-            features: Vec::new(),
+            ..wish(chain)
         };
         models.route(wish, Utc::now())
     };
@@ -288,6 +264,151 @@ async fn an_order_is_paid_by_the_search_or_by_the_token_and_never_bought_without
 }
 
 #[tokio::test]
+async fn speech_is_paid_by_the_second_or_by_the_token_and_never_bought_without_a_price() {
+    let double = ChatDouble::start().await.unwrap();
+    let document = r#"
+        [providers.own]
+        wire = "openai"
+        [[models]]
+        name = "unpriced"
+        provider = "own"
+        does = ["transcribe"]
+        prices = [{ from = "2020-01-01", input = "$0", output = "$0" }]
+        [[models]]
+        name = "elsewhere"
+        provider = "gemini"
+        does = ["transcribe"]
+        prices = [{ from = "2020-01-01", input = "$0", output = "$0", audio_seconds = "$0" }]
+    "#;
+    let names = [
+        "whisper-1",
+        "gpt-4o-transcribe-diarize",
+        "unpriced",
+        "elsewhere",
+        "gpt-4o-mini",
+    ];
+    let models = models(&double, document, &names, &["own", "openai", "gemini"]);
+    let hop = |chain: &str| {
+        let wish = Wish {
+            input_tokens: 60 * 20,
+            output_tokens: 60 * 20,
+            work: Work::Transcribe { seconds: 60 },
+            ..wish(chain)
+        };
+        models
+            .route(wish, Utc::now())
+            .map(|mut route| route.next(None).unwrap())
+    };
+    // $100 for a million seconds: all of them reserved, five told.
+    let whisper = hop("whisper-1").unwrap();
+    assert_eq!(whisper.costs().0.nanos(), 6_000_000);
+    assert!(!whisper.tells_speakers());
+    let (transcript, cost) = whisper.transcribe(b"fLaC", "part.flac").await.unwrap();
+    assert_eq!(cost.map(NanoUsd::nanos), Some(500_000));
+    assert_eq!(transcript.usage.seconds, Some(5.0));
+    let again = whisper.transcribe(b"fLaC", "part.flac").await.unwrap_err();
+    assert_eq!(again.kind(), ErrorKind::Invalid, "a hop is asked once");
+    // More than was sent is as good as all of it.
+    double.push(reply(
+        &json!({"text": "x", "usage": {"type": "duration", "seconds": 9_000}}),
+    ));
+    let hop_again = hop("whisper-1").unwrap();
+    let (_, cost) = hop_again.transcribe(b"fLaC", "part.flac").await.unwrap();
+    assert_eq!(cost.map(NanoUsd::nanos), Some(6_000_000));
+    // By the token, if that can be true.
+    let diarize = hop("gpt-4o-transcribe-diarize").unwrap();
+    let (transcript, cost) = diarize.transcribe(b"fLaC", "part.flac").await.unwrap();
+    assert_eq!(cost.map(NanoUsd::nanos), Some(372_000));
+    assert_eq!(transcript.segments[1].speaker.as_deref(), Some("B"));
+    double.push(reply(
+        &json!({"text": "x", "usage": {"type": "tokens", "input_tokens": 9_000_000_000_u64,
+        "output_tokens": 1}}),
+    ));
+    let diarize = hop("gpt-4o-transcribe-diarize").unwrap();
+    let (transcript, cost) = diarize.transcribe(b"fLaC", "part.flac").await.unwrap();
+    assert_eq!((cost, transcript.usage.input_tokens), (None, None));
+    for (chain, why) in [
+        ("unpriced", "no price for seconds of sound"),
+        ("elsewhere", "has no transcriptions"),
+        ("gpt-4o-mini", "writes down no speech"),
+    ] {
+        let error = hop(chain).err().unwrap();
+        assert!(error.to_string().contains(why), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn only_models_that_look_at_pictures_are_shown_any() {
+    let double = ChatDouble::start().await.unwrap();
+    let document = r#"
+        [[models]]
+        name = "blind"
+        provider = "openai"
+        does = ["chat"]
+        prices = [{ from = "2020-01-01", input = "$1", output = "$1" }]
+        [[models]]
+        name = "by-the-picture"
+        provider = "openai"
+        does = ["chat"]
+        features = ["vision"]
+        prices = [{ from = "2020-01-01", input = "$0", output = "$0", images = "$1000" }]
+    "#;
+    let names = ["blind", "by-the-picture"];
+    let models = models(&double, document, &names, &["openai"]);
+    let hop = |chain: &str| {
+        let wish = Wish {
+            work: Work::Look,
+            ..wish(chain)
+        };
+        models
+            .route(wish, Utc::now())
+            .map(|mut route| route.next(None).unwrap())
+    };
+    let error = hop("blind").err().unwrap().to_string();
+    assert!(error.contains("'blind' looks at no pictures"), "{error}");
+    let hop = hop("by-the-picture").unwrap();
+    assert_eq!(hop.costs().0.nanos(), 1_000_000);
+    assert_eq!(hop.look_cost(Tokens::default()).nanos(), 1_000_000);
+}
+
+fn wish(chain: &str) -> Wish {
+    Wish {
+        chain: chain.to_owned(),
+        tenant: TenantId::generate(),
+        region: "local".to_owned(),
+        home: String::new(),
+        input_tokens: 1_000,
+        output_tokens: 0,
+        work: Work::Chat,
+        features: Vec::new(),
+    }
+}
+
+/// Models with a chain of each, in pools of these providers that the double plays.
+fn models(double: &ChatDouble, document: &str, names: &[&str], providers: &[&str]) -> Models {
+    let registry = Arc::new(Registry::shipped().unwrap().with(document).unwrap());
+    let pool = |provider: &&str| Pool {
+        id: (*provider).to_owned(),
+        region: "local".to_owned(),
+        provider: (*provider).to_owned(),
+        base_url: Some(double.base_url()),
+        key: None,
+        models: Vec::new(),
+        quota: Quota::default(),
+        state: PoolState::Active,
+        reserved_for: None,
+    };
+    let chain = |name: &&str| ((*name).to_owned(), vec![(*name).to_owned()]);
+    let models = Models::new(ModelsConfig {
+        chains: names.iter().map(chain).collect(),
+        patience: Patience::default(),
+    });
+    let pools = providers.iter().map(pool).collect();
+    models.supply(Arc::new(Supply { registry, pools })).unwrap();
+    models
+}
+
+#[tokio::test]
 async fn speech_is_written_down_with_its_times_and_text_is_spoken() {
     let double = ChatDouble::start().await.unwrap();
     let openai = server(&double, Wire::OpenAi);
@@ -296,6 +417,7 @@ async fn speech_is_written_down_with_its_times_and_text_is_spoken() {
         bytes: b"RIFF....",
         file_name: "yard\"\r\nX: y.wav",
         language: Some("en"),
+        tells_speakers: false,
     };
     let (transcript, _) = openai.transcribe(&call).await.unwrap();
     assert_eq!(transcript.segments.len(), 2);
@@ -367,4 +489,171 @@ async fn a_server_that_fails_fails_alike_for_every_tool() {
             assert!(!format!("{error:?}").contains("sk-test"));
         }
     }
+}
+
+#[tokio::test]
+async fn vectors_are_asked_for_where_the_same_model_is_and_never_of_another() {
+    let (first, second, gateway, other) = (
+        ChatDouble::start().await.unwrap(),
+        ChatDouble::start().await.unwrap(),
+        ChatDouble::start().await.unwrap(),
+        ChatDouble::start().await.unwrap(),
+    );
+    let document = r#"
+        [providers.gateway]
+        wire = "openai"
+        [[models]]
+        name = "openai/text-embedding-3-small"
+        provider = "gateway"
+        does = ["embed"]
+        same_vectors_as = "text-embedding-3-small"
+        prices = [{ from = "2020-01-01", input = "$1", output = "$0" }]
+        [[models]]
+        name = "text-embedding-3-large"
+        provider = "gateway"
+        does = ["embed"]
+        prices = [{ from = "2020-01-01", input = "$1", output = "$0" }]
+    "#;
+    let registry = Arc::new(Registry::shipped().unwrap().with(document).unwrap());
+    let pool = |id: &str, provider: &str, region: &str, double: &ChatDouble| Pool {
+        id: id.to_owned(),
+        region: region.to_owned(),
+        provider: provider.to_owned(),
+        base_url: Some(double.base_url()),
+        key: None,
+        models: Vec::new(),
+        quota: Quota::default(),
+        state: PoolState::Active,
+        reserved_for: None,
+    };
+    let models = Models::new(ModelsConfig::default());
+    let pools = vec![
+        pool("first", "openai", "eu", &first),
+        pool("second", "openai", "eu", &second),
+        pool("gateway", "gateway", "eu", &gateway),
+        pool("other", "openai", "us", &other),
+    ];
+    models.supply(Arc::new(Supply { registry, pools })).unwrap();
+    let wish = Wish {
+        chain: "text-embedding-3-small".to_owned(),
+        tenant: TenantId::generate(),
+        region: "eu".to_owned(),
+        home: "first".to_owned(),
+        input_tokens: 100,
+        output_tokens: 0,
+        work: Work::Embed {
+            dimensions: 8,
+            are_questions: false,
+        },
+        features: Vec::new(),
+    };
+    for double in [&first, &second] {
+        double.push(Script::Status {
+            code: 503,
+            body: "{}".to_owned(),
+            retry_after: None,
+        });
+    }
+    let mut route = models.route(wish, Utc::now()).unwrap();
+    let texts = texts(2);
+    let mut failed = None;
+    let mut asked = Vec::new();
+    let embedded = loop {
+        let hop = route.next(failed.as_ref()).unwrap();
+        asked.push((hop.pool().to_owned(), hop.model().to_owned()));
+        match hop.embed(&texts).await {
+            Ok((embedded, cost)) => break (embedded, cost),
+            Err(error) => failed = Some(error),
+        }
+    };
+    let own = "text-embedding-3-small";
+    let wanted = [
+        ("first", own),
+        ("second", own),
+        ("gateway", "openai/text-embedding-3-small"),
+    ];
+    assert_eq!(
+        asked,
+        wanted.map(|(pool, model)| (pool.to_owned(), model.to_owned()))
+    );
+    assert_eq!(
+        gateway.received()[0].body["model"],
+        "openai/text-embedding-3-small"
+    );
+    // Ten tokens at the price of who answered.
+    assert_eq!(embedded.1.map(NanoUsd::nanos), Some(10_000));
+    assert_eq!(embedded.0.vectors.len(), 2);
+    let more = route.next(None).err().unwrap().to_string();
+    assert!(more.contains("busy or failing"), "{more}");
+    assert_eq!(other.count(), 0, "a region is a wall");
+}
+
+#[tokio::test]
+async fn a_batch_is_found_by_its_mark_and_its_failed_lines_are_left_out() {
+    let double = ChatDouble::start().await.unwrap();
+    let openai = server(&double, Wire::OpenAi);
+    let lines: Vec<(String, String)> = (0..5)
+        .map(|number| (format!("id{number}"), format!("text {number}")))
+        .collect();
+    double.batches(BatchFate::Runs);
+    let begun = openai.begin_batch("m", 16, &lines, "mark 1").await.unwrap();
+    openai.begin_batch("m", 16, &lines, "mark 2").await.unwrap();
+    assert_eq!(begun.state, BatchState::Running);
+    assert_eq!(
+        openai.marked_batch("mark 1").await.unwrap().unwrap().id,
+        begun.id
+    );
+    assert!(openai.marked_batch("mark 3").await.unwrap().is_none());
+
+    double.batches(BatchFate::FailsLinesWith("text 3".to_owned()));
+    let over = openai.batch(&begun.id).await.unwrap();
+    assert_eq!(over.state, BatchState::Completed);
+    let collected = openai.collect_batch(&over, 16).await.unwrap();
+    let mut found: Vec<&String> = collected.vectors.keys().collect();
+    found.sort();
+    assert_eq!(found, ["id0", "id1", "id2", "id4"]);
+    assert_eq!(collected.input_tokens, Some(20));
+    let plain = openai.embed(&embed(&texts(5))).await.unwrap();
+    assert_eq!(collected.vectors["id4"], plain.vectors[4]);
+    // Vectors of another length are no vectors.
+    let wrong = openai.collect_batch(&over, 8).await.unwrap();
+    assert!(wrong.vectors.is_empty());
+
+    let (files, _) = double.kept();
+    openai.forget_batch(&over).await.unwrap();
+    assert_eq!(double.kept().0, files - 3, "what went up, came, and failed");
+
+    double.batches(BatchFate::ExpiresAfter(2));
+    let begun = openai.begin_batch("m", 16, &lines, "mark 4").await.unwrap();
+    let over = openai.batch(&begun.id).await.unwrap();
+    assert_eq!(over.state, BatchState::Ended);
+    assert_eq!(
+        openai.collect_batch(&over, 16).await.unwrap().vectors.len(),
+        2
+    );
+
+    double.batches(BatchFate::Fails);
+    let begun = openai.begin_batch("m", 16, &lines, "mark 5").await.unwrap();
+    let over = openai.batch(&begun.id).await.unwrap();
+    assert_eq!(
+        over.state,
+        BatchState::Failed("line 1 is no JSON".to_owned())
+    );
+    let begun = openai.begin_batch("m", 16, &lines, "mark 6").await.unwrap();
+    openai.cancel_batch(&begun.id).await.unwrap();
+    assert_eq!(
+        openai.batch(&begun.id).await.unwrap().state,
+        BatchState::Ended
+    );
+
+    let gone = openai.batch("batch_77").await.unwrap_err();
+    assert!(matches!(
+        gone,
+        Error::Refused {
+            status: Some(404),
+            ..
+        }
+    ));
+    let strange = openai.batch("../files").await.unwrap_err();
+    assert!(matches!(strange, Error::Malformed { .. }), "{strange:?}");
 }

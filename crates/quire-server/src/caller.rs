@@ -1,8 +1,8 @@
 //! Who is calling, as argument types.
 //!
 //! A handler that takes an [`Admin`], a [`Reader`], a [`Writer`] or one of the checked resources can't
-//! run for anybody else. A notebook or source of another tenant, or outside the key's own notebook, is
-//! looked up like one that does not exist and answers so.
+//! run for anybody else. A notebook or source of another tenant, outside the key's own notebook, or for groups
+//! that the caller is not in, is looked up like one that does not exist and answers so.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use quire_store::sources::{self, Source};
 use quire_store::tenants::Tenant;
 use quire_store::{Placement, TenantTx};
 use quire_tenancy::{Caller, Who};
-use quire_types::{ErrorKind, KeyRole, NotebookId, RequestId, SourceId, TenantState};
+use quire_types::{ErrorKind, Groups, KeyRole, NotebookId, RequestId, SourceId, TenantState};
 
 use crate::body::path;
 use crate::problem::{ApiError, ApiResult};
@@ -32,8 +32,12 @@ pub(crate) struct Reader {
     pub(crate) caller: Caller,
     key: Arc<ApiKey>,
     user: Option<String>,
+    groups: Option<Groups>,
     request: RequestId,
 }
+
+/// Somebody with a key for all notebooks, whomever he acts for.
+pub(crate) struct AllNotebooks(pub(crate) Reader);
 
 /// Somebody who may see everything in the tenant.
 pub(crate) struct TenantReader(pub(crate) Reader);
@@ -79,6 +83,20 @@ impl Reader {
         self.key.notebook
     }
 
+    /// The groups of the person behind the request: besides what is for everybody, only their sources are seen. None
+    /// sees everything.
+    pub(crate) fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
+    }
+
+    /// A transaction that sees of sources and questions what the caller may see.
+    pub(crate) async fn tx(&self, app: &App) -> ApiResult<TenantTx> {
+        Ok(app
+            .store
+            .tenant_seen_by(self.placement(), self.groups())
+            .await?)
+    }
+
     /// Whether a notebook is within the key's reach.
     pub(crate) fn reaches(&self, notebook: NotebookId) -> bool {
         self.only_notebook().is_none_or(|only| only == notebook)
@@ -93,7 +111,20 @@ impl Reader {
         }
     }
 
+    /// What is about everybody is for nobody in particular.
+    fn must_see_everything(&self) -> ApiResult<()> {
+        match self.groups {
+            None => Ok(()),
+            Some(_) => Err(ApiError::new(
+                ErrorKind::Forbidden,
+                "who acts for people in groups reads and asks, nothing else: leave Quire-Groups out, or use a key \
+                 without groups",
+            )),
+        }
+    }
+
     fn must_write(&self) -> ApiResult<()> {
+        self.must_see_everything()?;
         match self.key.role {
             KeyRole::ReadOnly => Err(ApiError::new(
                 ErrorKind::Forbidden,
@@ -144,6 +175,41 @@ fn user(headers: &HeaderMap) -> ApiResult<Option<String>> {
     }
 }
 
+/// The groups that the person behind a request is in.
+const GROUPS: &str = "quire-groups";
+
+/// What the header tells; an empty one is somebody in no group.
+fn told_groups(headers: &HeaderMap) -> ApiResult<Option<Groups>> {
+    let mut names = Vec::new();
+    for value in headers.get_all(GROUPS) {
+        let value = value.to_str().map_err(|_| {
+            ApiError::invalid("Quire-Groups has names of groups in ASCII, with commas between them")
+        })?;
+        names.extend(
+            value
+                .split(',')
+                .map(str::trim)
+                .filter(|name| !name.is_empty()),
+        );
+    }
+    if !headers.contains_key(GROUPS) {
+        return Ok(None);
+    }
+    match Groups::new(names) {
+        Ok(groups) => Ok(Some(groups)),
+        Err(error) => Err(ApiError::invalid(format!("Quire-Groups: {error}"))),
+    }
+}
+
+/// A key for some people never sees more than they do; a header may narrow it.
+fn groups(key: &ApiKey, headers: &HeaderMap) -> ApiResult<Option<Groups>> {
+    Ok(match (&key.groups, told_groups(headers)?) {
+        (Some(of_key), Some(told)) => Some(of_key.common(&told)),
+        (Some(of_key), None) => Some(of_key.clone()),
+        (None, told) => told,
+    })
+}
+
 impl FromRequestParts<App> for Admin {
     type Rejection = ApiError;
 
@@ -178,6 +244,7 @@ impl FromRequestParts<App> for Reader {
             }
         }
         Ok(Self {
+            groups: groups(&key, &parts.headers)?,
             key,
             user: user(&parts.headers)?,
             request: RequestId::generate(),
@@ -187,6 +254,16 @@ impl FromRequestParts<App> for Reader {
 }
 
 impl FromRequestParts<App> for TenantReader {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
+        let AllNotebooks(caller) = AllNotebooks::from_request_parts(parts, app).await?;
+        caller.must_see_everything()?;
+        Ok(Self(caller))
+    }
+}
+
+impl FromRequestParts<App> for AllNotebooks {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
@@ -247,7 +324,7 @@ impl FromRequestParts<App> for ReadSource {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
         let caller = Reader::from_request_parts(parts, app).await?;
         let id: SourceId = path(parts, app, "source").await?;
-        let mut tx = app.store.tenant(caller.placement()).await?;
+        let mut tx = caller.tx(app).await?;
         let source = sources::get(&mut tx, id).await?;
         tx.commit().await?;
         if !caller.reaches(source.notebook) {

@@ -117,7 +117,7 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
             notebooks::change,
             notebooks::delete
         ))
-        .routes(routes!(sources::get, sources::delete))
+        .routes(routes!(sources::get, sources::change, sources::delete))
         .routes(routes!(sources::passages))
         .routes(routes!(sources::content))
         .routes(routes!(sources::picture))

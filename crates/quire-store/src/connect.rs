@@ -10,6 +10,8 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, Postgres, Row};
 
+use quire_types::Groups;
+
 use crate::tx::Isolation;
 use crate::{
     Error, MigrationSet, Objects, Placement, RoleReport, SystemTx, TenantTx, migrate, roles,
@@ -173,6 +175,19 @@ impl Store {
     /// Begins a transaction that sees one tenant.
     pub async fn tenant(&self, placement: Placement) -> Result<TenantTx, Error> {
         TenantTx::begin(self.shard(placement)?, placement, Isolation::ReadCommitted).await
+    }
+
+    /// The same for somebody who sees only sources for everybody and those of these groups; none sees everything.
+    pub async fn tenant_seen_by(
+        &self,
+        placement: Placement,
+        groups: Option<&Groups>,
+    ) -> Result<TenantTx, Error> {
+        let mut tx = self.tenant(placement).await?;
+        if let Some(groups) = groups {
+            tx.narrow(groups).await?;
+        }
+        Ok(tx)
     }
 
     /// Begins a read-only transaction that sees one tenant at one instant.

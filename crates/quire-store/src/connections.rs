@@ -10,9 +10,10 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use quire_types::{ConnectionId, ConnectionState, NotebookId, SourceId, Timestamp};
+use quire_types::{ConnectionId, ConnectionState, Groups, NotebookId, SourceId, Timestamp};
 
-use crate::sources::decode;
+use crate::corpus::{self, Change};
+use crate::sources::{decode, groups};
 use crate::{Error, Page, PageRequest, TenantTx};
 
 /// How long ids of messages are remembered: longer than anybody repeats them.
@@ -29,6 +30,8 @@ pub struct Connection {
     pub name: String,
     /// Where its sources go; none when it was deleted.
     pub notebook: Option<NotebookId>,
+    /// Who sees its sources, beside those whom the account names; everybody where there are neither.
+    pub groups: Option<Groups>,
     /// What is no secret.
     pub settings: Value,
     /// What is, sealed.
@@ -62,6 +65,7 @@ impl sqlx::FromRow<'_, PgRow> for Connection {
             notebook: row
                 .try_get::<Option<Uuid>, _>("notebook_id")?
                 .map(NotebookId::from),
+            groups: groups(row)?,
             settings: row.try_get::<Json<Value>, _>("settings")?.0,
             secret: row.try_get("secret")?,
             cursor: row.try_get::<Json<Value>, _>("cursor")?.0,
@@ -88,6 +92,8 @@ pub struct NewConnection<'a> {
     pub name: &'a str,
     /// Where its sources go, if it makes any.
     pub notebook: Option<NotebookId>,
+    /// Who sees its sources, beside those whom the account names.
+    pub groups: Option<&'a Groups>,
     /// What is no secret.
     pub settings: &'a Value,
     /// What is, sealed.
@@ -99,8 +105,8 @@ pub struct NewConnection<'a> {
 /// Makes a connection.
 pub async fn create(tx: &mut TenantTx, new: &NewConnection<'_>) -> Result<Connection, Error> {
     sqlx::query_as(
-        "insert into shard.connections (tenant_id, id, kind, name, notebook_id, settings, secret, state)
-         values ($1, $2, $3, $4, $5, $6, $7, $8) returning *",
+        "insert into shard.connections (tenant_id, id, kind, name, notebook_id, settings, secret, state, groups)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9) returning *",
     )
     .bind(tx.tenant_id())
     .bind(new.id.uuid())
@@ -110,6 +116,7 @@ pub async fn create(tx: &mut TenantTx, new: &NewConnection<'_>) -> Result<Connec
     .bind(Json(new.settings))
     .bind(new.secret)
     .bind(new.state.as_str())
+    .bind(new.groups.map(Groups::names))
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
@@ -221,6 +228,54 @@ pub async fn set_settings(
     }
 }
 
+/// Sets who sees the sources of a connection, beside those whom the account names for one of them. Search goes by it
+/// from this commit on.
+pub async fn set_groups(
+    tx: &mut TenantTx,
+    id: ConnectionId,
+    groups: Option<&Groups>,
+) -> Result<Connection, Error> {
+    let connection: Connection = sqlx::query_as(
+        "update shard.connections set groups = $3 where tenant_id = $1 and id = $2 returning *",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(groups.map(Groups::names))
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(NOT_FOUND)?;
+    let rows: Vec<(Uuid, Option<i32>)> = sqlx::query_as(
+        "update shard.sources s
+         set groups = case when i.groups is null then $3 else i.groups || coalesce($3, '{}') end, updated_at = now()
+         from shard.connection_items i
+         where s.tenant_id = $1 and i.tenant_id = $1 and i.connection_id = $2 and s.id = i.source_id
+         returning s.id, s.live_version",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(groups.map(Groups::names))
+    .fetch_all(tx.connection())
+    .await?;
+    let live = rows.into_iter();
+    let live: Vec<(SourceId, i32)> = live
+        .filter_map(|(id, version)| Some((id.into(), version?)))
+        .collect();
+    corpus::record(tx, Change::Regrouped, &live).await?;
+    Ok(connection)
+}
+
+/// Who sees its sources, beside those whom the account names. Nobody changes that before this transaction ends.
+pub async fn locked_groups(tx: &mut TenantTx, id: ConnectionId) -> Result<Option<Groups>, Error> {
+    let connection: Option<Connection> = sqlx::query_as(
+        "select * from shard.connections where tenant_id = $1 and id = $2 for no key update",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .fetch_optional(tx.connection())
+    .await?;
+    Ok(connection.ok_or(NOT_FOUND)?.groups)
+}
+
 /// Removes a connection and what is known about its items. Returns the sources that were made of them.
 pub async fn delete(tx: &mut TenantTx, id: ConnectionId) -> Result<Vec<SourceId>, Error> {
     let sources: Vec<Uuid> = sqlx::query_scalar(
@@ -310,6 +365,8 @@ pub struct Item {
     pub source: Option<SourceId>,
     /// Why none was made of this version.
     pub reason: Option<String>,
+    /// Who sees it there, where the account tells.
+    pub groups: Option<Groups>,
 }
 
 impl sqlx::FromRow<'_, PgRow> for Item {
@@ -322,6 +379,7 @@ impl sqlx::FromRow<'_, PgRow> for Item {
                 .try_get::<Option<Uuid>, _>("source_id")?
                 .map(SourceId::from),
             reason: row.try_get("reason")?,
+            groups: groups(row)?,
         })
     }
 }
@@ -333,7 +391,7 @@ pub async fn items(
     external_ids: &[String],
 ) -> Result<HashMap<String, Item>, Error> {
     let rows: Vec<Item> = sqlx::query_as(
-        "select external_id, version, url, source_id, reason from shard.connection_items
+        "select external_id, version, url, source_id, reason, groups from shard.connection_items
          where tenant_id = $1 and connection_id = $2 and external_id = any($3)",
     )
     .bind(tx.tenant_id())
@@ -367,11 +425,13 @@ pub async fn note_items(
 ) -> Result<(), Error> {
     sqlx::query(
         "insert into shard.connection_items as i
-             (tenant_id, connection_id, round, external_id, version, url, source_id, reason)
-         select $1, $2, $3, n.* from unnest($4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[]) as n
+             (tenant_id, connection_id, round, external_id, version, url, source_id, reason, groups)
+         select $1, $2, $3, n.external_id, n.version, n.url, n.source_id, n.reason, string_to_array(n.groups, ',')
+         from unnest($4::text[], $5::text[], $6::text[], $7::uuid[], $8::text[], $9::text[])
+              as n (external_id, version, url, source_id, reason, groups)
          on conflict (tenant_id, connection_id, external_id) do update
          set round = greatest(i.round, excluded.round), version = excluded.version, url = excluded.url,
-             source_id = excluded.source_id, reason = excluded.reason",
+             source_id = excluded.source_id, reason = excluded.reason, groups = excluded.groups",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
@@ -399,6 +459,11 @@ pub async fn note_items(
     .bind(
         made.iter()
             .map(|item| item.reason.as_deref())
+            .collect::<Vec<_>>(),
+    )
+    .bind(
+        made.iter()
+            .map(|item| Some(item.groups.as_ref()?.names().join(",")))
             .collect::<Vec<_>>(),
     )
     .execute(tx.connection())

@@ -19,6 +19,8 @@ pub enum Change {
     Added,
     /// Its passages are gone.
     Removed,
+    /// Others see it now; its passages are the same.
+    Regrouped,
 }
 
 impl Change {
@@ -26,6 +28,7 @@ impl Change {
         match self {
             Self::Added => "added",
             Self::Removed => "removed",
+            Self::Regrouped => "regrouped",
         }
     }
 }
@@ -91,10 +94,10 @@ pub async fn changes(
     .fetch_all(tx.connection())
     .await?;
     let entry = |(change, source, source_version): (String, Uuid, i32)| Entry {
-        change: if change == "added" {
-            Change::Added
-        } else {
-            Change::Removed
+        change: match change.as_str() {
+            "added" => Change::Added,
+            "regrouped" => Change::Regrouped,
+            _ => Change::Removed,
         },
         source: source.into(),
         source_version,

@@ -41,7 +41,9 @@ select rel.name, 'policy ' || p.polname || ' lets quire_app past the tenant'
 from rel
 join pg_policy p on p.polrelid = rel.oid
 join app on app.name = 'quire_app'
-where exists (select from unnest(p.polroles) as r (oid) where r.oid = 0 or pg_has_role(app.oid, r.oid, 'member'))
+-- A restrictive policy only takes away.
+where p.polpermissive
+  and exists (select from unnest(p.polroles) as r (oid) where r.oid = 0 or pg_has_role(app.oid, r.oid, 'member'))
   and (pg_get_expr(p.polqual, p.polrelid) is distinct from
            '(tenant_id = (NULLIF(current_setting(''quire.tenant''::text, true), ''''::text))::uuid)'
        or coalesce(pg_get_expr(p.polwithcheck, p.polrelid), pg_get_expr(p.polqual, p.polrelid))

@@ -11,8 +11,9 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use quire_types::{KeyId, KeyRole, NotebookId, TenantId, Timestamp};
+use quire_types::{Groups, KeyId, KeyRole, NotebookId, TenantId, Timestamp};
 
+use crate::sources::groups as groups_of;
 use crate::{Error, SystemTx};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -83,6 +84,8 @@ pub struct ApiKey {
     pub role: KeyRole,
     /// The only notebook it reaches, if it is bound to one.
     pub notebook: Option<NotebookId>,
+    /// The groups whose sources it sees beside those for everybody, if it is for some people.
+    pub groups: Option<Groups>,
     /// What people call it.
     pub name: String,
     /// When it was made.
@@ -104,6 +107,7 @@ impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for ApiKey {
             notebook: row
                 .try_get::<Option<Uuid>, _>("notebook_id")?
                 .map(Into::into),
+            groups: groups_of(row)?,
             name: row.try_get("name")?,
             created_at: row.try_get("created_at")?,
             revoked_at: row.try_get("revoked_at")?,
@@ -139,13 +143,14 @@ pub async fn create(
     tenant: TenantId,
     role: KeyRole,
     notebook: Option<NotebookId>,
+    groups: Option<&Groups>,
     name: &str,
 ) -> Result<(ApiKey, KeyText), Error> {
     let id = KeyId::generate();
     let text = KeyText::generate(id);
     let key = sqlx::query_as(
-        "insert into directory.api_keys (tenant_id, id, role, notebook_id, name, secret_hash)
-         values ($1, $2, $3, $4, $5, $6)
+        "insert into directory.api_keys (tenant_id, id, role, notebook_id, name, secret_hash, groups)
+         values ($1, $2, $3, $4, $5, $6, $7)
          returning *",
     )
     .bind(tenant.uuid())
@@ -154,10 +159,14 @@ pub async fn create(
     .bind(notebook.map(NotebookId::uuid))
     .bind(name)
     .bind(text.hash())
+    .bind(groups.map(Groups::names))
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
         Some("api_keys_notebook") => Error::Invalid("a notebook key needs a notebook".to_owned()),
+        Some("api_keys_groups") => {
+            Error::Invalid("a key for some groups is read-only: give it that role".to_owned())
+        }
         Some("api_keys_name_check") => Error::Invalid("a name has 1 to 200 characters".to_owned()),
         Some("api_keys_tenant_id_fkey") => Error::NotFound { what: "tenant" },
         _ => error.into(),

@@ -7,6 +7,7 @@
 //! a caller decides what commits together. Knows no HTTP, no model and no search.
 
 pub mod accounts;
+pub mod batches;
 pub mod builds;
 mod connect;
 pub mod connections;

@@ -43,6 +43,11 @@ const DIRECTORY: MigrationSet = MigrationSet {
             "installation",
             include_str!("../migrations/directory/0040_installation.sql"),
         ),
+        (
+            80,
+            "groups",
+            include_str!("../migrations/directory/0080_groups.sql"),
+        ),
     ],
 };
 
@@ -128,6 +133,16 @@ const SHARD: MigrationSet = MigrationSet {
             50,
             "questions",
             include_str!("../migrations/shard/0050_questions.sql"),
+        ),
+        (
+            70,
+            "embedding_batches",
+            include_str!("../migrations/shard/0070_embedding_batches.sql"),
+        ),
+        (
+            80,
+            "groups",
+            include_str!("../migrations/shard/0080_groups.sql"),
         ),
     ],
 };

@@ -14,17 +14,17 @@ pub async fn make(owner: &mut PgConnection, name: &str, statements: &str) -> Res
     if is_there {
         return Ok(());
     }
+    // Statements that are sent together are one transaction, which an error ends.
     let made = sqlx::raw_sql(AssertSqlSafe(format!(
-        "begin; set local lock_timeout = '5s'; {statements}; commit"
+        "set local lock_timeout = '5s'; {statements}"
     )))
-    .execute(&mut *owner)
+    .execute(owner)
     .await;
     match made {
+        // Another process was first, or is at it.
         Err(sqlx::Error::Database(error))
             if matches!(error.code().as_deref(), Some("42P07" | "42710" | "23505")) =>
         {
-            // Another process was first, or is at it.
-            sqlx::raw_sql("rollback").execute(owner).await?;
             Ok(())
         }
         other => {

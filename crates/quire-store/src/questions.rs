@@ -7,7 +7,7 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use quire_types::{QuestionId, QuestionState, Timestamp};
+use quire_types::{Groups, QuestionId, QuestionState, Timestamp};
 
 use crate::sources::decode;
 use crate::{Error, Page, PageRequest, TenantTx};
@@ -55,10 +55,12 @@ impl sqlx::FromRow<'_, PgRow> for Question {
     }
 }
 
-/// Takes a question in, unless `most` wait already; then none. What is older than thirty days goes.
+/// Takes a question in, unless `most` wait already; then none. Its answer is for whoever sees what these groups see.
+/// What is older than thirty days goes.
 pub async fn create(
     tx: &mut TenantTx,
     user: Option<&str>,
+    groups: Option<&Groups>,
     question: &Value,
     most: i64,
 ) -> Result<Option<Question>, Error> {
@@ -72,8 +74,8 @@ pub async fn create(
     .await?;
     tx.alone_with("questions").await?;
     let created = sqlx::query_as(
-        "insert into shard.questions (tenant_id, id, user_name, question)
-         select $1, $2, $3, $4
+        "insert into shard.questions (tenant_id, id, user_name, question, groups)
+         select $1, $2, $3, $4, $6
          where (select count(*) from shard.questions where tenant_id = $1 and state = 'queued') < $5
          returning *",
     )
@@ -82,6 +84,7 @@ pub async fn create(
     .bind(user)
     .bind(Json(question))
     .bind(most)
+    .bind(groups.map(Groups::names))
     .fetch_optional(tx.connection())
     .await?;
     Ok(created)

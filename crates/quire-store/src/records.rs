@@ -12,9 +12,10 @@ use sqlx::postgres::PgRow;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use quire_types::{Lane, NotebookId, RecordId, RecordState, SourceId, Timestamp};
+use quire_types::{Groups, Lane, NotebookId, RecordId, RecordState, SourceId, Timestamp};
 
-use crate::sources::decode;
+use crate::corpus::{self, Change};
+use crate::sources::{decode, groups};
 use crate::{Error, Page, PageRequest, TenantTx};
 
 /// A thing that records are about, in the product's own words.
@@ -50,12 +51,14 @@ pub struct Event {
     pub is_deleted: bool,
     /// The whole record; an empty object when it is gone.
     pub fields: Value,
-    /// Made from entity and fields.
+    /// Made from entity, fields and groups.
     pub content_hash: Vec<u8>,
     /// How urgent it is.
     pub lane: Lane,
     /// Who made the change, as the product says.
     pub origin: Option<String>,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
 }
 
 impl Event {
@@ -105,6 +108,8 @@ pub struct Record {
     pub changed_at: Timestamp,
     /// What people call the entity.
     pub entity_name: Option<String>,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
 }
 
 impl sqlx::FromRow<'_, PgRow> for Record {
@@ -135,6 +140,7 @@ impl sqlx::FromRow<'_, PgRow> for Record {
                 .map(SourceId::from),
             changed_at: row.try_get("changed_at")?,
             entity_name: row.try_get("entity_name")?,
+            groups: groups(row)?,
         })
     }
 }
@@ -152,6 +158,7 @@ pub async fn hear(tx: &mut TenantTx, events: &[Event]) -> Result<Vec<Heard>, Err
     }
     name_entities(tx, last.values().copied()).await?;
     let applied = upsert(tx, &last).await?;
+    regroup(tx, &applied).await?;
     let unchanged: Vec<&RecordKey> = last
         .keys()
         .filter(|key| !applied.contains(**key))
@@ -246,16 +253,18 @@ async fn upsert(
     let rows: Vec<(String, String)> = sqlx::query_as(
         "insert into shard.records as r
              (tenant_id, type, external_id, id, entity_type, entity_id, version, is_deleted, content_hash, fields,
-              origin, lane, state)
+              origin, lane, groups, state)
          select $1, n.type, n.external_id, n.id, n.entity_type, n.entity_id, n.version, n.is_deleted, n.hash,
-                n.fields, n.origin, n.lane, case when n.is_deleted then 'deleted' else 'queued' end
+                n.fields, n.origin, n.lane, string_to_array(n.groups, ','),
+                case when n.is_deleted then 'deleted' else 'queued' end
          from unnest($2::text[], $3::text[], $4::uuid[], $5::text[], $6::text[], $7::bigint[], $8::bool[],
-                     $9::bytea[], $10::jsonb[], $11::text[], $12::smallint[])
-              as n (type, external_id, id, entity_type, entity_id, version, is_deleted, hash, fields, origin, lane)
+                     $9::bytea[], $10::jsonb[], $11::text[], $12::smallint[], $13::text[])
+              as n (type, external_id, id, entity_type, entity_id, version, is_deleted, hash, fields, origin, lane, groups)
          on conflict (tenant_id, type, external_id) do update
          set entity_type = excluded.entity_type, entity_id = excluded.entity_id,
              version = excluded.version, is_deleted = excluded.is_deleted,
              content_hash = excluded.content_hash, fields = excluded.fields, origin = excluded.origin,
+             groups = excluded.groups,
              lane = case when r.state = 'queued' then least(r.lane, excluded.lane) else excluded.lane end,
              state = case
                  when excluded.is_deleted and r.source_id is null then 'deleted'
@@ -279,12 +288,39 @@ async fn upsert(
     .bind(events.iter().map(|event| Json(&event.fields)).collect::<Vec<_>>())
     .bind(text(|event| event.origin.as_deref()))
     .bind(events.iter().map(|event| number(event.lane)).collect::<Vec<_>>())
+    .bind(events.iter().map(|event| Some(event.groups.as_ref()?.names().join(","))).collect::<Vec<_>>())
     .fetch_all(tx.connection())
     .await?;
     Ok(rows
         .into_iter()
         .map(|(kind, id)| RecordKey { kind, id })
         .collect())
+}
+
+/// Whoever is not to see records any longer does not from now on. Who sees more does when a task has made the new text:
+/// the old one was not meant for them.
+async fn regroup(tx: &mut TenantTx, applied: &HashSet<RecordKey>) -> Result<(), Error> {
+    let rows: Vec<(Uuid, Option<i32>)> = sqlx::query_as(
+        "update shard.sources s
+         set groups = case when s.groups is null then r.groups
+                           else array(select name from unnest(s.groups) as name where name = any(r.groups)) end,
+             updated_at = now()
+         from unnest($2::text[], $3::text[]) as k (type, external_id)
+         join shard.records r on r.tenant_id = $1 and r.type = k.type and r.external_id = k.external_id
+         where s.tenant_id = $1 and s.id = r.source_id and not r.is_deleted
+           and r.groups is not null and (s.groups is null or not s.groups <@ r.groups)
+         returning s.id, s.live_version",
+    )
+    .bind(tx.tenant_id())
+    .bind(applied.iter().map(|key| key.kind.as_str()).collect::<Vec<_>>())
+    .bind(applied.iter().map(|key| key.id.as_str()).collect::<Vec<_>>())
+    .fetch_all(tx.connection())
+    .await?;
+    let live = rows.into_iter();
+    let live: Vec<(SourceId, i32)> = live
+        .filter_map(|(id, version)| Some((id.into(), version?)))
+        .collect();
+    corpus::record(tx, Change::Regrouped, &live).await
 }
 
 type Order = (i64, bool, Vec<u8>);

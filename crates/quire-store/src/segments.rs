@@ -8,9 +8,9 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, SegmentId, SourceId, Timestamp};
+use quire_types::{Groups, MediaType, NotebookId, SegmentId, SourceId, Timestamp};
 
-use crate::sources::decode;
+use crate::sources::{decode, groups};
 use crate::{Error, TenantTx};
 
 /// Where the corpus of a tenant stands.
@@ -100,6 +100,8 @@ pub struct Located {
     pub passages: i32,
     /// The segment that holds them; none while they are in the tail.
     pub segment: Option<SegmentId>,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
 }
 
 impl sqlx::FromRow<'_, PgRow> for Located {
@@ -116,6 +118,7 @@ impl sqlx::FromRow<'_, PgRow> for Located {
             segment: row
                 .try_get::<Option<Uuid>, _>("segment_id")?
                 .map(Into::into),
+            groups: groups(row)?,
         })
     }
 }
@@ -126,7 +129,7 @@ pub async fn located(tx: &mut TenantTx, only: Option<&[SourceId]>) -> Result<Vec
         only.map(|sources| sources.iter().map(|source| source.uuid()).collect());
     let found = sqlx::query_as(
         "select s.id, s.live_version, s.notebook_id, s.name, s.media_type, s.passages, s.segment_id,
-                v.created_at as added_at
+                s.groups, v.created_at as added_at
          from shard.sources s
          join shard.source_versions v
            on v.tenant_id = s.tenant_id and v.source_id = s.id and v.version = s.live_version

@@ -4,7 +4,7 @@ use sqlx::Row;
 use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, SourceId, SourceState, TaskId, Timestamp};
+use quire_types::{Groups, MediaType, NotebookId, SourceId, SourceState, TaskId, Timestamp};
 
 use crate::corpus::{self, Change};
 use crate::{Error, ObjectKey, Page, PageRequest, TenantTx, notebooks};
@@ -46,6 +46,8 @@ pub struct Source {
     pub percent: i16,
     /// When the latest version was queued.
     pub queued_at: Option<Timestamp>,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
     /// When its reading began.
     pub extracting_at: Option<Timestamp>,
     /// When its embedding began.
@@ -82,6 +84,7 @@ impl sqlx::FromRow<'_, PgRow> for Source {
                 .map(SourceId::from),
             task: row.try_get::<Option<Uuid>, _>("task_id")?.map(TaskId::from),
             percent: row.try_get("percent")?,
+            groups: groups(row)?,
             queued_at: row.try_get("queued_at")?,
             extracting_at: row.try_get("extracting_at")?,
             embedding_at: row.try_get("embedding_at")?,
@@ -97,6 +100,13 @@ where
     T::Error: std::error::Error + Send + Sync + 'static,
 {
     T::try_from(text).map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// The groups of a row.
+pub(crate) fn groups(row: &PgRow) -> Result<Option<Groups>, sqlx::Error> {
+    let names: Option<Vec<String>> = row.try_get("groups")?;
+    let groups = names.map(Groups::try_from).transpose();
+    groups.map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
 
 /// Content that was uploaded and is not a source yet.
@@ -135,14 +145,32 @@ impl Added {
 
 /// Adds content to a notebook under a name. The same content twice is one source; other content under
 /// a known name is a new version. Content whose reading failed counts as new, so adding it again
-/// tries again.
+/// tries again. Everybody sees what is new; who sees what is known stays.
 pub async fn add(
     tx: &mut TenantTx,
     notebook: NotebookId,
     content: &NewContent<'_>,
 ) -> Result<Added, Error> {
+    add_for(tx, notebook, content, None).await
+}
+
+/// The same for people in these groups, if any are named: they alone see what is new. A known name for others is a
+/// conflict, since they would see the content of before, or these the content of after. What others see under another
+/// name is another source, whatever its content.
+pub async fn add_for(
+    tx: &mut TenantTx,
+    notebook: NotebookId,
+    content: &NewContent<'_>,
+    groups: Option<&Groups>,
+) -> Result<Added, Error> {
     notebooks::lock(tx, notebook).await?;
     if let Some(source) = by_name(tx, notebook, content.name).await? {
+        if groups.is_some() && source.groups.as_ref() != groups {
+            return Err(Error::Conflict(
+                "a source of this name is there for other groups: change these first, or take another name"
+                    .to_owned(),
+            ));
+        }
         if source.content_hash == content.content_hash && source.state != SourceState::Failed {
             return Ok(Added::Duplicate(source));
         }
@@ -167,11 +195,13 @@ pub async fn add(
     let same: Option<Source> = sqlx::query_as(
         "select * from shard.sources
          where tenant_id = $1 and notebook_id = $2 and content_hash = $3 and state <> 'failed'
+           and groups is not distinct from $4
          order by id limit 1",
     )
     .bind(tx.tenant_id())
     .bind(notebook.uuid())
     .bind(content.content_hash)
+    .bind(groups.map(Groups::names))
     .fetch_optional(tx.connection())
     .await?;
     if let Some(source) = same {
@@ -180,8 +210,8 @@ pub async fn add(
 
     let source: Source = sqlx::query_as(
         "insert into shard.sources
-             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes, queued_at)
-         values ($1, $2, $3, $4, 'queued', 1, $5, $6, now())
+             (tenant_id, id, notebook_id, name, state, latest_version, content_hash, size_bytes, queued_at, groups)
+         values ($1, $2, $3, $4, 'queued', 1, $5, $6, now(), $7)
          returning *",
     )
     .bind(tx.tenant_id())
@@ -190,6 +220,7 @@ pub async fn add(
     .bind(content.name)
     .bind(content.content_hash)
     .bind(content.size_bytes)
+    .bind(groups.map(Groups::names))
     .fetch_one(tx.connection())
     .await
     .map_err(|error| match Error::constraint(&error) {
@@ -220,6 +251,28 @@ async fn insert_version(
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Sets who sees a source; none is everybody. Search goes by it from this commit on.
+pub async fn set_groups(
+    tx: &mut TenantTx,
+    id: SourceId,
+    groups: Option<&Groups>,
+) -> Result<Source, Error> {
+    let source: Source = sqlx::query_as(
+        "update shard.sources set groups = $3, updated_at = now()
+         where tenant_id = $1 and id = $2 returning *",
+    )
+    .bind(tx.tenant_id())
+    .bind(id.uuid())
+    .bind(groups.map(Groups::names))
+    .fetch_optional(tx.connection())
+    .await?
+    .ok_or(NOT_FOUND)?;
+    if let Some(live) = source.live_version {
+        corpus::record(tx, Change::Regrouped, &[(id, live)]).await?;
+    }
+    Ok(source)
 }
 
 /// One source.

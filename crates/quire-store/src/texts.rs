@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use quire_types::{MediaType, NotebookId, SourceId};
+use quire_types::{Groups, MediaType, NotebookId, SourceId};
 
 use crate::corpus::{self, Change};
 use crate::passages::{self, NewPassage};
@@ -27,6 +27,8 @@ pub struct NewText {
     pub body: String,
     /// How it is read.
     pub media: MediaType,
+    /// Who sees it; everybody where there are none.
+    pub groups: Option<Groups>,
     /// The text in passages.
     pub passages: Vec<NewPassage>,
     /// The model of their vectors, as the corpus names it.
@@ -219,19 +221,26 @@ async fn write(tx: &mut TenantTx, targets: &[Target<'_>]) -> Result<(), Error> {
         .map(|target| target.text.media.as_str())
         .collect();
     let counts = column(|target| i64::try_from(target.text.passages.len()).unwrap_or(i64::MAX));
+    // Arrays of arrays must be of one length; no name has a comma.
+    let groups: Vec<Option<String>> = targets
+        .iter()
+        .map(|target| Some(target.text.groups.as_ref()?.names().join(",")))
+        .collect();
     sqlx::query(
         "insert into shard.sources
              (tenant_id, id, notebook_id, name, media_type, state, latest_version, live_version, content_hash,
-              size_bytes, passages)
+              size_bytes, passages, groups)
          select $1, t.id, t.notebook_id, t.name, t.media_type, 'searchable', t.version, t.version, t.hash, t.bytes,
-                t.passages
-         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::bytea[], $7::bigint[], $8::bigint[], $9::text[])
-              as t (id, notebook_id, name, version, hash, bytes, passages, media_type)
+                t.passages, string_to_array(t.groups, ',')
+         from unnest($2::uuid[], $3::uuid[], $4::text[], $5::int[], $6::bytea[], $7::bigint[], $8::bigint[], $9::text[],
+                     $10::text[])
+              as t (id, notebook_id, name, version, hash, bytes, passages, media_type, groups)
          on conflict (tenant_id, id) do update
          set name = excluded.name, state = 'searchable', reason = null, media_type = excluded.media_type,
              latest_version = excluded.latest_version, live_version = excluded.live_version,
              content_hash = excluded.content_hash, size_bytes = excluded.size_bytes,
-             passages = excluded.passages, pages = null, segment_id = null, updated_at = now()",
+             passages = excluded.passages, pages = null, segment_id = null, groups = excluded.groups,
+             updated_at = now()",
     )
     .bind(tx.tenant_id())
     .bind(&ids)
@@ -242,6 +251,7 @@ async fn write(tx: &mut TenantTx, targets: &[Target<'_>]) -> Result<(), Error> {
     .bind(&sizes)
     .bind(&counts)
     .bind(&media)
+    .bind(&groups)
     .execute(tx.connection())
     .await?;
     // Their passages go with them.

@@ -7,7 +7,7 @@
 use sqlx::{AssertSqlSafe, PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
-use quire_types::TenantId;
+use quire_types::{Groups, TenantId};
 
 use crate::Error;
 
@@ -43,6 +43,15 @@ impl TenantTx {
         );
         let tx = begin_uncancelled(pool, AssertSqlSafe(statement)).await?;
         Ok(Self { tx, placement })
+    }
+
+    /// From now on only what somebody in these groups may see of sources and questions.
+    pub(crate) async fn narrow(&mut self, groups: &Groups) -> Result<(), Error> {
+        sqlx::query("select set_config('quire.groups', $1::text[]::text, true)")
+            .bind(groups.names())
+            .execute(self.connection())
+            .await?;
+        Ok(())
     }
 
     /// The tenant whose rows this transaction sees; the `$1` of every query.

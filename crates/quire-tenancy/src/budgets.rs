@@ -15,11 +15,13 @@ use uuid::Uuid;
 
 use crate::Limit;
 
+mod lasting;
 mod purse;
 mod rows;
 
 pub use rows::{BudgetRow, of_tenant, sweep};
 
+pub(crate) use lasting::{begin, end};
 pub(crate) use purse::{Account, Purse, Share};
 pub(crate) use rows::{forget, forget_plan, hold, renew, settle};
 

@@ -32,9 +32,11 @@ use crate::{Error, notices, upkeep};
 
 mod admitted;
 mod call;
+mod lasting;
 
 pub use admitted::{Admitted, Attempt, Route};
 pub use call::Call;
+pub(crate) use lasting::Lasting;
 
 use admitted::{Spending, Taken};
 use call::{TOKENS, allowed, budget_refusal, check_state, entry, needs, rate_text, rates_of};

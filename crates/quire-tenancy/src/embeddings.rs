@@ -2,10 +2,16 @@
 //! which is paid for like every other.
 //!
 //! What is paid for is held before and charged after, by a request of its own for each list of texts, since a
-//! repetition is paid again. Never takes another model than the one that is named: vectors of two can't be
-//! compared. Knows no passage and no question.
+//! repetition is paid again. Passages of one tenant that come at about the same time share requests (`together`, by
+//! the policy in `gather`); questions, for which somebody waits, go at once. Never takes another model than the one
+//! that is named: vectors of two can't be compared. Knows no passage and no question.
+
+mod batched;
+mod gather;
+mod together;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -19,18 +25,23 @@ use crate::models::{Providers, Wanted};
 use crate::seats::Class;
 use crate::usage::{Kind, Quantities};
 use crate::{Error, Refusal};
+use gather::Limits;
+use together::{Key, Payer, Together};
 
-/// Texts and bytes that are sent at once: small enough for the minute of a small pool.
+/// Texts and bytes of one caller that are never divided: small enough for the minute of a small pool.
 const BATCH_TEXTS: usize = 128;
 const BATCH_BYTES: usize = 120_000;
 /// The least bytes of text in a token, so that what is held is enough.
 const BYTES_PER_TOKEN: usize = 3;
+
+pub use batched::{Looked, Note, Over, SentBatch};
 
 /// Makes vectors. Cheap to clone.
 #[derive(Clone)]
 pub struct Embeddings {
     local: Embedder,
     remote: Option<(Control, Providers)>,
+    together: Together,
 }
 
 /// Texts that are to become vectors.
@@ -56,6 +67,9 @@ pub enum EmbedError {
     /// The model failed.
     #[error(transparent)]
     Model(#[from] quire_models::Error),
+    /// The request failed that these texts shared with others of the tenant.
+    #[error(transparent)]
+    Shared(Arc<EmbedError>),
 }
 
 impl quire_types::Kind for EmbedError {
@@ -64,6 +78,15 @@ impl quire_types::Kind for EmbedError {
             Self::Refused(refusal) => refusal.kind(),
             Self::Control(error) => error.kind(),
             Self::Model(error) => error.kind(),
+            Self::Shared(error) => error.kind(),
+        }
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Refused(refusal) => refusal.retry_after(),
+            Self::Control(_) | Self::Model(_) => None,
+            Self::Shared(error) => error.retry_after(),
         }
     }
 }
@@ -74,6 +97,7 @@ impl Embeddings {
         Self {
             local: embedder,
             remote: None,
+            together: Together::new(),
         }
     }
 
@@ -82,6 +106,7 @@ impl Embeddings {
         Self {
             local: embedder,
             remote: Some((control, providers)),
+            together: Together::new(),
         }
     }
 
@@ -111,9 +136,10 @@ impl Embeddings {
                 false => self.local.embed(texts).await?,
             });
         };
-        let (control, _) = self.remote()?;
+        let (control, providers) = self.remote()?;
+        let dimensions = embedding.dimension.unwrap_or(0).unsigned_abs();
         let work = Work::Embed {
-            dimensions: embedding.dimension.unwrap_or(0).unsigned_abs(),
+            dimensions,
             are_questions,
         };
         let all = self.route(account, model, work, &texts).await?;
@@ -127,11 +153,36 @@ impl Embeddings {
             ..Call::new(Uuid::now_v7(), class)
         };
         let admitted = control.admit_task(account, call).await?;
+        let pieces = batches(&texts, BATCH_TEXTS, BATCH_BYTES);
         let mut vectors = Vec::with_capacity(texts.len());
-        let mut number = 0;
-        for batch in batches(&texts, BATCH_TEXTS, BATCH_BYTES) {
-            let hops = self.route(account, model, work, batch).await?;
-            vectors.extend(by_provider(&admitted, hops, batch, &mut number).await?);
+        if are_questions {
+            let mut number = 0;
+            for piece in pieces {
+                let hops = self.route(account, model, work, piece).await?;
+                vectors.extend(by_provider(&admitted, hops, piece, &mut number).await?);
+            }
+            return Ok(vectors);
+        }
+        let key = Key {
+            tenant: account.tenant.id,
+            model: model.clone(),
+            dimensions,
+        };
+        let (most_texts, most_bytes) = all.at_once();
+        let limits = Limits {
+            texts: most_texts,
+            bytes: most_bytes,
+        };
+        let payer = Arc::new(Payer::new(admitted));
+        let add = |piece: &[String]| {
+            let (key, piece) = (key.clone(), piece.to_vec());
+            self.together.add(key, limits, providers, &payer, piece)
+        };
+        let answers: Vec<_> = pieces.map(add).collect();
+        for answer in answers {
+            let answer = answer.await.map_err(|_| quire_models::Error::Abandoned)?;
+            let own = |error| Arc::try_unwrap(error).unwrap_or_else(EmbedError::Shared);
+            vectors.extend(answer.map_err(own)?);
         }
         Ok(vectors)
     }
@@ -144,10 +195,9 @@ impl Embeddings {
         texts: &[String],
     ) -> Result<Route, EmbedError> {
         let (_, providers) = self.remote()?;
-        let bytes: usize = texts.iter().map(String::len).sum();
         let wanted = Wanted {
             chain: model.to_owned(),
-            input_tokens: (bytes.div_ceil(BYTES_PER_TOKEN) + texts.len()) as u64,
+            input_tokens: most_tokens(texts),
             work,
             ..Wanted::default()
         };
@@ -178,6 +228,12 @@ impl Providers {
         };
         self.route(account, wanted).await.map(drop)
     }
+}
+
+/// Tokens of texts, at the most.
+fn most_tokens(texts: &[String]) -> u64 {
+    let bytes: usize = texts.iter().map(String::len).sum();
+    (bytes.div_ceil(BYTES_PER_TOKEN) + texts.len()) as u64
 }
 
 /// Asks one pool after the other until one answers.

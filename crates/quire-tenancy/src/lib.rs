@@ -26,6 +26,7 @@ pub mod plans;
 pub mod pools;
 mod rates;
 mod seats;
+mod senses;
 mod stage;
 pub mod sums;
 pub mod terms;
@@ -37,7 +38,7 @@ mod adaptive;
 use quire_store::{MigrationSet, SystemTx};
 
 pub use control::{Admitted, Attempt, Call, Control, ControlConfig, Route, Totals};
-pub use embeddings::{EmbedError, Embeddings, ToEmbed};
+pub use embeddings::{EmbedError, Embeddings, Looked, Note, Over, SentBatch, ToEmbed};
 pub use error::{Error, Reason, Refusal};
 pub use gate::GateConfig;
 pub use known::{Account, Caller, Who};
@@ -47,6 +48,7 @@ pub use models::{LocalPool, Providers, Wanted};
 pub use overload::Ladder;
 pub use rates::RateState;
 pub use seats::Class;
+pub use senses::{SPEECH, Seen, SenseError, Sensed, ToHear, ToSee, VISION, Written};
 pub use stage::{Permit, Stage};
 pub use upkeep::care;
 

@@ -83,7 +83,7 @@ async fn insert(tx: &mut SystemTx, newcomer: &Newcomer) -> Result<Registered, Er
     )
     .await?;
     plans::share_queue(tx, id).await?;
-    let key = keys::create(tx, id, KeyRole::Tenant, None, "first key").await?;
+    let key = keys::create(tx, id, KeyRole::Tenant, None, None, "first key").await?;
     Ok(Registered {
         tenant,
         key: Some(key),

@@ -120,6 +120,10 @@ impl Providers {
         }
     }
 
+    pub(crate) fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// The models, with what happened to them so far.
     pub fn models(&self) -> &Models {
         &self.models

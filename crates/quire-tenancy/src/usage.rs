@@ -29,6 +29,10 @@ pub enum Kind {
     Embed,
     /// A model put passages in order.
     Rerank,
+    /// A model wrote down what is said in a piece of a recording. Its seconds are those of the source, told twice.
+    Transcribe,
+    /// A model described a picture.
+    Describe,
     /// A source was read.
     Source,
 }
@@ -42,6 +46,8 @@ impl Kind {
             Self::Chat => "chat",
             Self::Embed => "embed",
             Self::Rerank => "rerank",
+            Self::Transcribe => "transcribe",
+            Self::Describe => "describe",
             Self::Source => "source",
         }
     }

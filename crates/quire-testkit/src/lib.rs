@@ -8,6 +8,7 @@
 pub mod files;
 pub mod notion;
 pub mod pdf;
+mod people;
 mod port;
 pub mod postgres;
 pub mod provider;

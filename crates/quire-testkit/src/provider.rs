@@ -1,10 +1,12 @@
-//! A provider for tests: OpenAI's chat completions, responses, embeddings and sound, Anthropic's messages,
+//! A provider for tests: OpenAI's chat completions, responses, embeddings, batches and sound, Anthropic's messages,
 //! Gemini's generateContent and Cohere's rerank over real HTTP, misbehaving on request.
 //!
 //! Refuses to know what is asked: it plays its scripts in order, one per request, and remembers the requests.
 //! Which protocol is spoken, the path of the request says.
 
+mod batches;
 mod dialect;
+mod form;
 mod quota;
 mod tools;
 
@@ -17,7 +19,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::ListenerExt;
@@ -27,6 +29,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use batches::BatchFate;
 pub use dialect::Dialect;
 pub use quota::Quota;
 
@@ -103,7 +106,7 @@ pub struct Received {
     pub path: String,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body, or null when it is not JSON.
+    /// The body: JSON, the fields of a form, or null.
     pub body: Value,
 }
 
@@ -130,6 +133,11 @@ struct Shared {
     quota: Mutex<Option<quota::Meter>>,
     remembers: AtomicBool,
     count: AtomicUsize,
+    batches: Mutex<batches::Batches>,
+    /// A request that holds this word is refused.
+    refused_word: Mutex<Option<String>>,
+    /// Whether requests wait.
+    held: watch::Sender<bool>,
     received: Mutex<Vec<Received>>,
     /// Changes never; closes when the double is dropped.
     running: watch::Receiver<()>,
@@ -147,10 +155,17 @@ impl ChatDouble {
             quota: Mutex::default(),
             remembers: AtomicBool::new(true),
             count: AtomicUsize::new(0),
+            batches: Mutex::default(),
+            refused_word: Mutex::default(),
+            held: watch::Sender::new(false),
             received: Mutex::default(),
             running,
         });
-        let router = Router::new().fallback(handle).with_state(shared.clone());
+        let router = Router::new()
+            .fallback(handle)
+            // Sound is large.
+            .layer(DefaultBodyLimit::disable())
+            .with_state(shared.clone());
         // Like a provider's server: no piece waits for the acknowledgement of the one before it.
         let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
         let server = tokio::spawn(async move {
@@ -183,6 +198,26 @@ impl ChatDouble {
     /// Refuses what goes beyond a quota with 429, and tells what is left.
     pub fn limit(&self, quota: Quota) {
         *lock(&self.shared.quota) = Some(quota::Meter::new(quota));
+    }
+
+    /// What becomes of batches from now on, those that run included.
+    pub fn batches(&self, fate: BatchFate) {
+        lock(&self.shared.batches).fate = fate;
+    }
+
+    /// How many files it keeps, and how many batches were made so far.
+    pub fn kept(&self) -> (usize, usize) {
+        lock(&self.shared.batches).counts()
+    }
+
+    /// Refuses with 400 what holds this word.
+    pub fn refuse_with(&self, word: &str) {
+        *lock(&self.shared.refused_word) = Some(word.to_owned());
+    }
+
+    /// Keeps requests waiting that come from now on, or lets them go on.
+    pub fn hold(&self, holds: bool) {
+        self.shared.held.send_replace(holds);
     }
 
     /// Counts requests from now on and keeps none: for measurements.
@@ -236,19 +271,44 @@ async fn handle(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
     let request = Received {
         method: method.to_string(),
         path: uri.to_string(),
         headers,
-        body: serde_json::from_slice(&body).unwrap_or(Value::Null),
+        body: match content_type.starts_with("multipart/form-data") {
+            true => form::fields(&content_type, &body),
+            false => serde_json::from_slice(&body).unwrap_or(Value::Null),
+        },
     };
     let wants_usage =
         request.body.pointer("/stream_options/include_usage") == Some(&Value::Bool(true));
+    let of_batches = {
+        let mut batches = lock(&shared.batches);
+        batches.answer(&method, uri.path(), &request.headers, &body)
+    };
+    let refused = lock(&shared.refused_word).clone();
+    let refused = refused.is_some_and(|word| request.body.to_string().contains(&word));
     let dialect = Dialect::of(uri.path()).filter(|_| method == Method::POST);
     let tool = tools::answer(uri.path(), &request.body).filter(|_| method == Method::POST);
     shared.count.fetch_add(1, Ordering::Relaxed);
     if shared.remembers.load(Ordering::Relaxed) {
         lock(&shared.received).push(request);
+    }
+    if let Some(response) = of_batches {
+        return response;
+    }
+    // The sender is beside what is read here, so this ends when the test lets it.
+    let mut held = shared.held.subscribe();
+    let _ = held.wait_for(|held| !held).await;
+    if refused {
+        return error(
+            StatusCode::BAD_REQUEST,
+            "the double was told to refuse this",
+        );
     }
     if dialect.is_none() && tool.is_none() {
         return (

@@ -84,7 +84,7 @@ pub struct TeamsMeeting {
     pub transcripts: Vec<TeamsPart>,
     /// Its recordings.
     pub recordings: Vec<TeamsPart>,
-    /// Who was invited.
+    /// Who was invited: a name, or `name <address>`.
     pub invited: Vec<String>,
     /// Who took part each time; nobody where no report was made.
     pub attended: Vec<String>,

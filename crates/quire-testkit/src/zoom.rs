@@ -18,6 +18,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use crate::people::name_and_address;
+
 /// Entries of a list in one answer.
 const PAGE: usize = 2;
 
@@ -62,7 +64,7 @@ pub struct ZoomMeeting {
     pub start: DateTime<Utc>,
     /// Its files.
     pub files: Vec<ZoomFile>,
-    /// Who took part.
+    /// Who took part: a name, or `name <address>`.
     pub people: Vec<String>,
 }
 
@@ -486,7 +488,10 @@ async fn participants(
     let all: Vec<Value> = meeting
         .people
         .iter()
-        .map(|name| json!({ "id": "", "user_id": "16", "name": name, "user_email": "" }))
+        .map(|person| name_and_address(person))
+        .map(
+            |(name, email)| json!({ "id": "", "user_id": "16", "name": name, "user_email": email }),
+        )
         .collect();
     match paged(&mut cloud, &all, query.get("next_page_token")) {
         Err(answer) => *answer,

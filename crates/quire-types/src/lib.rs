@@ -3,6 +3,7 @@
 //! Knows no database, no HTTP and no model. A type lives here only when two layers need the same one.
 
 mod error;
+mod groups;
 mod id;
 mod money;
 mod place;
@@ -10,6 +11,7 @@ mod secret;
 mod source;
 
 pub use error::{ErrorKind, Kind};
+pub use groups::{BadGroups, Groups};
 pub use id::{
     BadId, ConnectionId, EndpointId, KeyId, MessageId, NotebookId, PassageId, QuestionId, RecordId,
     RequestId, ScheduleId, SegmentId, SourceId, TaskId, TenantId,

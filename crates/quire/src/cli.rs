@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use quire_types::{Lane, RecordState};
+use quire_types::{Groups, Lane, RecordState};
 
 use quire_types::{NotebookStatus, Tier, UnknownName};
 
@@ -524,6 +524,9 @@ pub(crate) struct ConnectionCreateArgs {
     /// Where its sources go.
     #[arg(long, value_name = "NAME")]
     pub(crate) notebook: Option<String>,
+    /// People who see its sources: groups, with commas between them [default: everybody].
+    #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+    pub(crate) groups: Option<Groups>,
     /// A file that holds its token; - reads standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) secret_file: Option<PathBuf>,
@@ -631,6 +634,9 @@ pub(crate) enum KeyCommand {
         /// The notebook (name or id) a notebook key is for; also narrows a read-only key.
         #[arg(long)]
         notebook: Option<String>,
+        /// A read-only key for people in these groups, with commas between them.
+        #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+        groups: Option<Groups>,
     },
     /// List a tenant's keys.
     List {
@@ -668,6 +674,9 @@ pub(crate) struct AddArgs {
     /// The name of the source when reading standard input.
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Only for people in these groups, with commas between them [default: everybody].
+    #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+    pub(crate) groups: Option<Groups>,
     /// Return when everything is stored and queued, not when it can be found.
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -683,6 +692,9 @@ pub(crate) struct WatchArgs {
     /// Name or id of the notebook; a name that does not exist is created.
     #[arg(long)]
     pub(crate) notebook: String,
+    /// Only for people in these groups, with commas between them [default: everybody].
+    #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+    pub(crate) groups: Option<Groups>,
     /// Seconds between two looks. A file that did not change from one to the next is added.
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub(crate) every: u64,
@@ -697,6 +709,9 @@ pub(crate) struct AskArgs {
     /// Only these notebooks (name or id); may be repeated [default: all].
     #[arg(long)]
     pub(crate) notebook: Vec<String>,
+    /// As somebody in these groups, with commas between them, would be answered [default: from everything].
+    #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+    pub(crate) groups: Option<Groups>,
     /// How to answer it [default: as its words call for].
     #[arg(long, value_enum)]
     pub(crate) route: Option<AskRoute>,
@@ -737,6 +752,9 @@ pub(crate) struct SearchArgs {
     /// Only these notebooks (name or id); may be repeated [default: all].
     #[arg(long)]
     pub(crate) notebook: Vec<String>,
+    /// What somebody in these groups, with commas between them, would find [default: everything].
+    #[arg(long, value_name = "GROUPS", value_parser = Groups::parse)]
+    pub(crate) groups: Option<Groups>,
     /// How many passages.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub(crate) limit: u16,

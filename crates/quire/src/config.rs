@@ -28,9 +28,10 @@ pub(crate) struct Config {
     pub(crate) server: Server,
     pub(crate) database: Database,
     pub(crate) model: Model,
+    pub(crate) embedding: EmbeddingOptions,
     pub(crate) chat: Chat,
     /// Models by name in the order in which they are asked, by what they are for: `answer`, `answer-complex`,
-    /// `rephrase`, `rerank`.
+    /// `rephrase`, `rerank`, `speech`, `vision`.
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) depth: DepthOptions,
     pub(crate) limits: Limits,
@@ -244,6 +245,15 @@ pub(crate) struct Model {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// Vectors by models of providers.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct EmbeddingOptions {
+    /// From how many passages on a tenant's move to another model goes through the batches of its provider, which may
+    /// take a day and cost half; 0 for never.
+    pub(crate) batch_passages: usize,
+}
+
 /// How models are called, and the one of the pool `local`. Without a model here and without `[chains]` answers are
 /// quoted from the sources.
 #[derive(Clone, Debug, Deserialize)]
@@ -266,8 +276,25 @@ pub(crate) struct Chat {
     pub(crate) first_token_timeout_s: u64,
     /// Seconds between two words.
     pub(crate) between_tokens_timeout_s: u64,
+    /// Seconds until all is written down that is said in ten minutes of sound.
+    pub(crate) sound_timeout_s: u64,
     /// The longest answer.
     pub(crate) max_tokens: u32,
+    /// Percent of questions for which a second model may be asked while the first is silent for unusually long, 5 at
+    /// most; 0 for none.
+    pub(crate) hedged_percent: f64,
+}
+
+impl Chat {
+    /// The share of questions that may be hedged.
+    pub(crate) fn hedged(&self) -> Result<f64, Failure> {
+        match (0.0..=5.0).contains(&self.hedged_percent) {
+            true => Ok(self.hedged_percent / 100.0),
+            false => Err(Failure::invalid(
+                "chat.hedged_percent is 0 to 5: both models are paid for",
+            )),
+        }
+    }
 }
 
 impl Default for Chat {
@@ -282,7 +309,9 @@ impl Default for Chat {
             context_tokens: None,
             first_token_timeout_s: 20,
             between_tokens_timeout_s: 10,
+            sound_timeout_s: 300,
             max_tokens: 1_000,
+            hedged_percent: 0.0,
         }
     }
 }
@@ -379,6 +408,8 @@ pub(crate) struct Cache {
     /// A Redis or Valkey that processes share answers in, such as redis://127.0.0.1:6379. Unset: each process
     /// remembers its own.
     pub(crate) redis_url: Option<Secret>,
+    /// Whether an answer is also given to whoever asks nearly the same.
+    pub(crate) near_answers: bool,
 }
 
 /// What flows in and out by itself.

@@ -1,4 +1,6 @@
-//! The demonstration: two sample tenants, their files, three questions answered with citations.
+//! The demonstration: two sample tenants, their files, records and meetings, five questions answered with citations.
+
+mod season;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -25,7 +27,10 @@ const TENANTS: [(&str, &str); 2] = [
     ("harbor", "Harbor Fit-Out"),
 ];
 
-const QUESTIONS: [(&str, &str); 3] = [
+/// The one whose job software told of a season.
+const SEASON: &str = "northgate";
+
+const QUESTIONS: [(&str, &str); 5] = [
     (
         "northgate",
         "How much retainage does the clinic keep back from our progress payments?",
@@ -33,6 +38,14 @@ const QUESTIONS: [(&str, &str); 3] = [
     (
         "northgate",
         "What is the liquidated damages amount per day if the clinic finishes late?",
+    ),
+    (
+        "northgate",
+        "What load does the deck have to carry under the compact shelving?",
+    ),
+    (
+        "northgate",
+        "Which color did the board choose for the carpet of the reading room?",
     ),
     (
         "harbor",
@@ -53,6 +66,9 @@ pub(crate) async fn run(
     for (slug, name) in TENANTS {
         let tenant = tenant(node, slug, name).await?;
         load(node, services, output, &tenant, &files).await?;
+        if slug == SEASON {
+            season::replay(node, services, output, &tenant).await?;
+        }
         tenants.insert(slug, tenant);
     }
     for (slug, question) in QUESTIONS {

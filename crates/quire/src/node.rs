@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use quire_ask::{ANSWER, AnswerQuestion, Asker, AskerConfig, Asking, COMPLEX, Caches};
-use quire_connect::connections::{KeepSubscription, SyncConnection};
+use quire_connect::connections::{EndSubscriptions, KeepSubscription, SyncConnection};
 use quire_connect::egress::Egress;
 use quire_connect::outbound::DeliverEvents;
 use quire_connect::records::SyncRecords;
@@ -211,9 +211,11 @@ impl Node {
             // One recogniser keeps one processor busy for as long as a recording lasts.
             recognising: Stage::new("listen", (1, 1, 2), LISTEN_PATIENCE),
             control: self.control.clone(),
+            providers: Some(providers.clone()),
             passages: PassageOptions::default(),
             bell: bell.clone(),
             file_bytes: limits.file_bytes,
+            batch_passages: self.config.embedding.batch_passages,
             object_grace: limits.object_grace(),
         });
         let connect = Connect::new(ConnectConfig {
@@ -241,7 +243,8 @@ impl Node {
             cache_redis_url: (self.config.cache.redis_url.as_ref())
                 .map(|url| url.expose().to_owned()),
             bell: bell.clone(),
-        })?;
+        })?
+        .giving_near_answers(self.config.cache.near_answers);
         Ok(Services {
             asker: Arc::new(asker),
             providers,
@@ -268,9 +271,10 @@ impl Node {
         let patience = Patience {
             first_token: Duration::from_secs(chat.first_token_timeout_s),
             between_tokens: Duration::from_secs(chat.between_tokens_timeout_s),
+            sound: Duration::from_secs(chat.sound_timeout_s),
             ..Patience::default()
         };
-        let models = Models::new(ModelsConfig { chains, patience });
+        let models = Models::new(ModelsConfig { chains, patience }).hedging(chat.hedged()?);
         Ok(Providers::new(
             self.control.clone(),
             self.keyring()?,
@@ -320,6 +324,7 @@ impl Node {
         .with::<DeliverEvents>()
         .with::<SyncConnection>()
         .with::<KeepSubscription>()
+        .with::<EndSubscriptions>()
         .with::<AnswerQuestion>();
         tokio::spawn(worker.run(stop))
     }

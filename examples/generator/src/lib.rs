@@ -18,6 +18,7 @@ pub mod money;
 pub mod office;
 pub mod pdf;
 pub mod plain;
+pub mod season;
 pub mod template;
 
 use std::fmt;

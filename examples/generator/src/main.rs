@@ -29,7 +29,8 @@ fn main() -> ExitCode {
 }
 
 fn write(dir: &Path) -> Result<ExitCode, Error> {
-    let files = sample_company::files()?;
+    let mut files = sample_company::files()?;
+    files.extend(sample_company::season::files());
     folder::write(dir, &files)?;
     println!("{} files written to {}", files.len(), dir.display());
     Ok(ExitCode::SUCCESS)
@@ -45,6 +46,7 @@ fn make_media(dir: &Path) -> Result<ExitCode, Error> {
 
 fn check(dir: &Path) -> Result<ExitCode, Error> {
     let mut files = sample_company::files()?;
+    files.extend(sample_company::season::files());
     files.extend(sample_company::media::files());
     let differences = folder::compare(dir, &files)?;
     for difference in &differences {

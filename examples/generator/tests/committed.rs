@@ -1,15 +1,15 @@
 //! The committed files are what the generator writes, to the byte.
 
-use std::error::Error;
 use std::path::Path;
 
-use sample_company::{files, folder, media};
+use sample_company::{Error, File, files, folder, media, season};
 
 #[test]
-fn committed_files_are_up_to_date() -> Result<(), Box<dyn Error>> {
+fn committed_files_are_up_to_date() -> Result<(), Error> {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut all = files()?;
     all.extend(media::files());
+    all.extend(season::files());
     let differences = folder::compare(&examples, &all)?;
     assert_eq!(
         differences,
@@ -20,8 +20,13 @@ fn committed_files_are_up_to_date() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
-fn every_run_writes_the_same_bytes() -> Result<(), Box<dyn Error>> {
-    for (first, second) in files()?.iter().zip(files()?) {
+fn every_run_writes_the_same_bytes() -> Result<(), Error> {
+    let all = || -> Result<Vec<File>, Error> {
+        let mut all = files()?;
+        all.extend(season::files());
+        Ok(all)
+    };
+    for (first, second) in all()?.iter().zip(all()?) {
         assert!(
             first.bytes == second.bytes,
             "{} differs between two runs",

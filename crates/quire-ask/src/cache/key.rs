@@ -37,43 +37,17 @@ pub(crate) struct Asks<'a> {
 impl Key {
     /// The key of an answer.
     pub(crate) fn answer(placement: Placement, asks: Asks<'_>) -> Self {
-        let Asks {
-            corpus: (version, purges),
-            filter,
-            question,
-            history,
-            explain,
-            route,
-            in_plan,
-            settings,
-        } = asks;
-        let Filter {
-            notebooks,
-            media_types,
-            added_from,
-            added_before,
-        } = filter;
-        // The order in which somebody names them says nothing.
-        let mut notebooks = notebooks.clone();
-        notebooks.iter_mut().for_each(|named| named.sort_unstable());
-        let media_types = media_types.as_ref().map(|types| {
-            let mut names: Vec<String> = types.iter().map(ToString::to_string).collect();
-            names.sort_unstable();
-            names
-        });
         let mut hash = Hash::new("answer", placement);
-        hash.add(&version.to_le_bytes());
-        hash.add(&purges.to_le_bytes());
-        hash.add(
-            format!("{notebooks:?} {media_types:?} {added_from:?} {added_before:?}").as_bytes(),
-        );
-        hash.add(normal(question).as_bytes());
-        for said in history {
-            hash.add(&[u8::from(said.by_asker)]);
-            hash.add(said.text.as_bytes());
-        }
-        hash.add(format!("{explain} {route:?} {in_plan:?}").as_bytes());
-        hash.add(settings.as_bytes());
+        hash.add(normal(asks.question).as_bytes());
+        hash.add_rest(asks);
+        hash.finish()
+    }
+
+    /// The key of all questions that differ in their words alone and go the same way.
+    pub(crate) fn space(placement: Placement, asks: Asks<'_>, way: Route) -> Self {
+        let mut hash = Hash::new("space", placement);
+        hash.add(format!("{way:?}").as_bytes());
+        hash.add_rest(asks);
         hash.finish()
     }
 
@@ -108,6 +82,47 @@ impl Hash {
     fn add(&mut self, part: &[u8]) {
         self.0.update(&(part.len() as u64).to_le_bytes());
         self.0.update(part);
+    }
+
+    /// Everything that an answer rests on but the words of its question.
+    fn add_rest(&mut self, asks: Asks<'_>) {
+        let Asks {
+            corpus: (version, purges),
+            filter,
+            question: _,
+            history,
+            explain,
+            route,
+            in_plan,
+            settings,
+        } = asks;
+        let Filter {
+            notebooks,
+            media_types,
+            added_from,
+            added_before,
+            groups,
+        } = filter;
+        // The order in which somebody names them says nothing.
+        let mut notebooks = notebooks.clone();
+        notebooks.iter_mut().for_each(|named| named.sort_unstable());
+        let media_types = media_types.as_ref().map(|types| {
+            let mut names: Vec<String> = types.iter().map(ToString::to_string).collect();
+            names.sort_unstable();
+            names
+        });
+        self.add(&version.to_le_bytes());
+        self.add(&purges.to_le_bytes());
+        self.add(
+            format!("{notebooks:?} {media_types:?} {added_from:?} {added_before:?} {groups:?}")
+                .as_bytes(),
+        );
+        for said in history {
+            self.add(&[u8::from(said.by_asker)]);
+            self.add(said.text.as_bytes());
+        }
+        self.add(format!("{explain} {route:?} {in_plan:?}").as_bytes());
+        self.add(settings.as_bytes());
     }
 
     fn finish(self) -> Key {

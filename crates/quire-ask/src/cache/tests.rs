@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicUsize;
 use proptest::prelude::*;
 use quire_index::Filter;
 use quire_store::Placement;
-use quire_types::NotebookId;
+use quire_types::{Groups, NotebookId};
 use uuid::Uuid;
 
 use super::*;
@@ -28,6 +28,7 @@ struct Request {
     version: i64,
     purges: i64,
     notebooks: Option<Vec<u8>>,
+    groups: Option<&'static str>,
     question: &'static str,
     route: Option<Route>,
     explain: bool,
@@ -44,6 +45,7 @@ impl Request {
         let notebook = |number: &u8| NotebookId::from(Uuid::from_u128(u128::from(*number)));
         let filter = Filter {
             notebooks: (self.notebooks.as_ref()).map(|named| named.iter().map(notebook).collect()),
+            groups: (self.groups).map(|names| Groups::parse(names).unwrap()),
             ..Filter::default()
         };
         Key::answer(
@@ -62,6 +64,16 @@ impl Request {
     }
 }
 
+/// A key that has this number and nothing else.
+pub(super) fn some_key(number: u64) -> Key {
+    let placement = Placement {
+        tenant: Uuid::from_u128(u128::from(number)).into(),
+        incarnation: Uuid::nil(),
+        shard: 0,
+    };
+    Key::vector(placement, "", "")
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let notebooks = prop::option::of(prop::collection::btree_set(0..3_u8, 0..3));
     let questions = vec!["Where is it", "where is it", "Where is it or is it"];
@@ -72,19 +84,23 @@ fn request() -> impl Strategy<Value = Request> {
         prop::sample::select(questions),
         prop::sample::select(routes.to_vec()),
         prop::sample::select(vec!["small", "large"]),
+        prop::sample::select(vec![None, Some(""), Some("crew"), Some("crew,office")]),
     )
-        .prop_map(|(whose, notebooks, question, route, settings)| Request {
-            tenant: whose.0,
-            incarnation: whose.1,
-            shard: whose.2,
-            version: whose.3,
-            purges: whose.4,
-            notebooks: notebooks.map(|named| named.into_iter().collect()),
-            question,
-            route,
-            explain: false,
-            settings,
-        })
+        .prop_map(
+            |(whose, notebooks, question, route, settings, groups)| Request {
+                tenant: whose.0,
+                incarnation: whose.1,
+                shard: whose.2,
+                version: whose.3,
+                purges: whose.4,
+                notebooks: notebooks.map(|named| named.into_iter().collect()),
+                groups,
+                question,
+                route,
+                explain: false,
+                settings,
+            },
+        )
 }
 
 proptest! {
@@ -101,6 +117,7 @@ proptest! {
             Request { purges: one.purges + 1, ..one.clone() },
             Request { explain: !one.explain, ..one.clone() },
             Request { notebooks: Some(vec![7]), ..one.clone() },
+            Request { groups: Some("vault"), ..one.clone() },
         ] {
             prop_assert!(changed.key() != one.key());
         }
@@ -116,6 +133,7 @@ fn what_says_nothing_makes_no_other_key() {
         version: 1,
         purges: 0,
         notebooks: Some(vec![1, 2]),
+        groups: Some("crew,office"),
         question: "Where is it?",
         route: None,
         explain: false,
@@ -124,6 +142,7 @@ fn what_says_nothing_makes_no_other_key() {
     let spaced = Request {
         question: "  Where is\n it ??",
         notebooks: Some(vec![2, 1]),
+        groups: Some("Office, Crew"),
         ..base.clone()
     };
     assert!(base.key() == spaced.key());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
 
 use quire_types::Secret;
@@ -26,9 +26,18 @@ pub(super) fn request(
 
 /// What comes back, or the status that stands for it.
 pub(super) async fn send<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Error> {
+    answer(request).await?.json().await.map_err(unreachable)
+}
+
+/// The same where nothing comes back.
+pub(super) async fn done(request: RequestBuilder) -> Result<(), Error> {
+    answer(request).await.map(drop)
+}
+
+async fn answer(request: RequestBuilder) -> Result<Response, Error> {
     let response = request.send().await.map_err(unreachable)?;
     match response.status().as_u16() {
-        200..=299 => response.json().await.map_err(unreachable),
+        200..=299 => Ok(response),
         status => Err(Error::Status {
             status,
             retry_after: retry_after(&response),

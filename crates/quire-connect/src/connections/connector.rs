@@ -4,6 +4,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use quire_ingest::Recording;
+use quire_types::Groups;
 
 use crate::Error;
 
@@ -18,6 +19,8 @@ pub struct Remote {
     pub title: String,
     /// Where a person finds it there.
     pub url: Option<String>,
+    /// Who sees it there, where that is told and asked for; the connection may name more.
+    pub groups: Option<Groups>,
 }
 
 impl Remote {
@@ -115,7 +118,8 @@ pub trait Connector: Send + Sync {
         Ok(page)
     }
 
-    /// What is in something; none when it is gone meanwhile. Fills in what a list does not tell of it: title, address.
+    /// What is in something; none when it is gone meanwhile. Fills in what a list does not tell of it: title, address,
+    /// who sees it.
     ///
     /// # Errors
     /// What the other side says. What can't be used, in itself, leaves only this one out.

@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use quire_store::connections::{self as rows, Connection};
 use quire_store::{Placement, accounts, pulled};
-use quire_types::{ConnectionId, ConnectionState, Secret};
+use quire_types::{ConnectionId, ConnectionState, Groups, Secret};
 
 use super::sync::SyncConnection;
-use super::{WEBHOOK, oauth, purpose, start, stop, unopened};
+use super::{EndSubscriptions, WEBHOOK, may_have_groups, oauth, purpose, start, stop, unopened};
 use crate::{Connect, Error, standard};
 
 impl Connect {
@@ -94,6 +94,21 @@ impl Connect {
         Ok(connection)
     }
 
+    /// Says who sees what a connection brings, beside those whom the account names; none is everybody. It counts from now
+    /// on, for what is there as well.
+    pub async fn regroup_connection(
+        &self,
+        placement: Placement,
+        id: ConnectionId,
+        groups: Option<&Groups>,
+    ) -> Result<Connection, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let connection = rows::set_groups(&mut tx, id, groups).await?;
+        may_have_groups(&connection.kind)?;
+        tx.commit().await?;
+        Ok(connection)
+    }
+
     /// Reads a connection now, and looks at everything on the other side.
     pub async fn sync_now(&self, placement: Placement, id: ConnectionId) -> Result<(), Error> {
         let mut tx = self.config.store.tenant(placement).await?;
@@ -121,6 +136,7 @@ impl Connect {
         let mut tx = self.config.store.tenant(placement).await?;
         let connection = rows::get(&mut tx, id).await?;
         stop(&mut tx, &connection).await?;
+        EndSubscriptions::plan(&mut tx, &connection).await?;
         let mut sources = Vec::new();
         if purges {
             // Before the connection goes, which they name.

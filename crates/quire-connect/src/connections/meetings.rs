@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde_json::Value;
 
-use quire_types::{Secret, Timestamp};
+use quire_types::{Groups, Secret, Timestamp};
 
 use crate::Error;
 use crate::egress::Egress;
@@ -29,6 +29,8 @@ pub(super) struct Settings {
     pub(super) everybody: bool,
     /// Whose meetings are read, where a product lets an administrator say so.
     pub(super) organizers: Vec<String>,
+    /// Whether only those who took part see a meeting, by their addresses, and who invited.
+    pub(super) participants_only: bool,
     /// How far back.
     pub(super) since_days: u16,
     /// The account that was opened.
@@ -40,6 +42,7 @@ impl Default for Settings {
         Self {
             everybody: false,
             organizers: Vec::new(),
+            participants_only: false,
             since_days: 180,
             account: None,
         }
@@ -56,6 +59,14 @@ impl Settings {
                 "settings: since_days is 1 to 3650".to_owned(),
             )),
         }
+    }
+
+    /// Who sees a meeting; nothing when that is not a matter of who was there. Whose address is not told does not see
+    /// it.
+    pub(super) fn groups(&self, host: &str, people: &People) -> Option<Groups> {
+        let addresses = people.addresses.iter().map(String::as_str);
+        self.participants_only
+            .then(|| Groups::usable(std::iter::once(host).chain(addresses)))
     }
 
     /// The same for a new connection, of which nobody knows the account yet.
@@ -117,30 +128,37 @@ impl About<'_> {
             about.push_str(&format!(" Host: {}.", self.host));
         }
         if !people.is_empty() {
-            about.push_str(&format!(" Participants: {}.", people.0.join(", ")));
+            about.push_str(&format!(" Participants: {}.", people.names.join(", ")));
         }
         about
     }
 }
 
-/// Names of those who took part, each once, in the order in which they came.
+/// Those who took part: their names and addresses, each once, in the order in which they came.
 #[derive(Clone, Debug, Default)]
-pub(super) struct People(Vec<String>);
+pub(super) struct People {
+    names: Vec<String>,
+    addresses: Vec<String>,
+}
 
 impl People {
-    pub(super) fn add(&mut self, name: &str) {
-        let name = name.trim();
-        if !name.is_empty() && !self.is_full() && !self.0.iter().any(|known| known == name) {
-            self.0.push(name.to_owned());
+    /// Somebody, of whom nobody may know the name or the address.
+    pub(super) fn add(&mut self, name: &str, address: &str) {
+        for (list, text) in [(&mut self.names, name), (&mut self.addresses, address)] {
+            let text = text.trim();
+            let is_news = !text.is_empty() && !list.iter().any(|known| known == text);
+            if is_news && list.len() < MOST_PEOPLE {
+                list.push(text.to_owned());
+            }
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.names.is_empty()
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= MOST_PEOPLE
+        self.names.len() >= MOST_PEOPLE
     }
 }
 

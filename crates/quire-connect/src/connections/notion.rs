@@ -193,6 +193,8 @@ fn remote(page: &Value) -> Option<Remote> {
         version: page["last_edited_time"].as_str()?.to_owned(),
         title: text::title(page),
         url: page["url"].as_str().map(str::to_owned),
+        // The API tells nothing of who may see a page.
+        groups: None,
     })
 }
 

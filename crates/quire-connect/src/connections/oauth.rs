@@ -292,6 +292,11 @@ impl Connect {
         Ok(self.grant(TEAMS, account, &form).await?.tokens())
     }
 
+    /// A token in our own name for an organisation.
+    pub(super) async fn own_token(&self, app: &App, account: &str) -> Result<Secret, Error> {
+        Ok(Secret::new(self.own_tokens(app, account).await?.access))
+    }
+
     fn opened(&self, kind: &str, state: &str) -> Result<State, Error> {
         let sealed = URL_SAFE_NO_PAD.decode(state).map_err(|_| stale())?;
         let text = self.config.keyring.unseal(&state_purpose(kind), &sealed);

@@ -15,7 +15,7 @@ use quire_ingest::extract::ExtractError;
 use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::connections::{self as rows, Connection, Item};
 use quire_store::{Placement, TenantTx};
-use quire_types::{ConnectionId, ConnectionState, ErrorKind, Kind, MediaType};
+use quire_types::{ConnectionId, ConnectionState, ErrorKind, Groups, Kind, MediaType};
 
 use super::{Connector, Content, Found, POSTGRES, Remote, RemotePage, oauth, stop};
 use crate::{Connect, Error};
@@ -136,6 +136,8 @@ impl SyncConnection {
                         title: item.title.clone(),
                         body,
                         media,
+                        // Known when it is published.
+                        groups: Some(Groups::default()),
                     });
                     changed.push(item);
                 }
@@ -147,13 +149,18 @@ impl SyncConnection {
                     url: item.link(),
                     source: known.get(&item.id).and_then(|known| known.source),
                     reason: Some(error.to_string()),
+                    groups: known.get(&item.id).and_then(|known| known.groups.clone()),
                 }),
                 Err(error) => return Err(error),
             }
         }
-        let texts = config.ingest.read_texts(placement, texts).await?;
+        let mut texts = config.ingest.read_texts(placement, texts).await?;
 
         let mut tx = config.store.tenant(placement).await?;
+        let of_connection = rows::locked_groups(&mut tx, self.connection).await?;
+        for (text, item) in texts.iter_mut().zip(&changed) {
+            text.groups = seen_by(of_connection.as_ref(), item.groups.as_ref());
+        }
         let seen = page.items.iter().filter(|item| is_known(item));
         let mut seen: Vec<String> = seen.map(|item| item.id.clone()).collect();
         seen.append(&mut page.untold);
@@ -171,6 +178,7 @@ impl SyncConnection {
                 url: item.link(),
                 source: Some(source),
                 reason: None,
+                groups: item.groups.clone(),
             })
             .collect();
         made.extend(left_out.iter().cloned());
@@ -269,6 +277,15 @@ impl SyncConnection {
                 Err(error)
             }
         }
+    }
+}
+
+/// Who sees something: those whom the account names, and those whom the connection names.
+fn seen_by(of_connection: Option<&Groups>, of_item: Option<&Groups>) -> Option<Groups> {
+    match (of_connection, of_item) {
+        (groups, None) => groups.cloned(),
+        (None, Some(groups)) => Some(groups.clone()),
+        (Some(one), Some(two)) => Some(Groups::usable(one.names().iter().chain(two.names()))),
     }
 }
 

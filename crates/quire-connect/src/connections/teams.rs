@@ -8,6 +8,7 @@
 
 mod calls;
 mod consent;
+mod ending;
 mod graph;
 mod subscription;
 mod webhook;
@@ -33,6 +34,7 @@ use graph::List;
 use webhook::Told;
 
 pub(super) use consent::{administrator, scope};
+pub use ending::EndSubscriptions;
 pub(super) use graph::Graph;
 pub use subscription::KeepSubscription;
 
@@ -91,6 +93,11 @@ fn shown<T: Default>(answer: Result<T, Error>) -> Result<T, Error> {
         }) => Ok(T::default()),
         answer => answer,
     }
+}
+
+fn add(people: &mut People, person: &Participant) {
+    let name = person.name().unwrap_or_default();
+    people.add(name, person.address().unwrap_or_default());
 }
 
 fn marked(mut recordings: Vec<Part>) -> Vec<Part> {
@@ -182,7 +189,7 @@ impl Teams {
         Ok((!parts.is_empty()).then(|| Call::of(parts)))
     }
 
-    /// Names of those who took part, or of those who were invited where that is all that the app may know.
+    /// Those who took part, or those who were invited where that is all that the app may know.
     async fn people(
         &self,
         place: &Place,
@@ -197,11 +204,12 @@ impl Teams {
                 encode(&report.id)
             );
             let records = shown(self.graph.all(&path(place, &records)).await)?;
-            let names = records.iter().filter_map(Participant::name);
-            names.for_each(|name| people.add(name));
+            records.iter().for_each(|person| add(&mut people, person));
         }
         if people.is_empty() {
-            meeting.invited().for_each(|name| people.add(name));
+            meeting
+                .invited()
+                .for_each(|person| add(&mut people, person));
         }
         Ok(people)
     }
@@ -354,6 +362,7 @@ impl Connector for Teams {
         let people = self.people(&place, &meeting, start).await?;
         item.title = about.title();
         item.url = meeting.join_web_url.clone();
+        item.groups = self.settings.groups(meeting.host_address(), &people);
         Ok(Some(Content::Said {
             about: about.text(&people),
             parts,

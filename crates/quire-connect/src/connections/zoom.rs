@@ -111,6 +111,9 @@ struct Participants {
 struct Participant {
     #[serde(default)]
     name: String,
+    /// Empty for guests from outside.
+    #[serde(default)]
+    user_email: String,
 }
 
 /// Asks whose token this is. Returns the id of the account, and what people call it.
@@ -181,6 +184,7 @@ impl Meeting {
             version: format!("{} {}", self.topic, files.join(" ")),
             title: self.about().title(),
             url: self.share_url.clone(),
+            groups: None,
         })
     }
 }
@@ -211,7 +215,7 @@ impl Zoom {
         known(self.read(&path).await)
     }
 
-    /// Names of those who took part. Not every token may know them.
+    /// Those who took part. Not every token may know them.
     async fn people(&self, id: &str) -> Result<People, Error> {
         let mut people = People::default();
         let mut next = Some(String::new());
@@ -230,7 +234,7 @@ impl Zoom {
                 Err(error) => return Err(error),
             };
             for person in &page.participants {
-                people.add(&person.name);
+                people.add(&person.name, &person.user_email);
             }
             next = more(page.next_page_token);
         }
@@ -329,7 +333,9 @@ impl Connector for Zoom {
             return Ok(None);
         }
         parts.sort_by_key(|part| part.start_ms);
-        let about = meeting.about().text(&self.people(&item.id).await?);
+        let people = self.people(&item.id).await?;
+        let about = meeting.about().text(&people);
+        item.groups = self.settings.groups(&meeting.host_email, &people);
         Ok(Some(Content::Said { about, parts }))
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use quire_store::records::{EntityKey, Event, RecordKey};
-use quire_types::{Lane, Timestamp};
+use quire_types::{Groups, Lane, Timestamp};
 
 use super::template;
 use crate::Error;
@@ -34,6 +34,7 @@ struct Wire {
     time: Option<Timestamp>,
     lane: Option<Lane>,
     origin: Option<String>,
+    groups: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -163,9 +164,11 @@ pub(crate) fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, S
         false => Value::Object(wire.fields),
     };
     clean(&mut fields);
+    let groups = wire.groups.filter(|_| !is_deleted).map(Groups::new);
+    let groups = groups.transpose().map_err(|error| error.to_string())?;
     let content_hash = match is_deleted {
         true => Vec::new(),
-        false => content_hash(entity.as_ref(), &fields)?,
+        false => content_hash(entity.as_ref(), &fields, groups.as_ref())?,
     };
     Ok(Event {
         key: RecordKey {
@@ -182,6 +185,7 @@ pub(crate) fn event(value: Value, lane: Lane, now: Timestamp) -> Result<Event, S
         content_hash,
         lane: wire.lane.unwrap_or(lane),
         origin: wire.origin.map(|origin| one_line(&origin, 100)),
+        groups,
     })
 }
 
@@ -248,7 +252,11 @@ fn clean(value: &mut Value) {
 }
 
 /// The same for the same content, whatever order its fields came in.
-fn content_hash(entity: Option<&EntityKey>, fields: &Value) -> Result<Vec<u8>, String> {
+fn content_hash(
+    entity: Option<&EntityKey>,
+    fields: &Value,
+    groups: Option<&Groups>,
+) -> Result<Vec<u8>, String> {
     let mut text = String::new();
     canonical(fields, &mut text);
     if text.len() > MOST_BYTES {
@@ -265,6 +273,11 @@ fn content_hash(entity: Option<&EntityKey>, fields: &Value) -> Result<Vec<u8>, S
         hash.update([0]);
     }
     hash.update(text.as_bytes());
+    // Behind what ends the fields, so that records for everybody keep the hash that they had.
+    if let Some(groups) = groups {
+        hash.update([0]);
+        hash.update(groups.names().join(",").as_bytes());
+    }
     Ok(hash.finalize().to_vec())
 }
 
@@ -346,6 +359,12 @@ mod tests {
             ),
             (
                 format!(
+                    r#"{{"type":"a","id":"1","action":"add","version":1,"groups":["a,b"],{job}}}"#
+                ),
+                "no name of a group",
+            ),
+            (
+                format!(
                     r#"{{"type":"a","id":"1","action":"add","time":"2999-01-01T00:00:00Z",{job}}}"#
                 ),
                 "future",
@@ -384,6 +403,15 @@ mod tests {
             event(r#"{"b":{"d":null,"c":[1,2]},"a":1}"#)
         );
         assert_ne!(event(r#"{"a":1}"#), event(r#"{"a":"1"}"#));
+        // Who sees it is a part of what it is.
+        let groups = |groups: &str| event(&format!(r#"{{"a":1}},"groups":{groups}"#));
+        assert_eq!(
+            groups(r#"["Crew","office"]"#),
+            groups(r#"["office","crew"]"#)
+        );
+        assert_eq!(groups("null"), event(r#"{"a":1}"#));
+        assert_ne!(groups("[]"), groups("null"));
+        assert_ne!(groups("[]"), groups(r#"["crew"]"#));
     }
 
     #[test]

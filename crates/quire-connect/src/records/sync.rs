@@ -223,6 +223,7 @@ fn text(record: &Record, notebook: NotebookId, rendered: Rendered) -> Text {
         title: rendered.title,
         body: rendered.text,
         media: MediaType::Text,
+        groups: record.groups.clone(),
     }
 }
 

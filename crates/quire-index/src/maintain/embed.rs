@@ -26,9 +26,6 @@ use crate::segment::{Built, Io, Recipe, Segment, SegmentWriter, Stored, Text, me
 use crate::view::{Contents, View};
 use crate::{Error, Search, blocking};
 
-/// Sources that are looked at for one page.
-const PAGE_SOURCES: i64 = 1_000;
-
 /// Passages that a build has not embedded yet.
 #[derive(Debug)]
 pub struct EmbedPage {
@@ -109,7 +106,9 @@ impl Search {
     ) -> Result<Option<EmbedPage>, Error> {
         let view = self.view(placement).await?;
         let mut tx = self.store.tenant_snapshot(placement).await?;
-        let mut missing = embeddings::missing(&mut tx, build, PAGE_SOURCES).await?;
+        // Each source has a passage at least.
+        let sources = i64::try_from(rows).unwrap_or(i64::MAX);
+        let mut missing = embeddings::missing(&mut tx, build, sources).await?;
         let mut sum = 0;
         missing.retain(|located| {
             let fits = sum < rows;

@@ -1,7 +1,8 @@
 //! Sound: its length and format from ffmpeg, its words with times from a recogniser on this machine.
 //!
 //! The local recogniser is pocketsphinx with its English model. It needs nothing but packages, and it gets
-//! many words wrong (`docs/media.md` has the numbers); whoever reads its text is told so.
+//! many words wrong (`docs/media.md` has the numbers); whoever reads its text is told so. What others heard before
+//! takes its place.
 
 use std::path::Path;
 
@@ -10,6 +11,7 @@ use quire_types::{Spot, TimeSpan};
 use super::builder::Builder;
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
+use super::heard::Heard;
 use super::limits::Limits;
 use super::meter::Meter;
 use super::recording::{self, Facts};
@@ -17,11 +19,12 @@ use super::speech::{self, Utterance};
 use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
 
 /// Sound that is recognised by one process, so that a long recording runs into no limit of one.
-const PART_SECONDS: u64 = 300;
+const PART_MS: u64 = 300_000;
 const WORDS_BYTES: u64 = 16 << 20;
 
 pub(super) fn read(
     bytes: &[u8],
+    heard: &Heard,
     limits: &Limits,
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
@@ -33,8 +36,9 @@ pub(super) fn read(
         builder.title(title);
     }
     builder.duration(facts.duration_ms);
-    let utterances = words(file.path(), demuxer, &facts, meter)?;
-    describe("Recording", &facts, !utterances.is_empty(), &mut builder)?;
+    let utterances = words(file.path(), demuxer, &facts, heard, meter)?;
+    let has_words = !utterances.is_empty();
+    describe("Recording", &facts, has_words, heard, &mut builder)?;
     speech::write(utterances, &mut builder)?;
     builder.finish()
 }
@@ -44,10 +48,11 @@ pub(super) fn describe(
     what: &str,
     facts: &Facts,
     has_words: bool,
+    heard: &Heard,
     builder: &mut Builder<'_>,
 ) -> Result<(), ExtractError> {
-    let seconds = facts.duration_ms.div_ceil(1000);
-    let mut text = format!("{what} of {} min {} s", seconds / 60, seconds % 60);
+    let length = facts.duration_ms.div_ceil(1000);
+    let mut text = format!("{what} of {} min {} s", length / 60, length % 60);
     if let Some((width, height)) = facts.picture {
         text += &format!(", {width} × {height} pixels");
     }
@@ -55,10 +60,13 @@ pub(super) fn describe(
         text += &format!(", made {made_at}");
     }
     text += &format!(" ({}).", facts.format);
-    text += if has_words {
-        " Its words were recognised by a program on this machine, which gets many of them wrong."
-    } else {
-        " No words were recognised in it."
+    text += &match (has_words, heard.parts.is_empty()) {
+        (true, true) => {
+            " Its words were recognised by a program on this machine, which gets many of them wrong."
+                .to_owned()
+        }
+        (true, false) => heard.told(&heard.rest(facts.duration_ms, PART_MS)),
+        (false, _) => " No words were recognised in it.".to_owned(),
     };
     builder.at(Spot {
         time: Some(facts.time()),
@@ -74,19 +82,24 @@ pub(super) fn words(
     file: &Path,
     demuxer: &str,
     facts: &Facts,
+    heard: &Heard,
     meter: Meter<'_>,
 ) -> Result<Vec<Utterance>, ExtractError> {
-    let mut utterances = Vec::new();
     if !facts.has_sound {
-        return Ok(utterances);
+        return Ok(Vec::new());
     }
+    let known = heard.parts.iter().flat_map(|part| &part.utterances);
+    let mut utterances: Vec<Utterance> = known.cloned().collect();
     let folder = scratch()?;
     let wave = folder.path().join("part.wav");
-    let end = facts.duration_ms.div_ceil(1000).max(1);
-    let parts = end.div_ceil(PART_SECONDS) as usize;
-    for (done, start) in (0..end).step_by(PART_SECONDS as usize).enumerate() {
-        meter.at(done, parts);
-        let (start_text, length) = (start.to_string(), PART_SECONDS.to_string());
+    // Of a recording that does not know its length there is at least a second.
+    let rest = heard.rest(facts.duration_ms.max(1_000), PART_MS);
+    for (done, (start, end)) in rest.iter().enumerate() {
+        meter.at(done, rest.len());
+        // The length that a file tells of itself may be too short.
+        let is_last = *end >= facts.duration_ms;
+        let length = if is_last { PART_MS } else { end - start };
+        let (start_text, length) = (seconds(*start), seconds(length));
         ffmpeg_with(&["-ss", &start_text, "-t", &length], demuxer, file)
             .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000", "-f", "wav"])
             .arg(&wave)
@@ -96,9 +109,36 @@ pub(super) fn words(
             .arg(&wave)
             .args(["-time", "yes", "-logfn", "/dev/null"])
             .need(WORDS_BYTES, "recording")?;
-        utterances.extend(parse(&String::from_utf8_lossy(&said), start * 1000));
+        utterances.extend(parse(&String::from_utf8_lossy(&said), *start));
     }
+    utterances.sort_by_key(|one| one.time.start_ms);
     Ok(utterances)
+}
+
+/// A part of the sound of a recording as a small file of one channel, FLAC; nothing where there is no sound.
+pub(super) fn part(
+    file: &Path,
+    demuxer: &str,
+    facts: &Facts,
+    (start_ms, end_ms): (u64, u64),
+) -> Result<Vec<u8>, ExtractError> {
+    if !facts.has_sound {
+        return Ok(Vec::new());
+    }
+    let folder = scratch()?;
+    let flac = folder.path().join("part.flac");
+    let (start, length) = (seconds(start_ms), seconds(end_ms.saturating_sub(start_ms)));
+    ffmpeg_with(&["-ss", &start, "-t", &length], demuxer, file)
+        .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
+        .args(["-c:a", "flac", "-f", "flac"])
+        .arg(&flac)
+        .need(1 << 20, "recording")?;
+    std::fs::read(&flac).map_err(|error| ExtractError::unavailable("no part of the sound", error))
+}
+
+/// As ffmpeg takes it.
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
 
 /// The recogniser prints a line for each stretch of speech, then its words: `pour(2) 1.29 1.57 0.75`.

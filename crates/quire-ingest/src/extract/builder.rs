@@ -35,6 +35,19 @@ impl<'a> Builder<'a> {
         }
     }
 
+    /// Goes on with what was read before.
+    pub(super) fn resume(limits: &'a Limits, document: Document) -> Self {
+        Self {
+            limits,
+            // What stands in the file was measured against it already.
+            input_bytes: u64::MAX,
+            chars: document.text.chars().count() as u64,
+            document,
+            open: Vec::new(),
+            spot: Spot::default(),
+        }
+    }
+
     pub(super) fn title(&mut self, title: &str) {
         let title = one_line(title);
         if self.document.title.is_none() && !title.is_empty() {

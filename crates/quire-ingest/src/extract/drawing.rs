@@ -1,6 +1,7 @@
-//! One picture of a source, for showing a citation in place: a page, the picture itself, or a moment of a film.
+//! A piece of a source made anew: a picture for showing a citation in place (a page, the picture itself, or a moment
+//! of a film), and sound for whoever writes it down.
 //!
-//! Always a PNG that was made here; no byte of the original reaches a browser as it came.
+//! Always made here: no byte of the original reaches a browser or a provider as it came.
 
 use quire_types::MediaType;
 use serde::{Deserialize, Serialize};
@@ -10,7 +11,7 @@ use super::image::Kind;
 use super::limits::Limits;
 use super::recording;
 use super::tool::{Tool, ffmpeg, ffmpeg_with, on_disk, scratch};
-use super::{image, pdf};
+use super::{audio, image, pdf, video};
 
 /// The longer side of what is drawn, in pixels.
 const SIDE: u32 = 1_600;
@@ -32,6 +33,23 @@ pub fn measure(bytes: &[u8], limits: &Limits) -> Result<u64, ExtractError> {
     Ok(recording::probe(file.path(), demuxer, limits)?.duration_ms)
 }
 
+/// A part of the sound of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// Where it begins.
+    pub start_ms: u64,
+    /// Where it ends.
+    pub end_ms: u64,
+}
+
+/// That part as a small file (FLAC, one channel); nothing where the recording has no sound.
+pub fn cut_sound(bytes: &[u8], part: Part, limits: &Limits) -> Result<Vec<u8>, ExtractError> {
+    let demuxer = recording::demuxer(bytes)?;
+    let file = on_disk(bytes, "")?;
+    let facts = recording::probe(file.path(), demuxer, limits)?;
+    audio::part(file.path(), demuxer, &facts, (part.start_ms, part.end_ms))
+}
+
 /// Draws it. A type without pictures, and a page or moment that is not there, are refused.
 pub fn draw(
     media: MediaType,
@@ -41,45 +59,72 @@ pub fn draw(
 ) -> Result<Vec<u8>, ExtractError> {
     let folder = scratch()?;
     let drawn = folder.path().join("drawn.png");
-    let side = SIDE.to_string();
-    let scale = format!("scale={SIDE}:{SIDE}:force_original_aspect_ratio=decrease");
-    let one = [
-        "-frames:v",
-        "1",
-        "-vf",
-        &scale,
-        "-f",
-        "image2",
-        "-update",
-        "1",
-        "-c:v",
-        "png",
-    ];
-    let tool = match media {
-        MediaType::Pdf => {
-            let file = on_disk(bytes, ".pdf")?;
-            let page = wanted.page.max(1).to_string();
-            let tool = Tool::new("pdftoppm", pdf::PACKAGE)
-                .args([
-                    "-png",
-                    "-singlefile",
-                    "-scale-to",
-                    &side,
-                    "-f",
-                    &page,
-                    "-l",
-                    &page,
-                ])
-                .arg(file.path())
-                .arg(drawn.with_extension(""));
-            (tool, file)
-        }
+    let png = ["-c:v", "png"];
+    if media != MediaType::Pdf {
+        let scale = format!("scale={SIDE}:{SIDE}:force_original_aspect_ratio=decrease");
+        return frame(media, bytes, wanted.at_ms, (&scale, &png), limits);
+    }
+    let (side, page) = (SIDE.to_string(), wanted.page.max(1).to_string());
+    let file = on_disk(bytes, ".pdf")?;
+    Tool::new("pdftoppm", pdf::PACKAGE)
+        .args(["-png", "-singlefile", "-scale-to", &side])
+        .args(["-f", &page, "-l", &page])
+        .arg(file.path())
+        .arg(drawn.with_extension(""))
+        .run(1 << 20)?;
+    std::fs::read(&drawn).map_err(|_| nothing())
+}
+
+/// What is to be shown to whoever says what can be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// The moment of a film.
+    pub at_ms: u64,
+    /// Its longer side, in pixels, at the most.
+    pub side: u32,
+}
+
+/// A picture, or a moment of a film, as a small upright JPEG.
+pub fn show(
+    media: MediaType,
+    bytes: &[u8],
+    shown: Shown,
+    limits: &Limits,
+) -> Result<Vec<u8>, ExtractError> {
+    let side = shown.side;
+    let scale =
+        format!("scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease");
+    let jpeg = ["-pix_fmt", "yuvj420p", "-q:v", "4", "-c:v", "mjpeg"];
+    frame(media, bytes, shown.at_ms, (&scale, &jpeg), limits)
+}
+
+/// Where the picture of a film changes, in milliseconds.
+pub fn scenes(bytes: &[u8], limits: &Limits) -> Result<Vec<u64>, ExtractError> {
+    let demuxer = recording::demuxer(bytes)?;
+    let file = on_disk(bytes, "")?;
+    let facts = recording::probe(file.path(), demuxer, limits)?;
+    match facts.picture {
+        Some(_) => video::scenes(file.path(), demuxer, &facts),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The first picture, or the one at a moment, made by ffmpeg with these options.
+fn frame(
+    media: MediaType,
+    bytes: &[u8],
+    at_ms: u64,
+    (scale, encoder): (&str, &[&str]),
+    limits: &Limits,
+) -> Result<Vec<u8>, ExtractError> {
+    let (tool, turn, _file) = match media {
         MediaType::Image => {
             image::size(bytes, limits)?;
             let kind = Kind::of(bytes).ok_or_else(nothing)?;
             let file = on_disk(bytes, "")?;
             (
-                ffmpeg(kind.demuxer(), file.path()).args(one).arg(&drawn),
+                ffmpeg(kind.demuxer(), file.path()),
+                image::turn_of(bytes),
                 file,
             )
         }
@@ -87,15 +132,19 @@ pub fn draw(
             let demuxer = recording::demuxer(bytes)?;
             let file = on_disk(bytes, "")?;
             recording::probe(file.path(), demuxer, limits)?;
-            let at = format!("{}.{:03}", wanted.at_ms / 1000, wanted.at_ms % 1000);
-            let tool = ffmpeg_with(&["-ss", &at], demuxer, file.path());
-            (tool.args(one).arg(&drawn), file)
+            let at = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
+            (ffmpeg_with(&["-ss", &at], demuxer, file.path()), "", file)
         }
         _ => return Err(nothing()),
     };
-    let (tool, _file) = tool;
-    tool.run(1 << 20)?;
-    std::fs::read(&drawn).map_err(|_| nothing())
+    let folder = scratch()?;
+    let made = folder.path().join("made");
+    tool.args(["-frames:v", "1", "-vf", &format!("{turn}{scale}")])
+        .args(encoder)
+        .args(["-f", "image2", "-update", "1"])
+        .arg(&made)
+        .run(1 << 20)?;
+    std::fs::read(&made).map_err(|_| nothing())
 }
 
 fn nothing() -> ExtractError {

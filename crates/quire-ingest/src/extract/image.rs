@@ -140,12 +140,40 @@ fn draw(file: &Path, kind: Kind, filter: &str, to: &Path) -> Result<(), ExtractE
     }
 }
 
+/// Brings the letters of a picture to a size that can be read.
+pub(super) fn enlarge(
+    png: &Path,
+    (width, height): (u32, u32),
+    to: &Path,
+) -> Result<(), ExtractError> {
+    draw(png, Kind::Png, &upright_filter(None, width, height), to)
+}
+
 /// Turns the picture as its camera was held, and brings letters to a size that can be read.
 fn upright_filter(exif: Option<&Exif>, width: u32, height: u32) -> String {
+    let side = width.max(height);
+    let scale = match side {
+        0..SMALL_SIDE => (SMALL_SIDE / side.max(1)).clamp(2, 4),
+        _ => 1,
+    };
+    let bound = OCR_SIDE.min(side.saturating_mul(scale));
+    format!(
+        "{}scale={bound}:{bound}:force_original_aspect_ratio=decrease:flags=bicubic",
+        turn(exif)
+    )
+}
+
+/// The filter that turns a picture as its camera was held; nothing where it stands already.
+pub(super) fn turn_of(bytes: &[u8]) -> &'static str {
+    let exif = exif::Reader::new().read_from_container(&mut Cursor::new(bytes));
+    turn(exif.ok().as_ref())
+}
+
+fn turn(exif: Option<&Exif>) -> &'static str {
     let orientation = exif
         .and_then(|exif| exif.get_field(Tag::Orientation, In::PRIMARY))
         .and_then(|field| field.value.get_uint(0));
-    let turn = match orientation {
+    match orientation {
         Some(2) => "hflip,",
         Some(3) => "hflip,vflip,",
         Some(4) => "vflip,",
@@ -154,14 +182,7 @@ fn upright_filter(exif: Option<&Exif>, width: u32, height: u32) -> String {
         Some(7) => "transpose=3,",
         Some(8) => "transpose=2,",
         _ => "",
-    };
-    let side = width.max(height);
-    let scale = match side {
-        0..SMALL_SIDE => (SMALL_SIDE / side.max(1)).clamp(2, 4),
-        _ => 1,
-    };
-    let bound = OCR_SIDE.min(side.saturating_mul(scale));
-    format!("{turn}scale={bound}:{bound}:force_original_aspect_ratio=decrease:flags=bicubic")
+    }
 }
 
 /// A difference hash: whether each of 8 × 8 fields is brighter than the one to its right. Copies in another

@@ -7,6 +7,7 @@
 mod columns;
 mod headings;
 mod layout;
+mod pictures;
 mod scanned;
 
 use super::builder::Builder;
@@ -64,6 +65,8 @@ pub(super) fn read(
     let laid_out = pdftotext().arg("-layout").arg(file.path()).arg("-");
     let laid_out = laid_out.run(most_bytes)?;
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    let area = field(&about, "Page size:").and_then(square_inches);
+    let pictures = pictures::read((file.path(), bytes), &text, area, limits, meter)?;
     let text = scanned::fill_in(file.path(), text, limits, meter)?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
@@ -73,6 +76,7 @@ pub(super) fn read(
     layout::write(
         &text,
         &String::from_utf8_lossy(&laid_out.stdout),
+        &pictures,
         &mut builder,
     )?;
     builder.finish().map_err(|error| match error {
@@ -102,6 +106,15 @@ fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
         .find_map(|line| line.strip_prefix(name))?
         .trim();
     (!value.is_empty()).then_some(value)
+}
+
+/// The area of a page like `612 x 792 pts (letter)`.
+fn square_inches(size: &str) -> Option<f64> {
+    let mut fields = size.split_whitespace();
+    let width: f64 = fields.next()?.parse().ok()?;
+    let height: f64 = fields.nth(1)?.parse().ok()?;
+    let area = width * height / (72.0 * 72.0);
+    (area > 0.0).then_some(area)
 }
 
 /// Many programs put the name of a file where the title belongs.

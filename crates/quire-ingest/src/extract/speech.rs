@@ -3,6 +3,7 @@
 //! Knows no format: transcripts and recognisers both end here.
 
 use quire_types::{Spot, TimeSpan};
+use serde::{Deserialize, Serialize};
 
 use super::builder::{Builder, one_line};
 use super::document::BlockKind;
@@ -18,11 +19,14 @@ const PAUSE_MS: u64 = 4_000;
 pub(super) const ON_SCREEN: &str = "On screen";
 
 /// A stretch of speech.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Utterance {
-    pub(super) time: TimeSpan,
-    pub(super) speaker: Option<String>,
-    pub(super) text: String,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Utterance {
+    /// When.
+    pub time: TimeSpan,
+    /// Who speaks, where that is known.
+    pub speaker: Option<String>,
+    /// What is said.
+    pub text: String,
 }
 
 pub(super) fn write(

@@ -11,6 +11,7 @@ use super::audio;
 use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
+use super::heard::Heard;
 use super::limits::Limits;
 use super::meter::Meter;
 use super::ocr;
@@ -31,6 +32,7 @@ const READ_SIDE: u32 = 1_920;
 
 pub(super) fn read(
     bytes: &[u8],
+    heard: &Heard,
     limits: &Limits,
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
@@ -42,13 +44,14 @@ pub(super) fn read(
         builder.title(title);
     }
     builder.duration(facts.duration_ms);
-    let mut timeline = audio::words(file.path(), demuxer, &facts, meter.part(0, 2))?;
+    let mut timeline = audio::words(file.path(), demuxer, &facts, heard, meter.part(0, 2))?;
     let what = if facts.picture.is_some() {
         "Film"
     } else {
         "Recording"
     };
-    audio::describe(what, &facts, !timeline.is_empty(), &mut builder)?;
+    let has_words = !timeline.is_empty();
+    audio::describe(what, &facts, has_words, heard, &mut builder)?;
     if facts.picture.is_some() {
         timeline.extend(on_screen(file.path(), demuxer, &facts, meter.part(1, 2))?);
         timeline.sort_by_key(|one| one.time.start_ms);
@@ -116,7 +119,7 @@ fn on_screen(
 }
 
 /// Where the picture changes, in milliseconds.
-fn scenes(file: &Path, demuxer: &str, facts: &Facts) -> Result<Vec<u64>, ExtractError> {
+pub(super) fn scenes(file: &Path, demuxer: &str, facts: &Facts) -> Result<Vec<u64>, ExtractError> {
     let step = step_ms(facts.duration_ms);
     let filter = format!("fps=1000/{step},scale=32:32:flags=area,format=gray");
     let tool = if facts.duration_ms / 1000 >= LONG_SECONDS {

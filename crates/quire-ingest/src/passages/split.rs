@@ -2,18 +2,22 @@
 //!
 //! Works through a window of bounded size, so that a text without any boundary costs linear time.
 
+use quire_types::TimeSpan;
 use unicode_segmentation::UnicodeSegmentation;
 
 use super::chars::CharIndex;
 use super::pack::Sizes;
 use crate::extract::{Block, BlockKind, Document};
 
+/// Two stretches that share a passage reach no further together.
+const LONGEST_TIME_MS: u64 = 120_000;
+
 /// A block, or a piece of one, that is never cut again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unit {
     pub(super) block: usize,
     pub(super) kind: BlockKind,
-    /// Grows where a passage must end: between slides, sheets and attachments.
+    /// Grows where a passage must end: between slides, sheets, attachments and far moments.
     pub(super) region: u32,
     pub(super) start: u32,
     pub(super) end: u32,
@@ -40,7 +44,9 @@ pub(super) fn units(document: &Document, index: &CharIndex, sizes: &Sizes) -> Ve
     let mut region = 0;
     let mut before: Option<&Block> = None;
     for (block, known) in document.blocks.iter().enumerate() {
-        let goes_on = before.is_none_or(|before| before.spot.may_join(&known.spot));
+        let goes_on = before.is_none_or(|before| {
+            before.spot.may_join(&known.spot) && is_soon(before.spot.time, known.spot.time)
+        });
         region += u32::from(!goes_on);
         before = Some(known);
         let end = known.char_end.min(index.chars());
@@ -55,6 +61,16 @@ pub(super) fn units(document: &Document, index: &CharIndex, sizes: &Sizes) -> Ve
         });
     }
     units
+}
+
+/// Whether two stretches of a recording may share a passage: nobody wants to be taken to two minutes of it, and what
+/// goes back in time is told by somebody else.
+fn is_soon(before: Option<TimeSpan>, next: Option<TimeSpan>) -> bool {
+    let (Some(before), Some(next)) = (before, next) else {
+        return true;
+    };
+    let end_ms = before.end_ms.max(next.end_ms);
+    before.start_ms <= next.start_ms && end_ms.saturating_sub(before.start_ms) <= LONGEST_TIME_MS
 }
 
 /// Cuts one block and hands out its pieces in order.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::extract::Wanted;
+use crate::extract::{Part, Shown, Wanted};
 
 /// The parent's question; without one the child reads the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,8 +10,19 @@ use crate::extract::Wanted;
 pub(super) enum Asked {
     /// Its type, text and structure.
     Read,
+    /// The same of a recording, with what others heard in it: [`HEARD_FILE`] in the child's folder.
+    ReadHeard,
     /// One picture of it.
     Draw(Wanted),
     /// How long it is.
     Measure,
+    /// A part of its sound.
+    Sound(Part),
+    /// One picture of it, for whoever says what it shows.
+    Show(Shown),
+    /// Where its picture changes.
+    Scenes,
 }
+
+/// What others heard, as JSON.
+pub(super) const HEARD_FILE: &str = "heard.json";

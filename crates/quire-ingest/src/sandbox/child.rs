@@ -8,11 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::asked::Asked;
+use super::asked::{Asked, HEARD_FILE};
 use super::confine::{self, Confinement};
-use super::reply::{Drawn, Outcome, Read as ReadFile, Reply};
+use super::reply::{Drawn, Outcome, Read as ReadFile, Reply, Shown as Jpeg, Sound};
 use crate::detect::detect;
-use crate::extract::{ExtractError, Limits, Meter, Wanted, draw, extract, measure};
+use crate::extract::{
+    ExtractError, Heard, Limits, Meter, Part, Shown, Wanted, cut_sound, draw, extract_heard,
+    measure, scenes, show,
+};
 
 /// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while
 /// it reads. `limits` is the JSON form
@@ -31,7 +34,17 @@ pub fn parse_child(
         Err(_) => return ExitCode::from(64),
     };
     match asked.map_or(Ok(Asked::Read), serde_json::from_str) {
-        Ok(Asked::Read) => answer(confinement, read(name, &limits)),
+        Ok(Asked::Read) => answer(confinement, read(name, &Heard::default(), &limits)),
+        Ok(Asked::ReadHeard) => answer(
+            confinement,
+            heard().and_then(|heard| read(name, &heard, &limits)),
+        ),
+        Ok(Asked::Sound(part)) => answer(confinement, sound(part, &limits)),
+        Ok(Asked::Show(wanted)) => answer(confinement, shown(name, wanted, &limits)),
+        Ok(Asked::Scenes) => answer(
+            confinement,
+            arrived(&limits).and_then(|bytes| scenes(&bytes, &limits)),
+        ),
         Ok(Asked::Draw(wanted)) => answer(confinement, drawn(name, wanted, &limits)),
         Ok(Asked::Measure) => answer(
             confinement,
@@ -61,7 +74,29 @@ fn answer<T: Serialize>(confinement: Confinement, result: Result<T, ExtractError
     }
 }
 
-fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
+/// What the parent wrote down beside the file.
+fn heard() -> Result<Heard, ExtractError> {
+    let missing = |error: io::Error| ExtractError::unavailable("what others heard", error);
+    let json = std::fs::read(HEARD_FILE).map_err(missing)?;
+    serde_json::from_slice(&json).map_err(|error| missing(error.into()))
+}
+
+fn sound(part: Part, limits: &Limits) -> Result<Sound, ExtractError> {
+    let flac = cut_sound(&arrived(limits)?, part, limits)?;
+    Ok(Sound {
+        flac: BASE64.encode(flac),
+    })
+}
+
+fn shown(name: &str, wanted: Shown, limits: &Limits) -> Result<Jpeg, ExtractError> {
+    let bytes = arrived(limits)?;
+    let jpeg = show(detect(name, &bytes)?, &bytes, wanted, limits)?;
+    Ok(Jpeg {
+        jpeg: BASE64.encode(jpeg),
+    })
+}
+
+fn read(name: &str, heard: &Heard, limits: &Limits) -> Result<ReadFile, ExtractError> {
     let bytes = arrived(limits)?;
     let media = detect(name, &bytes)?;
     let told = Cell::new(0);
@@ -72,7 +107,7 @@ fn read(name: &str, limits: &Limits) -> Result<ReadFile, ExtractError> {
             drop(writeln!(io::stdout(), "%{percent}"));
         }
     };
-    let document = extract(media, &bytes, limits, Meter::new(&tell))?;
+    let document = extract_heard(media, &bytes, heard, limits, Meter::new(&tell))?;
     Ok(ReadFile { media, document })
 }
 

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
-use super::reply::{Drawn, Outcome, Read, Reply};
+use super::reply::{Drawn, Outcome, Read, Reply, Shown, Sound};
 use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, Tell, read_capped, write_all};
 use crate::extract::ExtractError;
 
@@ -112,6 +112,42 @@ pub(super) fn understand_picture(reply: Reply<Drawn>) -> Result<Bytes, ExtractEr
     };
     if png.starts_with(b"\x89PNG\r\n\x1A\n") {
         Ok(png.into())
+    } else {
+        Err(garbled())
+    }
+}
+
+/// The same for a picture that is shown to a model, which stays in base64.
+pub(super) fn understand_shown(reply: Reply<Shown>) -> Result<String, ExtractError> {
+    let jpeg = match reply.result {
+        Outcome::Error(error) => return Err(error),
+        Outcome::Ok(shown) => shown.jpeg,
+    };
+    let bytes = BASE64.decode(&jpeg).map_err(|_| garbled())?;
+    if bytes.starts_with(b"\xFF\xD8\xFF") {
+        Ok(jpeg)
+    } else {
+        Err(garbled())
+    }
+}
+
+/// The same for moments of a film, in order.
+pub(super) fn understand_scenes(reply: Reply<Vec<u64>>) -> Result<Vec<u64>, ExtractError> {
+    match reply.result {
+        Outcome::Error(error) => Err(error),
+        Outcome::Ok(scenes) if scenes.is_sorted() => Ok(scenes),
+        Outcome::Ok(_) => Err(garbled()),
+    }
+}
+
+/// The same for a part of a recording: FLAC, or nothing.
+pub(super) fn understand_sound(reply: Reply<Sound>) -> Result<Bytes, ExtractError> {
+    let flac = match reply.result {
+        Outcome::Error(error) => return Err(error),
+        Outcome::Ok(sound) => BASE64.decode(sound.flac).map_err(|_| garbled())?,
+    };
+    if flac.is_empty() || flac.starts_with(b"fLaC") {
+        Ok(flac.into())
     } else {
         Err(garbled())
     }

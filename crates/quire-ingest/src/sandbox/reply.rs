@@ -28,7 +28,19 @@ pub(super) struct Read {
     pub(super) document: Document,
 }
 
-/// A picture in base64.
+/// A part of a recording in base64; nothing where it has no sound.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Sound {
+    pub(super) flac: String,
+}
+
+/// A picture as JPEG, in base64.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Shown {
+    pub(super) jpeg: String,
+}
+
+/// A picture as PNG, in base64.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Drawn {
     pub(super) png: String,

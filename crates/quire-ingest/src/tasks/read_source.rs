@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -17,8 +18,11 @@ use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
 use super::{FoldTail, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recording};
-use crate::extract::{Document, processor};
+use crate::extract::{Document, Heard, processor};
+use crate::hearing::ToListen;
 use crate::passages::passages as cut;
+use crate::sandbox::Extractor;
+use crate::seeing::ToLookAt;
 use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
@@ -74,31 +78,35 @@ impl ReadSource {
             &config.extracting
         };
         let mut sound = None;
-        if takes_long && !self.again {
-            let mut tx = config.store.tenant(placement).await?;
-            room_for_recording(&mut tx, &account, &source).await?;
-            tx.commit().await?;
-            let length_ms = extractor.measure(&source.name, bytes.clone()).await;
-            let seconds = length_ms.map_err(by_plan)?.div_ceil(1_000).max(1);
-            let held = ingest
-                .hold_sound(&account, attempt, &source, seconds)
+        let mut heard = Heard::default();
+        if takes_long {
+            (sound, heard) = self
+                .listen(ingest, placement, attempt, (&source, &bytes), &extractor)
                 .await?;
-            sound = Some(held);
         }
         let (percent, seen) = watch::channel(0);
-        let tell = move |now| {
+        let has_heard = !heard.parts.is_empty();
+        let tell = move |now: u8| {
+            let now = if has_heard { 50 + now / 2 } else { now };
             percent.send_replace(now);
         };
         let extraction = {
             let Some(_place) = self.enter(ingest, placement, stage).await? else {
                 return Ok(());
             };
-            let extraction = extractor.extract(&source.name, bytes, &tell);
+            let content = bytes.clone();
+            let extraction = extractor.extract_heard(&source.name, content, &heard, &tell);
             let state = SourceState::Extracting;
             self.noting(ingest, placement, state, seen, extraction)
                 .await
                 .map_err(by_plan)?
         };
+        let file = ToLookAt {
+            source: &source,
+            bytes: &bytes,
+            again: self.again,
+        };
+        let extraction = ingest.look(&account, &extractor, file, extraction).await?;
         let drafts = cut(&extraction.document, &source.name, &config.passages);
         if !self
             .start_embedding(ingest, placement, &source, drafts.len())
@@ -134,6 +142,57 @@ impl ReadSource {
             sound.charge(&event);
         }
         Ok(())
+    }
+
+    /// Before a recording is read: holds its seconds, the first time, and has models of providers write down what is
+    /// said where there are any.
+    async fn listen(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        attempt: &Attempt,
+        (source, bytes): (&Source, &Bytes),
+        extractor: &Extractor,
+    ) -> Result<(Option<Admitted>, Heard), Error> {
+        if self.again && !ingest.has_ears() {
+            return Ok((None, Heard::default()));
+        }
+        let config = &ingest.config;
+        let account = config.control.account(placement.tenant).await?;
+        if !self.again {
+            let mut tx = config.store.tenant(placement).await?;
+            room_for_recording(&mut tx, &account, source).await?;
+            tx.commit().await?;
+        }
+        let length_ms = extractor.measure(&source.name, bytes.clone()).await;
+        let length_ms =
+            length_ms.map_err(|error| by_plan(error, &account.terms, config.extractor.limits()))?;
+        let seconds = length_ms.div_ceil(1_000).max(1);
+        let sound = match self.again {
+            true => None,
+            false => Some(
+                ingest
+                    .hold_sound(&account, attempt, source, seconds)
+                    .await?,
+            ),
+        };
+        let (percent, seen) = watch::channel(0);
+        // What is seen in a film comes after.
+        let tell = move |now: u8| {
+            percent.send_replace(now / 2);
+        };
+        let recording = ToListen {
+            source,
+            bytes,
+            length_ms,
+            again: self.again,
+        };
+        let listening = ingest.listen(&account, extractor, recording, &tell);
+        let state = SourceState::Extracting;
+        let heard = self
+            .noting(ingest, placement, state, seen, listening)
+            .await?;
+        Ok((sound, heard))
     }
 
     /// The source and the bytes to read; none when the work is void.

@@ -13,14 +13,19 @@ use quire_ingest::tasks::{
     FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
 };
 use quire_ingest::{Error, Ingest, IngestConfig};
-use quire_models::{Embedder, find_model};
+use quire_models::{Embedder, Models, ModelsConfig, Pool, PoolState, Quota, find_model};
 use quire_queue::{Worker, WorkerOptions};
+use quire_store::sealed::Keyring;
 use quire_store::sources::{self, Added, Source};
 use quire_store::tenants::Tenant;
 use quire_store::{PageRequest, notebooks};
-use quire_tenancy::{Control, ControlConfig, Embeddings, GateConfig, Ladder, Stage, plans};
+use quire_tenancy::{
+    Control, ControlConfig, Embeddings, GateConfig, Ladder, LocalPool, Providers, Stage, plans,
+};
 use quire_testkit::postgres::{TestStore, eventually};
+use quire_testkit::provider::ChatDouble;
 use quire_types::{NotebookId, SourceId, SourceState};
+use tempfile::TempDir;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -29,10 +34,16 @@ pub(crate) struct Lab {
     pub(crate) control: Control,
     pub(crate) extracting: Stage,
     pub(crate) ingest: Ingest,
+    _keys: Option<TempDir>,
 }
 
 impl Lab {
     pub(crate) async fn new() -> Self {
+        Self::with_models(None, &[]).await
+    }
+
+    /// With a pool of models at this provider, OpenAI's, and these chains of one model each.
+    pub(crate) async fn with_models(double: Option<&ChatDouble>, chains: &[(&str, &str)]) -> Self {
         let db = TestStore::new().await;
         let mut tx = db.store.system().await.unwrap();
         plans::ensure_catalogue(&mut tx).await.unwrap();
@@ -43,18 +54,23 @@ impl Lab {
             ladder: Ladder::default(),
         });
         let extracting = Stage::new("read", (1, 1, 1), Duration::from_millis(200));
-        let ingest = ingest(&db, &control, &extracting).await;
+        let keys = double.map(|_| TempDir::new().unwrap());
+        let providers = double
+            .zip(keys.as_ref())
+            .map(|(double, keys)| providers(double, chains, &control, keys));
+        let ingest = ingest(&db, &control, &extracting, providers).await;
         Self {
             db,
             control,
             extracting,
             ingest,
+            _keys: keys,
         }
     }
 
     /// Another process on the same database.
     pub(crate) async fn other(&self) -> Ingest {
-        ingest(&self.db, &self.control, &self.extracting).await
+        ingest(&self.db, &self.control, &self.extracting, None).await
     }
 
     /// Runs tasks until it is dropped.
@@ -126,7 +142,48 @@ impl Lab {
     }
 }
 
-async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest {
+fn providers(
+    double: &ChatDouble,
+    chains: &[(&str, &str)],
+    control: &Control,
+    keys: &TempDir,
+) -> Providers {
+    let models = chains
+        .iter()
+        .map(|(_, model)| (*model).to_owned())
+        .collect();
+    let pool = Pool {
+        id: "local".to_owned(),
+        region: "local".to_owned(),
+        provider: "openai".to_owned(),
+        base_url: Some(double.base_url()),
+        key: None,
+        models,
+        quota: Quota::default(),
+        state: PoolState::Active,
+        reserved_for: None,
+    };
+    let chains = chains
+        .iter()
+        .map(|(chain, model)| ((*chain).to_owned(), vec![(*model).to_owned()]));
+    let models = Models::new(ModelsConfig {
+        chains: chains.collect(),
+        ..ModelsConfig::default()
+    });
+    let local = LocalPool {
+        pool,
+        models: Vec::new(),
+    };
+    let keyring = Keyring::open(&keys.path().join("keys")).unwrap();
+    Providers::new(control.clone(), keyring, models, Some(local))
+}
+
+async fn ingest(
+    db: &TestStore,
+    control: &Control,
+    extracting: &Stage,
+    providers: Option<Providers>,
+) -> Ingest {
     static EMBEDDER: OnceCell<Embedder> = OnceCell::const_new();
     let embedder = EMBEDDER
         .get_or_init(async || Embedder::load(&model()).unwrap())
@@ -139,9 +196,11 @@ async fn ingest(db: &TestStore, control: &Control, extracting: &Stage) -> Ingest
         extracting: extracting.clone(),
         recognising: extracting.clone(),
         control: control.clone(),
+        providers,
         passages: PassageOptions::default(),
         bell: Arc::<Notify>::default(),
         file_bytes: 1 << 20,
+        batch_passages: 0,
         object_grace: Duration::from_secs(3_600),
     })
 }

@@ -19,6 +19,13 @@ pub(super) fn request(call: &ChatCall<'_>) -> Value {
             role => messages.push(json!({"role": role, "content": said.content})),
         }
     }
+    if let (Some(picture), Some(last)) = (call.picture, messages.last_mut()) {
+        last["content"] = json!([
+            {"type": "image", "source": {"type": "base64", "media_type": picture.media_type,
+                "data": picture.base64}},
+            {"type": "text", "text": last["content"]},
+        ]);
+    }
     if let Some(schema) = call.schema {
         system.push(format!(
             "Answer with one JSON object of this JSON Schema and nothing else:\n{}",

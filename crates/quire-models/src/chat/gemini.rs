@@ -21,6 +21,14 @@ pub(super) fn request(call: &ChatCall<'_>) -> Value {
             ChatRole::Assistant => contents.push(json!({"role": "model", "parts": [part]})),
         }
     }
+    if let Some(picture) = call.picture
+        && let Some(parts) = contents
+            .last_mut()
+            .and_then(|said| said["parts"].as_array_mut())
+    {
+        let shown = json!({"mimeType": picture.media_type, "data": picture.base64});
+        parts.push(json!({"inlineData": shown}));
+    }
     let mut request = json!({
         "contents": contents,
         "generationConfig": {"maxOutputTokens": call.max_tokens},

@@ -1,6 +1,6 @@
 //! OpenAI's chat completions, and everybody who copies them.
 
-use quire_types::{ChatMessage, Secret};
+use quire_types::{ChatMessage, ChatRole, Secret};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use crate::server::error_inside;
 #[derive(Debug, Serialize)]
 pub(super) struct Request<'a> {
     model: &'a str,
-    messages: &'a [ChatMessage],
+    messages: Messages<'a>,
     stream: bool,
     stream_options: StreamOptions,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -23,6 +23,32 @@ pub(super) struct Request<'a> {
     max_completion_tokens: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response_format: Option<Value>,
+}
+
+/// Text as it is, or with a picture beside the last one.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Messages<'a> {
+    Text(&'a [ChatMessage]),
+    Seen(Vec<Value>),
+}
+
+impl<'a> Messages<'a> {
+    fn of(call: &ChatCall<'a>) -> Self {
+        let Some(picture) = call.picture else {
+            return Self::Text(call.messages);
+        };
+        let seen = call.messages.iter().enumerate().map(|(at, said)| {
+            if said.role != ChatRole::User || at + 1 < call.messages.len() {
+                return json!(said);
+            }
+            json!({"role": said.role, "content": [
+                {"type": "text", "text": said.content},
+                {"type": "image_url", "image_url": {"url": picture.data_url()}},
+            ]})
+        });
+        Self::Seen(seen.collect())
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -39,7 +65,7 @@ impl<'a> Request<'a> {
             .any(|domain| host.ends_with(domain));
         Self {
             model: call.model,
-            messages: call.messages,
+            messages: Messages::of(call),
             stream: true,
             stream_options: StreamOptions {
                 include_usage: true,

@@ -17,12 +17,18 @@ pub(super) fn request(call: &ChatCall<'_>) -> Value {
         .filter(|said| said.role == ChatRole::System)
         .map(|said| said.content.as_str())
         .collect();
-    let input: Vec<Value> = call
+    let mut input: Vec<Value> = call
         .messages
         .iter()
         .filter(|said| said.role != ChatRole::System)
         .map(|said| json!({"role": said.role, "content": said.content}))
         .collect();
+    if let (Some(picture), Some(last)) = (call.picture, input.last_mut()) {
+        last["content"] = json!([
+            {"type": "input_text", "text": last["content"]},
+            {"type": "input_image", "image_url": picture.data_url()},
+        ]);
+    }
     let mut request = json!({
         "model": call.model,
         "input": input,

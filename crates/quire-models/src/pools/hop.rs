@@ -1,6 +1,8 @@
 //! One model in one pool that is asked once. Whatever becomes of it, the pool learns how it ended: when the
 //! stream ends, fails, or is dropped.
 
+mod senses;
+
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
@@ -14,7 +16,7 @@ use tracing::{Instrument, Span, debug, info_span};
 use super::gauge::{Begun, Need, Outcome};
 use super::{Models, Ms, Wish, Work};
 use crate::Error;
-use crate::chat::{ChatCall, ChatEvent, ChatStream, FinishReason, Schema};
+use crate::chat::{ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema};
 use crate::registry::{Capability, Feature, Model, Price, Tokens, Unit};
 use crate::rerank::{RerankCall, Reranked};
 use crate::server::{Server, Told};
@@ -117,12 +119,23 @@ impl Hop {
         messages: &[ChatMessage],
         schema: Option<&Schema>,
     ) -> Result<ChatStream, Error> {
+        self.stream_about(messages, schema, None).await
+    }
+
+    /// The same about a picture.
+    async fn stream_about(
+        &self,
+        messages: &[ChatMessage],
+        schema: Option<&Schema>,
+        picture: Option<Picture<'_>>,
+    ) -> Result<ChatStream, Error> {
         let (mut ticket, span) = self.leave("chat")?;
         let call = ChatCall {
             model: &self.model.name,
             messages,
             max_tokens: u32::try_from(self.wish.output_tokens).unwrap_or(u32::MAX),
             schema,
+            picture,
         };
         match self.server.stream(&call).instrument(span).await {
             Ok(answer) => {
@@ -289,8 +302,11 @@ impl Ticket {
         }
         if let Some(sent) = &self.sent {
             let mut state = self.models.inner.state();
+            let took = sent.at.elapsed();
             let tally = state.tallies.entry(self.key.clone()).or_default();
-            tally.first_token.note(sent.at.elapsed());
+            tally.first_token.note(took);
+            let pace = state.paces.entry(self.key.clone()).or_default();
+            pace.note(Ms::try_from(took.as_millis()).unwrap_or(Ms::MAX));
         }
     }
 

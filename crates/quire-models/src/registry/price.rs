@@ -41,6 +41,8 @@ pub struct Price {
     pub output: NanoUsd,
     /// Tokens spent on thinking.
     pub reasoning: NanoUsd,
+    /// Tokens sent in a batch that is done within a day; none where it is not sold like that.
+    pub batch_input: Option<NanoUsd>,
     units: [Option<NanoUsd>; Unit::COUNT],
 }
 
@@ -87,6 +89,7 @@ impl Price {
             cache_write: input,
             output,
             reasoning: output,
+            batch_input: None,
             units: [None; Unit::COUNT],
         }
     }
@@ -123,6 +126,7 @@ struct Row {
     cache_write: Option<Dollars>,
     output: Dollars,
     reasoning: Option<Dollars>,
+    batch_input: Option<Dollars>,
     pages: Option<Dollars>,
     images: Option<Dollars>,
     audio_seconds: Option<Dollars>,
@@ -157,6 +161,7 @@ impl From<Row> for Price {
             cache_write: or(row.cache_write, row.input),
             output: row.output.0,
             reasoning: or(row.reasoning, row.output),
+            batch_input: row.batch_input.map(|price| price.0),
             units: units.map(|price| price.map(|price| price.0)),
         }
     }

@@ -43,6 +43,8 @@ fn everything_that_ships_has_a_price_and_a_provider_that_can_be_reached() {
                 Capability::Rerank => Unit::Searches,
                 // Paid by the token.
                 Capability::Score => continue,
+                // Paid by the second or by the token.
+                Capability::Transcribe if price.input > NanoUsd::ZERO => continue,
                 Capability::Transcribe => Unit::AudioSeconds,
                 Capability::Speak => Unit::Characters,
             };

@@ -31,7 +31,7 @@ impl CacheMetrics {
         let cache = Self::default();
         registry.register(
             "cache_hits",
-            "What was found, by tier: memory, redis, or flight (with a request that was just working it out)",
+            "What was found, by tier: memory, redis, flight (with a request that was just working it out), or near (with a question that is nearly the same)",
             cache.hits.clone(),
         );
         registry.register(

@@ -206,7 +206,7 @@ pub(super) struct AnswerOut {
     claims: Vec<ClaimOut>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<String>,
-    /// The question as it was understood, where it followed others.
+    /// The question as it was understood, where it followed others or is nearly one that was answered before.
     #[serde(skip_serializing_if = "Option::is_none")]
     understood: Option<String>,
     route: DecisionOut,

@@ -4,13 +4,13 @@ use axum::Json;
 use axum::extract::{FromRequestParts, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use quire_connect::connections::{Told, Wanted};
 use quire_store::connections::{self as rows, Connection};
-use quire_types::{ConnectionId, NotebookId, Secret};
+use quire_types::{ConnectionId, Groups, NotebookId, Secret};
 
 use crate::body::{Body, ListOut, Paged, Params, path, time};
 use crate::caller::{Reader, TenantReader, Writer};
@@ -63,6 +63,9 @@ pub(super) struct ConnectionOut {
     /// Where its sources go; a webhook or a database brings records, which go to the notebooks of their entities.
     #[serde(skip_serializing_if = "Option::is_none")]
     notebook: Option<String>,
+    /// The groups of people who see what it brings, beside those whom the account names; absent where that is everybody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<String>>,
     #[schema(value_type = Object)]
     settings: Value,
     /// `waiting` (for consent), `active`, `paused` or `failed`.
@@ -92,6 +95,7 @@ impl ConnectionOut {
             kind: connection.kind,
             name: connection.name,
             notebook: connection.notebook.map(|notebook| notebook.to_string()),
+            groups: connection.groups.map(Vec::from),
             settings: connection.settings,
             state: connection.state.to_string(),
             reason: connection.reason,
@@ -115,6 +119,8 @@ pub(super) struct ConnectionIn {
     name: String,
     /// Where its sources go.
     notebook: Option<String>,
+    /// The groups of people who see what it brings; left out, everybody does. Records name groups of their own instead.
+    groups: Option<Vec<String>>,
     /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is made when it is left out; `teams` and `zoom` have none.
     secret: Option<String>,
     #[serde(default)]
@@ -170,12 +176,14 @@ pub(super) async fn create(
     let notebook = notebook
         .transpose()
         .map_err(|_| ApiError::not_found("notebook"))?;
+    let groups = groups(new.groups)?;
     let settings = new.settings.unwrap_or_else(|| json!({}));
     let secret = new.secret.as_deref().map(Secret::new);
     let wanted = Wanted {
         kind: &new.kind,
         name: &new.name,
         notebook,
+        groups: groups.as_ref(),
         settings: &settings,
         secret: secret.as_ref(),
     };
@@ -213,9 +221,22 @@ pub(super) struct ConnectionPatch {
     /// Other settings, all of them, tried first; everything is looked at by them.
     #[schema(value_type = Option<Object>)]
     settings: Option<Value>,
+    /// The groups of people who see what it brought and brings; `null` is everybody.
+    #[serde(default, deserialize_with = "told")]
+    groups: Option<Option<Vec<String>>>,
 }
 
-/// Pause or resume a connection, or give it a new token or other settings.
+/// Tells `null` from what is not there.
+fn told<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Option<Vec<String>>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
+fn groups(names: Option<Vec<String>>) -> ApiResult<Option<Groups>> {
+    let groups = names.map(Groups::new).transpose();
+    groups.map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+/// Pause or resume a connection, give it a new token or other settings, or set who sees what it brings.
 #[utoipa::path(patch, path = "/v1/connections/{connection}", tag = "connections", security(("tenant_key" = [])),
     params(("connection" = String, Path)), request_body = ConnectionPatch,
     responses((status = 200, body = ConnectionOut), (status = 400, body = Problem), (status = 403, body = Problem),
@@ -240,6 +261,13 @@ pub(super) async fn change(
         connection = app
             .connect
             .configure_connection(caller.placement(), connection.id, &settings)
+            .await?;
+    }
+    if let Some(names) = patch.groups {
+        let groups = groups(names)?;
+        connection = app
+            .connect
+            .regroup_connection(caller.placement(), connection.id, groups.as_ref())
             .await?;
     }
     if let Some(is_active) = patch.is_active {

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use quire_store::keys::{self as rows, ApiKey, KeyText};
 use quire_store::{Placement, notebooks};
-use quire_types::{KeyId, KeyRole, NotebookId};
+use quire_types::{Groups, KeyId, KeyRole, NotebookId};
 
 use crate::body::{Body, ListOut, time};
 use crate::caller::Writer;
@@ -28,6 +28,9 @@ pub(super) struct KeyOut {
     /// The only notebook it reaches, if it is bound to one.
     #[serde(skip_serializing_if = "Option::is_none")]
     notebook: Option<String>,
+    /// The groups of people whom it is for; beside what is for everybody it sees only their sources.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<String>>,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<String>,
@@ -40,6 +43,7 @@ impl KeyOut {
             name: key.name,
             role: key.role.to_string(),
             notebook: key.notebook.map(|notebook| notebook.to_string()),
+            groups: key.groups.map(Vec::from),
             created_at: time(key.created_at),
             revoked_at: key.revoked_at.map(time),
         }
@@ -75,9 +79,17 @@ pub(super) struct KeyIn {
     role: String,
     /// Required for `notebook`; narrows `read-only` to one notebook.
     notebook: Option<String>,
+    /// Narrows `read-only` to what people in these groups see.
+    #[serde(default)]
+    groups: Option<Vec<String>>,
 }
 
 impl KeyIn {
+    pub(super) fn groups(&self) -> ApiResult<Option<Groups>> {
+        let groups = self.groups.as_ref().map(Groups::new).transpose();
+        groups.map_err(|error| ApiError::invalid(error.to_string()))
+    }
+
     pub(super) fn role_and_notebook(&self) -> ApiResult<(KeyRole, Option<NotebookId>)> {
         let role = self
             .role
@@ -138,6 +150,7 @@ pub(super) async fn create(
     Body(new): Body<KeyIn>,
 ) -> ApiResult<Response> {
     let (role, notebook) = new.role_and_notebook()?;
+    let groups = new.groups()?;
     let request = serde_json::to_vec(&new).unwrap_or_default();
     let request = fingerprint(&[b"POST /v1/keys", &request]);
     once(
@@ -148,8 +161,15 @@ pub(super) async fn create(
         async move {
             check_notebook(&app, caller.placement(), notebook).await?;
             let mut tx = app.store.system().await?;
-            let (key, text) =
-                rows::create(&mut tx, caller.tenant().id, role, notebook, &new.name).await?;
+            let (key, text) = rows::create(
+                &mut tx,
+                caller.tenant().id,
+                role,
+                notebook,
+                groups.as_ref(),
+                &new.name,
+            )
+            .await?;
             tx.commit().await?;
             Ok(Reply::new(StatusCode::CREATED, &NewKeyOut::of(key, &text))?.shown_once("secret"))
         },

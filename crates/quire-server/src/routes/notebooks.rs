@@ -140,7 +140,7 @@ pub(super) async fn get(
     ReadNotebook { caller, notebook }: ReadNotebook,
     State(app): State<App>,
 ) -> ApiResult<Json<NotebookDetailOut>> {
-    let mut tx = app.store.tenant(caller.placement()).await?;
+    let mut tx = caller.tx(&app).await?;
     let counts = sources::counts(&mut tx, notebook.id).await?;
     let tier = tiers::tiers(&mut tx, Some(notebook.id)).await?.pop();
     tx.commit().await?;

@@ -122,6 +122,7 @@ async fn filter_of(model: &str, app: &App, caller: &Reader) -> ApiResult<Filter>
     };
     Ok(Filter {
         notebooks,
+        groups: caller.groups().cloned(),
         ..Filter::default()
     })
 }

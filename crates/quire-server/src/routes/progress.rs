@@ -14,13 +14,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use quire_ingest::explain;
-use quire_store::{Placement, progress};
+use quire_store::progress;
 use quire_types::{ErrorKind, NotebookId, SourceId, TenantState};
 
 use super::ask::{named, wants_events};
 use super::sources::SourceOut;
 use crate::body::Params;
-use crate::caller::ReadNotebook;
+use crate::caller::{ReadNotebook, Reader};
 use crate::middleware::RequestLabel;
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
@@ -58,7 +58,7 @@ pub(super) struct ProgressOut {
 
 /// What somebody wants to watch.
 struct Watched {
-    placement: Placement,
+    caller: Reader,
     notebook: NotebookId,
     only: Option<Vec<SourceId>>,
 }
@@ -66,7 +66,7 @@ struct Watched {
 impl Watched {
     async fn look(&self, app: &App) -> ApiResult<ProgressOut> {
         let only = self.only.as_deref();
-        let mut tx = app.store.tenant(self.placement).await?;
+        let mut tx = self.caller.tx(app).await?;
         let summary = progress::summary(&mut tx, self.notebook, only).await?;
         let limit = i64::try_from(MOST_SHOWN).unwrap_or(i64::MAX);
         let mut sources = progress::sources(&mut tx, self.notebook, only, limit).await?;
@@ -74,7 +74,7 @@ impl Watched {
         if only.is_some_and(|only| only.len() > sources.len()) {
             return Err(ApiError::not_found("source"));
         }
-        explain(&app.store, self.placement, &mut sources).await?;
+        explain(&app.store, self.caller.placement(), &mut sources).await?;
         let states = summary.states.iter();
         Ok(ProgressOut {
             total: summary.total(),
@@ -84,13 +84,16 @@ impl Watched {
             percent: summary.percent,
             is_finished: summary.open() == 0,
             passages: summary.passages,
-            sources: sources.into_iter().map(SourceOut::of).collect(),
+            sources: sources
+                .into_iter()
+                .map(|source| SourceOut::seen_by(&self.caller, source))
+                .collect(),
         })
     }
 
     /// The same for somebody who began to watch when the tenant was still active.
     async fn look_again(&self, app: &App) -> ApiResult<ProgressOut> {
-        let account = app.control.account(self.placement.tenant).await?;
+        let account = app.control.account(self.caller.tenant().id).await?;
         match account.tenant.state {
             TenantState::Active => self.look(app).await,
             state => Err(ApiError::new(
@@ -116,7 +119,7 @@ pub(super) async fn of_notebook(
     Params(query): Params<ProgressQuery>,
 ) -> ApiResult<Response> {
     let watched = Watched {
-        placement: caller.placement(),
+        caller,
         notebook: notebook.id,
         only: query.sources.as_deref().map(ids).transpose()?,
     };

@@ -9,29 +9,48 @@ use utoipa::ToSchema;
 
 use quire_ask::{Question, Queued, Route};
 use quire_store::questions as rows;
-use quire_types::QuestionId;
+use quire_store::sources;
+use quire_types::{QuestionId, SourceId};
 
 use super::ask::AnswerOut;
 use super::search::FilterIn;
 use crate::body::{Body, ListOut, Paged, path, time};
-use crate::caller::{TenantReader, Writer};
+use crate::caller::{AllNotebooks, Writer};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::rate::refused;
 use crate::state::App;
 
-/// A question the caller may see.
+/// Why an answer is not told.
+const WITHHELD: &str = "the answer rests on sources that are gone, or for others by now: ask again";
+
+/// A question the caller may see: who acts for people in groups sees what was asked for them, or for fewer.
 pub(super) struct SeenQuestion(Queued);
 
 impl FromRequestParts<App> for SeenQuestion {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> ApiResult<Self> {
-        let TenantReader(caller) = TenantReader::from_request_parts(parts, app).await?;
+        let AllNotebooks(caller) = AllNotebooks::from_request_parts(parts, app).await?;
         let id: QuestionId = path(parts, app, "question").await?;
-        let mut tx = app.store.tenant(caller.placement()).await?;
+        let mut tx = caller.tx(app).await?;
         let row = rows::get(&mut tx, id).await?;
+        let mut queued = Queued::of(row);
+        if caller.groups().is_some()
+            && let Some(answer) = &queued.answer
+        {
+            let mut cited: Vec<SourceId> = (answer.citations.iter())
+                .map(|citation| citation.source)
+                .collect();
+            cited.sort_unstable();
+            cited.dedup();
+            let seen = sources::by_ids(&mut tx, &cited).await?;
+            if seen.len() < cited.len() {
+                queued.answer = None;
+                queued.row.reason = Some(WITHHELD.to_owned());
+            }
+        }
         tx.commit().await?;
-        Ok(Self(Queued::of(row)))
+        Ok(Self(queued))
     }
 }
 
@@ -55,7 +74,7 @@ pub(super) struct QuestionOut {
     question: String,
     /// `queued`, `answered` or `failed`.
     state: String,
-    /// Why there is no answer.
+    /// Why there is no answer, or none for the groups of who asks for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// The answer; lists leave it out.
@@ -86,7 +105,7 @@ impl QuestionOut {
     responses((status = 202, body = QuestionOut), (status = 400, body = Problem), (status = 403, body = Problem),
         (status = 404, body = Problem), (status = 429, body = Problem)))]
 pub(super) async fn create(
-    TenantReader(caller): TenantReader,
+    AllNotebooks(caller): AllNotebooks,
     State(app): State<App>,
     Body(asked): Body<QuestionIn>,
 ) -> ApiResult<(StatusCode, Json<QuestionOut>)> {
@@ -99,11 +118,8 @@ pub(super) async fn create(
         history: Vec::new(),
     };
     let asking = caller.asking();
-    let queued = app
-        .asker
-        .queue(&asking.caller.account, asking.user.as_deref(), &question)
-        .await
-        .map_err(refused)?;
+    let queued = app.asker.queue(&asking, &question).await;
+    let queued = queued.map_err(refused)?;
     Ok((StatusCode::ACCEPTED, Json(QuestionOut::of(queued))))
 }
 
@@ -112,11 +128,11 @@ pub(super) async fn create(
     params(("cursor" = Option<String>, Query), ("limit" = Option<u32>, Query)),
     responses((status = 200, body = ListOut<QuestionOut>)))]
 pub(super) async fn list(
-    TenantReader(caller): TenantReader,
+    AllNotebooks(caller): AllNotebooks,
     State(app): State<App>,
     page: Paged<QuestionId>,
 ) -> ApiResult<Json<ListOut<QuestionOut>>> {
-    let mut tx = app.store.tenant(caller.placement()).await?;
+    let mut tx = caller.tx(&app).await?;
     let page = rows::list(&mut tx, page.request).await?;
     tx.commit().await?;
     let id = |row: &rows::Question| row.id.to_string();

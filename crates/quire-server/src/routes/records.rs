@@ -43,6 +43,8 @@ pub(super) struct RecordEventIn {
     lane: Option<String>,
     /// Who made the change; passed on with events about it, so that its own echo can be told.
     origin: Option<String>,
+    /// The groups of people who see it; left out, everybody does.
+    groups: Option<Vec<String>>,
 }
 
 /// A thing that records are about.
@@ -171,6 +173,9 @@ pub(super) struct RecordOut {
     source: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
+    /// The groups of people who see it; absent where everybody does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<String>>,
     changed_at: String,
     #[schema(value_type = Object)]
     fields: Value,
@@ -206,6 +211,7 @@ impl RecordOut {
             reason: record.reason,
             source: record.source.map(|source| source.to_string()),
             origin: record.origin,
+            groups: record.groups.map(Vec::from),
             changed_at: time(record.changed_at),
             fields: record.fields,
         }

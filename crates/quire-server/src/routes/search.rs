@@ -73,6 +73,7 @@ impl FilterIn {
             media_types,
             added_from: self.added_from,
             added_before: self.added_before,
+            groups: caller.groups().cloned(),
         })
     }
 }

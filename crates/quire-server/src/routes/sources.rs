@@ -9,17 +9,17 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use quire_ingest::extract::Wanted;
 use quire_ingest::{StreamError, explain};
 use quire_store::progress::Stage;
 use quire_store::sources::{self as rows, Added, Content, Source};
 use quire_store::{connections, passages};
-use quire_types::{ErrorKind, PassageId, Place, SourceId};
+use quire_types::{ErrorKind, Groups, PassageId, Place, SourceId};
 
-use crate::body::{ListOut, Paged, Params, time};
-use crate::caller::{ReadNotebook, ReadSource, WriteNotebook, WriteSource};
+use crate::body::{Body, ListOut, Paged, Params, time};
+use crate::caller::{ReadNotebook, ReadSource, Reader, WriteNotebook, WriteSource};
 use crate::idempotent::{Reply, fingerprint, once};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
@@ -65,6 +65,9 @@ pub(super) struct SourceOut {
     /// Where a person finds it in the account that it came from; told when one source is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     url: Option<String>,
+    /// The groups of people who see it; absent where everybody does. Not told to who acts for people in groups.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    groups: Option<Vec<String>>,
     created_at: String,
     updated_at: String,
 }
@@ -90,7 +93,20 @@ impl StageOut {
 }
 
 impl SourceOut {
-    pub(super) fn of(source: Source) -> Self {
+    /// What somebody may know of a source that he sees: no other groups, and no other source.
+    pub(super) fn seen_by(caller: &Reader, source: Source) -> Self {
+        let all = Self::of(source);
+        match caller.groups() {
+            None => all,
+            Some(_) => Self {
+                groups: None,
+                similar_to: None,
+                ..all
+            },
+        }
+    }
+
+    fn of(source: Source) -> Self {
         Self {
             percent: source.percent,
             stages: source
@@ -117,6 +133,7 @@ impl SourceOut {
             duration_ms: source.duration_ms,
             similar_to: source.similar_to.map(|id| id.to_string()),
             url: None,
+            groups: source.groups.map(Vec::from),
             created_at: time(source.created_at),
             updated_at: time(source.updated_at),
         }
@@ -135,6 +152,22 @@ pub(super) struct TextIn {
     text: Option<String>,
     /// Instead of a text: where a file is on the public Internet. It is fetched once.
     url: Option<String>,
+}
+
+/// Who is to see what is added.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AddParams {
+    /// Only people in these groups, with commas between them. Left out, everybody sees what is new.
+    groups: Option<String>,
+}
+
+impl AddParams {
+    fn groups(&self) -> ApiResult<Option<Groups>> {
+        let groups = self.groups.as_deref().map(Groups::parse).transpose();
+        groups.map_err(|error| ApiError::invalid(error.to_string()))
+    }
 }
 
 /// What a JSON body asks for.
@@ -199,31 +232,33 @@ pub(super) async fn list(
     State(app): State<App>,
     page: Paged<SourceId>,
 ) -> ApiResult<Json<ListOut<SourceOut>>> {
-    let mut tx = app.store.tenant(caller.placement()).await?;
+    let mut tx = caller.tx(&app).await?;
     let mut page = rows::list(&mut tx, notebook.id, page.request).await?;
     tx.commit().await?;
     explain(&app.store, caller.placement(), &mut page.items).await?;
     Ok(Json(ListOut::of(
         page,
         |source| source.id.to_string(),
-        SourceOut::of,
+        |source| SourceOut::seen_by(&caller, source),
     )))
 }
 
 /// Add files, a text, or what is at an address. Answers when they are durable and queued; the state of each source tells when
 /// it can be found. The same content twice is one source; other content under a known name is a new
-/// version.
+/// version. A known name for other groups is a conflict.
 #[utoipa::path(post, path = "/v1/notebooks/{notebook}/sources", tag = "sources", security(("tenant_key" = [])),
-    params(("notebook" = String, Path), ("Idempotency-Key" = Option<String>, Header)),
+    params(("notebook" = String, Path), AddParams, ("Idempotency-Key" = Option<String>, Header)),
     request_body(content((TextIn = "application/json"), (FilesIn = "multipart/form-data"))),
     responses((status = 202, body = AddOut), (status = 400, body = Problem), (status = 404, body = Problem),
-        (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
+        (status = 409, body = Problem), (status = 413, body = Problem), (status = 422, body = Problem), (status = 429, body = Problem)))]
 pub(super) async fn add(
     target: WriteNotebook,
     State(app): State<App>,
+    Params(params): Params<AddParams>,
     headers: HeaderMap,
     request: Request,
 ) -> ApiResult<Response> {
+    let groups = params.groups()?;
     app.control.admit_upload(&target.caller.caller).await?;
     app.pressure.check(&app.store).await?;
     let content_type = headers
@@ -234,7 +269,9 @@ pub(super) async fn add(
         let form = Multipart::from_request(request, &app)
             .await
             .map_err(|rejection| ApiError::invalid(rejection.body_text()))?;
-        return Ok(add_files(&app, &target, form).await?.into_response());
+        return Ok(add_files(&app, &target, groups.as_ref(), form)
+            .await?
+            .into_response());
     }
     let wish = text_of(request, app.limits.json_bytes).await?.wish()?;
     let notebook = target.notebook.id.to_string();
@@ -247,6 +284,7 @@ pub(super) async fn add(
         notebook.as_bytes(),
         name.as_bytes(),
         content.as_bytes(),
+        params.groups.as_deref().unwrap_or_default().as_bytes(),
     ]);
     once(
         &app.clone(),
@@ -265,7 +303,7 @@ pub(super) async fn add(
             let placement = target.caller.placement();
             let added = app
                 .ingest
-                .add(placement, target.notebook.id, &name, bytes)
+                .add_for(placement, target.notebook.id, &name, groups.as_ref(), bytes)
                 .await?;
             Reply::new(
                 StatusCode::ACCEPTED,
@@ -291,7 +329,12 @@ async fn text_of(request: Request, limit_bytes: usize) -> ApiResult<TextIn> {
         .map_err(|error| ApiError::invalid(format!("the body can't be read: {error}")))
 }
 
-async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> ApiResult<Reply> {
+async fn add_files(
+    app: &App,
+    target: &WriteNotebook,
+    groups: Option<&Groups>,
+    mut form: Multipart,
+) -> ApiResult<Reply> {
     let mut out = AddOut {
         sources: Vec::new(),
         refused: Vec::new(),
@@ -303,7 +346,7 @@ async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> Ap
         let Some(name) = field.file_name().map(str::to_owned) else {
             continue;
         };
-        match add_file(app, target, &name, field).await {
+        match add_file(app, target, groups, &name, field).await {
             Ok(added) => out.sources.push(added_out(added)),
             // What is wrong with one file says nothing about the next; what is wrong with us does.
             Err(error) if error.kind().is_transient() => return Err(error),
@@ -329,13 +372,15 @@ async fn add_files(app: &App, target: &WriteNotebook, mut form: Multipart) -> Ap
 async fn add_file(
     app: &App,
     target: &WriteNotebook,
+    groups: Option<&Groups>,
     name: &str,
     field: Field<'_>,
 ) -> ApiResult<Added> {
     let bytes = field.map(|part| part.map_err(stream_error)).boxed();
+    let placement = target.caller.placement();
     Ok(app
         .ingest
-        .add(target.caller.placement(), target.notebook.id, name, bytes)
+        .add_for(placement, target.notebook.id, name, groups, bytes)
         .await?)
 }
 
@@ -386,8 +431,36 @@ pub(super) async fn get(
     tx.commit().await?;
     Ok(Json(SourceOut {
         url,
-        ..SourceOut::of(source)
+        ..SourceOut::seen_by(&caller, source)
     }))
+}
+
+/// What is to be different about a source.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SourcePatch {
+    /// The groups of people who see it; `null` is everybody, an empty list nobody whose groups are told.
+    // Only what is named is changed, and there is nothing else yet.
+    #[serde(deserialize_with = "Option::deserialize")]
+    #[schema(required, example = json!(["field crew", "dana@northgate.example"]))]
+    groups: Option<Vec<String>>,
+}
+
+/// Set who sees a source. Searches and questions go by it from the moment this answers.
+#[utoipa::path(patch, path = "/v1/sources/{source}", tag = "sources", security(("tenant_key" = [])),
+    params(("source" = String, Path)), request_body = SourcePatch,
+    responses((status = 200, body = SourceOut), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn change(
+    WriteSource { caller, source }: WriteSource,
+    State(app): State<App>,
+    Body(patch): Body<SourcePatch>,
+) -> ApiResult<Json<SourceOut>> {
+    let groups = patch.groups.map(Groups::new).transpose();
+    let groups = groups.map_err(|error| ApiError::invalid(error.to_string()))?;
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let source = rows::set_groups(&mut tx, source.id, groups.as_ref()).await?;
+    tx.commit().await?;
+    Ok(Json(SourceOut::of(source)))
 }
 
 /// Delete a source. It can't be found from the moment this answers.

@@ -226,10 +226,19 @@ pub(super) async fn create_key(
     Body(new): Body<KeyIn>,
 ) -> ApiResult<Response> {
     let (role, notebook) = new.role_and_notebook()?;
+    let groups = new.groups()?;
     let mut tx = app.store.system().await?;
     let tenant = tenants::get(&mut tx, tenant_id(&id)?).await?;
     check_notebook(&app, tenant.placement(), notebook).await?;
-    let (key, text) = rows::create(&mut tx, tenant.id, role, notebook, &new.name).await?;
+    let (key, text) = rows::create(
+        &mut tx,
+        tenant.id,
+        role,
+        notebook,
+        groups.as_ref(),
+        &new.name,
+    )
+    .await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(NewKeyOut::of(key, &text))).into_response())
 }

@@ -341,7 +341,7 @@ pub(super) async fn own(caller: Reader, State(app): State<App>) -> ApiResult<Jso
 }
 
 impl BudgetOut {
-    /// A budget, if the caller's key reaches what it is about.
+    /// A budget, if the caller reaches what it is about.
     fn of(row: &BudgetRow, caller: &Reader) -> Option<Self> {
         // `cost/user:<name>/day`; the name may hold a slash.
         let (counted, rest) = row.scope.split_once('/')?;
@@ -353,7 +353,7 @@ impl BudgetOut {
         let (kind, name) = owner.split_once(':').unwrap_or((owner, ""));
         let mut scope = row.scope.clone();
         let is_reached = match kind {
-            "user" => caller.only_notebook().is_none(),
+            "user" => caller.only_notebook().is_none() && caller.groups().is_none(),
             "notebook" => {
                 let notebook = NotebookId::from(Uuid::try_parse(name).ok()?);
                 scope = row.scope.replace(name, &notebook.to_string());

@@ -3,13 +3,13 @@
 use quire_store::builds::BuildState;
 use quire_store::tenants::Tenant;
 use quire_store::{
-    Error, PageRequest, TenantTx, builds, connections, corpus, embeddings, idempotency, keys,
-    notebooks, outbox, passages, progress, pulled, questions, readers, records, segments, sources,
-    texts, tiers,
+    Error, PageRequest, TenantTx, batches, builds, connections, corpus, embeddings, idempotency,
+    keys, notebooks, outbox, passages, progress, pulled, questions, readers, records, segments,
+    sources, texts, tiers,
 };
 use quire_testkit::postgres::TestStore;
 use quire_types::{
-    ConnectionId, ConnectionState, EndpointId, KeyId, KeyRole, Lane, MediaType, NotebookId,
+    ConnectionId, ConnectionState, EndpointId, Groups, KeyId, KeyRole, Lane, MediaType, NotebookId,
     NotebookStatus, QuestionId, RecordId, RecordState, SegmentId, SourceId, SourceState, TaskId,
     Tier,
 };
@@ -39,6 +39,8 @@ struct Ids {
     /// A build that embeds anew and has a segment, and a segment that nothing names any more.
     embedding: Uuid,
     retired: SegmentId,
+    /// A batch of texts that a build sent.
+    batch: Uuid,
 }
 
 fn record_key(id: &str) -> records::RecordKey {
@@ -74,6 +76,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         switched,
         embedding,
         retired,
+        batch,
     } = ids;
     let new_segment = segments::NewSegment {
         id: SegmentId::generate(),
@@ -84,6 +87,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
     };
     let new = [passage("stolen")];
     let text = MediaType::Text;
+    let groups = Groups::parse("stolen").unwrap();
     let task = TaskId::generate();
     let texts = [texts::NewText {
         source: Some(source),
@@ -91,6 +95,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         name: "stolen".to_owned(),
         body: "stolen".to_owned(),
         media: text,
+        groups: None,
         passages: vec![passage("stolen")],
         model: None,
     }];
@@ -109,6 +114,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         sources::list(notebook, page),
         sources::counts(notebook),
         sources::get(source),
+        sources::set_groups(source, Some(&groups)),
         sources::by_ids(&[source]),
         sources::content(source, 1),
         sources::set_state(queued, 1, SourceState::Failed, Some("no")),
@@ -136,6 +142,8 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         connections::set_secret(connection, b"stolen"),
         connections::succeed_secret(connection, b"sealed", b"stolen"),
         connections::set_settings(connection, &serde_json::json!({ "stolen": 1 })),
+        connections::locked_groups(connection),
+        connections::set_groups(connection, Some(&groups)),
         connections::url(source),
         connections::hear(connection, "m"),
         connections::delete(connection),
@@ -169,7 +177,18 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         embeddings::retire_unnamed(embedding),
         embeddings::adopt(embedding, &[retired], &[(folded, 1, retired)]),
         embeddings::switch(embedding, None),
+        batches::begin(embedding, "stolen", 1),
+        batches::live(embedding),
+        batches::any_failed(embedding),
+        batches::sent(batch, "stolen"),
+        batches::finish(batch, false),
     ]
+}
+
+async fn begin_batch(tx: &mut TenantTx, build: Uuid) -> (Uuid, bool) {
+    let begun = batches::begin(tx, build, "pool", 1).await.unwrap();
+    let (batch, is_new) = begun.unwrap();
+    (batch.id, is_new)
 }
 
 /// Everything a tenant can see, as text.
@@ -251,19 +270,27 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
     .unwrap();
     let [embedding, retired] = [Uuid::from_u128(6), Uuid::from_u128(7)];
     for statement in [
-        "insert into shard.index_builds (tenant_id, id, state, old_segments, rotation_seed, rows_total, embeds)
-         values ($1, $2, 'building', '{}', 0, 0, true)",
+        "insert into shard.index_builds
+             (tenant_id, id, state, old_segments, rotation_seed, rows_total, embeds, embedding)
+         values ($1, $2, 'building', '{}', 0, 0, true, 'model')",
         "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, built_by)
          values ($1, $2, 1, 1, 2, '', $2)",
         "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, retired_at)
          select $1, $3, 1, 1, 2, '', now() where $2::uuid is not null",
     ] {
-        let mut query = sqlx::query(statement).bind(a.tenant.id.uuid()).bind(embedding);
+        let mut query = sqlx::query(statement)
+            .bind(a.tenant.id.uuid())
+            .bind(embedding);
         if statement.contains("$3") {
             query = query.bind(retired);
         }
         query.execute(tx.connection()).await.unwrap();
     }
+    let (failed, _) = begin_batch(&mut tx, embedding).await;
+    assert!(batches::finish(&mut tx, failed, false).await.unwrap());
+    let (batch, is_new) = begin_batch(&mut tx, embedding).await;
+    let again = begin_batch(&mut tx, embedding).await;
+    assert_eq!((is_new, again), (true, (batch, false)), "one at a time");
     let event = |id: &str| records::Event {
         key: record_key(id),
         entity: None,
@@ -274,6 +301,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         content_hash: b"x".to_vec(),
         lane: Lane::Standard,
         origin: None,
+        groups: None,
     };
     records::hear(&mut tx, &[event("7")]).await.unwrap();
     let queued_records = records::queued(&mut tx, Lane::Standard, 1).await.unwrap();
@@ -284,6 +312,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         kind: "webhook",
         name: "CMS",
         notebook: None,
+        groups: None,
         settings: &serde_json::json!({}),
         secret: b"sealed",
         state: ConnectionState::Active,
@@ -305,14 +334,17 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         url: Some("https://a.invalid/page".to_owned()),
         source: Some(a.source),
         reason: None,
+        groups: None,
     };
     connections::note_items(&mut tx, connection, 1, &[item], &[])
         .await
         .unwrap();
     let asked = serde_json::json!({ "text": "why?" });
-    let question = questions::create(&mut tx, Some("ann"), &asked, 1).await;
+    let question = questions::create(&mut tx, Some("ann"), None, &asked, 1).await;
     let question = question.unwrap().unwrap().id;
-    let more = questions::create(&mut tx, None, &asked, 1).await.unwrap();
+    let more = questions::create(&mut tx, None, None, &asked, 1)
+        .await
+        .unwrap();
     assert!(more.is_none(), "one waits, and no more may");
     let wish = outbox::Wish {
         url: "https://a.invalid/",
@@ -342,6 +374,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         switched,
         embedding,
         retired: retired.into(),
+        batch,
     };
     let absent = Ids {
         notebook: NotebookId::generate(),
@@ -358,6 +391,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         switched: Uuid::from_u128(4),
         embedding: Uuid::from_u128(8),
         retired: SegmentId::generate(),
+        batch: Uuid::from_u128(9),
     };
     let own = answers(&test, &a.tenant, foreign).await;
     let absent = answers(&test, &b.tenant, absent).await;
@@ -420,7 +454,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
 
     // API keys live in the directory, where only the predicate keeps tenants apart.
     let mut tx = test.store.system().await.unwrap();
-    let (key, _) = keys::create(&mut tx, a.tenant.id, KeyRole::Tenant, None, "k")
+    let (key, _) = keys::create(&mut tx, a.tenant.id, KeyRole::Tenant, None, None, "k")
         .await
         .unwrap();
     assert!(keys::list(&mut tx, b.tenant.id).await.unwrap().is_empty());
@@ -430,7 +464,7 @@ async fn names_keys_and_lists_are_a_tenants_own() {
     }
 }
 
-const TABLES: [&str; 26] = [
+const TABLES: [&str; 27] = [
     "shard.notebooks",
     "shard.sources",
     "shard.source_versions",
@@ -441,6 +475,7 @@ const TABLES: [&str; 26] = [
     "shard.segments",
     "shard.index_builds",
     "shard.embedded_sources",
+    "shard.embedding_batches",
     "shard.orphans",
     "shard.entities",
     "shard.records",
@@ -499,6 +534,8 @@ async fn a_forgotten_predicate_shows_ones_own_rows_only() {
              values ($1, $1, 'building', '{}', 1, 1)",
             "insert into shard.embedded_sources (tenant_id, build_id, source_id, version, segment_id)
              values ($1, $1, $1, 1, $1)",
+            "insert into shard.embedding_batches (tenant_id, id, build_id, pool, model, texts)
+             values ($1, $1, $1, 'x', 'x', 1)",
             "insert into shard.orphans (tenant_id, object_key, found_at) values ($1, 'k', now())",
             "insert into shard.entities (tenant_id, type, external_id) values ($1, 'job', '1')",
             "insert into shard.records (tenant_id, type, external_id, id, version, is_deleted, content_hash, fields,

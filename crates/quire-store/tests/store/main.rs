@@ -9,6 +9,7 @@
 mod cancellation;
 mod copies;
 mod foreign;
+mod groups;
 mod isolation;
 mod object_faults;
 mod object_stores;

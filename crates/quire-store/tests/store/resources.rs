@@ -22,7 +22,7 @@ async fn a_key_works_until_it_is_revoked_and_nothing_like_it_works() {
     let mut tx = test.store.system().await.unwrap();
     let tx = &mut tx;
     let notebook = NotebookId::generate();
-    let (key, text) = keys::create(tx, tenant.id, KeyRole::Notebook, Some(notebook), "ci")
+    let (key, text) = keys::create(tx, tenant.id, KeyRole::Notebook, Some(notebook), None, "ci")
         .await
         .unwrap();
     let (admin, admin_text) = keys::create_admin(tx, "operator").await.unwrap();
@@ -46,7 +46,7 @@ async fn a_key_works_until_it_is_revoked_and_nothing_like_it_works() {
     let elsewhere = TestStore::new().await;
     let stranger = elsewhere.tenant("acme").await;
     let mut other = elsewhere.store.system().await.unwrap();
-    let (_, foreign) = keys::create(&mut other, stranger.id, KeyRole::Tenant, None, "x")
+    let (_, foreign) = keys::create(&mut other, stranger.id, KeyRole::Tenant, None, None, "x")
         .await
         .unwrap();
     let typo = text.replace(&text[40..41], if &text[40..41] == "a" { "b" } else { "a" });
@@ -62,7 +62,7 @@ async fn a_key_works_until_it_is_revoked_and_nothing_like_it_works() {
     assert!(owner.is_none());
     assert_eq!(keys::list(tx, tenant.id).await.unwrap().len(), 1);
 
-    let unbound = keys::create(tx, tenant.id, KeyRole::Notebook, None, "x").await;
+    let unbound = keys::create(tx, tenant.id, KeyRole::Notebook, None, None, "x").await;
     assert!(matches!(unbound, Err(Error::Invalid(_))));
 }
 
@@ -457,6 +457,7 @@ async fn a_wish_that_comes_while_a_page_is_read_is_not_lost() {
         kind: "notion",
         name: "Wiki",
         notebook: None,
+        groups: None,
         settings: &json!({}),
         secret: b"sealed",
         state: ConnectionState::Active,

@@ -97,11 +97,11 @@ async fn try_hold(
     Ok((made.rows_affected() == 1).then_some(id))
 }
 
-fn names(needs: &[Need]) -> Vec<String> {
+pub(super) fn names(needs: &[Need]) -> Vec<String> {
     needs.iter().map(|need| need.scope.name()).collect()
 }
 
-fn starts(needs: &[Need]) -> Vec<NaiveDate> {
+pub(super) fn starts(needs: &[Need]) -> Vec<NaiveDate> {
     needs.iter().map(|need| need.scope.starts_on).collect()
 }
 
@@ -113,7 +113,7 @@ fn amounts(needs: &[Need], size: i64) -> Vec<i64> {
 }
 
 /// Makes the rows that are missing. Whether any was.
-async fn create(
+pub(super) async fn create(
     connection: &mut PgConnection,
     tenant: TenantId,
     needs: &[Need],
@@ -140,7 +140,7 @@ async fn create(
          select $1, w.scope, w.starts_on, coalesce((
              select sum(case w.counted when 'cost' then e.cost
                                        when 'questions' then (e.kind = 'question')::int
-                                       else e.audio_ms / 1000 end)
+                                       else (e.kind <> 'transcribe')::int * e.audio_ms / 1000 end)
              from control.usage_events e
              where e.tenant_id = $1 and e.day >= w.starts_on and e.day < w.ends_on
                and (w.user_name is null or e.user_name = w.user_name)
@@ -164,7 +164,7 @@ async fn create(
     Ok(made.rows_affected() > 0)
 }
 
-async fn exhausted(
+pub(super) async fn exhausted(
     connection: &mut PgConnection,
     tenant: TenantId,
     needs: &[Need],
@@ -291,7 +291,7 @@ struct Swept {
     holds: i64,
 }
 
-async fn sweep_where(
+pub(super) async fn sweep_where(
     connection: &mut PgConnection,
     tenant: Option<TenantId>,
 ) -> Result<u64, Error> {
@@ -306,7 +306,7 @@ async fn sweep_where(
                     coalesce((select sum(case split_part(part.scope, '/', 1)
                                              when 'cost' then e.cost
                                              when 'questions' then (e.kind = 'question')::int
-                                             else e.audio_ms / 1000 end)
+                                             else (e.kind <> 'transcribe')::int * e.audio_ms / 1000 end)
                               from control.usage_events e
                               where e.tenant_id = h.tenant_id and e.hold = h.id), 0)::bigint as charged
              from control.holds h join old using (tenant_id, id)

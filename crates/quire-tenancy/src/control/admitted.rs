@@ -95,7 +95,10 @@ impl Spending {
         let mut used = lock(&self.used);
         used.cost = used.cost.saturating_add(event.cost.nanos());
         used.questions += i64::from(event.kind == Kind::Question.as_str());
-        used.audio_ms += event.quantities.audio_ms;
+        // The source that was listened to tells the same seconds.
+        if event.kind != Kind::Transcribe.as_str() {
+            used.audio_ms += event.quantities.audio_ms;
+        }
         let is_unknown = event.is_estimated && event.cost > NanoUsd::ZERO;
         used.tokens += match is_unknown {
             // What nobody knows was all of it, here too.

@@ -7,6 +7,7 @@
 )]
 
 mod admission;
+mod embeddings;
 mod faults;
 mod money;
 mod redis;

@@ -7,23 +7,7 @@ use serde_json::{Value, json};
 pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
     let json = |value: Value| Some(axum::Json(value).into_response());
     match path {
-        "/v1/embeddings" => {
-            let texts = strings(&body["input"]);
-            let dimensions = body["dimensions"].as_u64().unwrap_or(8);
-            // In another order than asked, as the index allows.
-            let data: Vec<Value> = texts
-                .iter()
-                .enumerate()
-                .rev()
-                .map(|(index, text)| {
-                    json!({"object": "embedding", "index": index, "embedding": vector(text, dimensions)})
-                })
-                .collect();
-            json(
-                json!({"object": "list", "data": data, "model": body["model"],
-                "usage": {"prompt_tokens": texts.len() * 5, "total_tokens": texts.len() * 5}}),
-            )
-        }
+        "/v1/embeddings" => json(embeddings(body)),
         "/v1/rerank" | "/v2/rerank" => {
             let scores = shared_words(&body["query"], &body["documents"]);
             let scores: Vec<Value> = (scores.iter().enumerate())
@@ -43,6 +27,17 @@ pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
                 "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}),
             )
         }
+        "/v1/audio/transcriptions" if body["response_format"] == "diarized_json" => json(json!({
+            "task": "transcribe", "duration": 4.2, "text": "The gate is open. Close it at six.",
+            "segments": [
+                {"type": "transcript.text.segment", "id": "seg_1", "start": 0.0, "end": 2.0,
+                 "text": "The gate is open.", "speaker": "A"},
+                {"type": "transcript.text.segment", "id": "seg_2", "start": 2.0, "end": 4.2,
+                 "text": "Close it at six.", "speaker": "B"},
+            ],
+            "usage": {"type": "tokens", "input_tokens": 42, "output_tokens": 12, "total_tokens": 54,
+                "input_token_details": {"audio_tokens": 42, "text_tokens": 0}},
+        })),
         "/v1/audio/transcriptions" => json(json!({
             "task": "transcribe", "language": "english", "duration": 4.2,
             "text": "The gate is open. Close it at six.",
@@ -71,6 +66,23 @@ pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
         }
         _ => None,
     }
+}
+
+/// OpenAI's answer to a request for vectors.
+pub(super) fn embeddings(body: &Value) -> Value {
+    let texts = strings(&body["input"]);
+    let dimensions = body["dimensions"].as_u64().unwrap_or(8);
+    // In another order than asked, as the index allows.
+    let data: Vec<Value> = texts
+        .iter()
+        .enumerate()
+        .rev()
+        .map(|(index, text)| {
+            json!({"object": "embedding", "index": index, "embedding": vector(text, dimensions)})
+        })
+        .collect();
+    json!({"object": "list", "data": data, "model": body["model"],
+        "usage": {"prompt_tokens": texts.len() * 5, "total_tokens": texts.len() * 5}})
 }
 
 /// For each text, the share of the question's words that it holds.

@@ -10,6 +10,8 @@ use axum::{Json, Router};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
+use crate::people::name_and_address;
+
 use super::{
     Cloud, ORGANISATION, PEOPLE, Parameters, Shared, TeamsMeeting, TeamsPart, enter, failure, lock,
     time,
@@ -154,7 +156,8 @@ fn details(cloud: &Cloud, user: &str, id: &str) -> Response {
     let (_, upn, name) = host.unwrap_or(&PEOPLE[1]);
     let person = |name: &str, upn: &str| json!({ "upn": upn, "role": "presenter", "identity": { "user": { "id": null, "displayName": name } } });
     let invited = meeting.invited.iter();
-    let invited: Vec<Value> = invited.map(|name| person(name, "")).collect();
+    let invited = invited.map(|person| name_and_address(person));
+    let invited: Vec<Value> = invited.map(|(name, upn)| person(name, upn)).collect();
     Json(json!({
         "id": id, "subject": meeting.subject, "joinWebUrl": format!("https://teams.microsoft.com/l/meetup-join/{id}"),
         // Of a series, the first.
@@ -222,8 +225,10 @@ async fn content(
     }
     if content == "attendanceRecords" {
         let attended = meeting.attended.iter();
-        let all = attended.map(|name| {
-            json!({ "emailAddress": null, "totalAttendanceInSeconds": 1_800, "role": "Attendee",
+        let all = attended.map(|person| {
+            let (name, email) = name_and_address(person);
+            let email = Some(email).filter(|email| !email.is_empty());
+            json!({ "emailAddress": email, "totalAttendanceInSeconds": 1_800, "role": "Attendee",
                     "identity": { "id": null, "displayName": name } })
         });
         let all = all.collect();

@@ -19,7 +19,7 @@ use super::{
 pub(super) fn routes() -> Router<Arc<Mutex<Cloud>>> {
     Router::new()
         .route("/v1.0/subscriptions", get(list).post(create))
-        .route("/v1.0/subscriptions/{id}", patch(renew))
+        .route("/v1.0/subscriptions/{id}", patch(renew).delete(end_one))
 }
 
 impl TeamsDouble {
@@ -179,6 +179,18 @@ async fn renew(
     };
     own.end = end;
     Json(shown(&id, own)).into_response()
+}
+
+async fn end_one(State(cloud): Shared, headers: HeaderMap, Path(id): Path<String>) -> Response {
+    let mut cloud = lock(&cloud);
+    cloud.requests.push("DELETE /subscriptions".to_owned());
+    if let Err(answer) = cloud.lets_in(&headers) {
+        return *answer;
+    }
+    match cloud.subscriptions.remove(&id) {
+        Some(_) => StatusCode::NO_CONTENT.into_response(),
+        None => failure(404, "ResourceNotFound", "The object was not found."),
+    }
 }
 
 /// What an address answers to the question whether it wants notifications, if it answers with 200 and plain text.

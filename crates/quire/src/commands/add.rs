@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use quire_store::sources::{self, Added, Source};
 use quire_store::{Placement, Store};
-use quire_types::{ErrorKind, NotebookId, SourceId, SourceState};
+use quire_types::{ErrorKind, Groups, NotebookId, SourceId, SourceState};
 
 use super::source::{stages, state};
 use super::{interrupted, tenant, until};
@@ -53,7 +53,11 @@ pub(super) async fn run(
     let progress = Progress::new(output, "storing", inputs.len() as u64);
     let mut results = Vec::with_capacity(inputs.len());
     for (done, input) in (1..).zip(inputs) {
-        let added = until(stop, add(&services, placement, notebook, &input)).await;
+        let added = until(
+            stop,
+            add(&services, placement, notebook, args.groups.as_ref(), &input),
+        )
+        .await;
         results.push((input.name, added.ok_or_else(interrupted)?));
         progress.at(done, "");
     }
@@ -117,6 +121,7 @@ pub(super) async fn add(
     services: &Services,
     placement: Placement,
     notebook: NotebookId,
+    groups: Option<&Groups>,
     input: &Input,
 ) -> Result<Added, Failure> {
     let bytes = match &input.from {
@@ -130,7 +135,7 @@ pub(super) async fn add(
             let bytes = futures::stream::once(async { Ok::<_, std::io::Error>(bytes) }).boxed();
             return Ok(services
                 .ingest
-                .add(placement, notebook, name, bytes)
+                .add_for(placement, notebook, name, groups, bytes)
                 .await?);
         }
         From::File(path) => {
@@ -143,7 +148,7 @@ pub(super) async fn add(
     };
     Ok(services
         .ingest
-        .add(placement, notebook, &input.name, bytes)
+        .add_for(placement, notebook, &input.name, groups, bytes)
         .await?)
 }
 
@@ -383,6 +388,9 @@ fn report(
     }
     match failed {
         0 => Ok(()),
+        count if count == rows.len() => Err(Failure::internal(
+            "nothing was added; see the reasons above",
+        )),
         count => Err(Failure::internal(format!(
             "{count} of {} were not added; the others were",
             rows.len()

@@ -20,6 +20,7 @@ pub(super) async fn run(args: &AskArgs, node: &Node, output: &Output) -> Result<
         text: args.question.clone(),
         filter: Filter {
             notebooks,
+            groups: args.groups.clone(),
             ..Filter::default()
         },
         fresh: true,

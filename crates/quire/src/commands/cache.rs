@@ -60,15 +60,15 @@ async fn stats(
     let shared = caches.shared_entries(one.map(|tenant| tenant.id)).await?;
     let found: i64 = hits.iter().sum();
     let rate = found as f64 / questions.max(1) as f64;
-    let [memory, redis, flight] = hits;
+    let [memory, redis, flight, near] = hits;
     if output.is_json() {
         return output.json(&json!({
             "month": month.format("%Y-%m").to_string(), "questions": questions, "hits": found, "hit_rate": rate,
-            "hits_by_tier": { "memory": memory, "redis": redis, "flight": flight }, "redis_entries": shared,
+            "hits_by_tier": { "memory": memory, "redis": redis, "flight": flight, "near": near }, "redis_entries": shared,
         }));
     }
     output.line(format!(
-        "{}: {questions} questions, {found} answered from the cache ({:.1} %): {memory} memory, {redis} redis, {flight} at the same time",
+        "{}: {questions} questions, {found} answered from the cache ({:.1} %): {memory} memory, {redis} redis, {flight} at the same time, {near} nearly the same",
         month.format("%Y-%m"),
         rate * 100.0
     ));

@@ -105,6 +105,7 @@ async fn create(args: &ConnectionCreateArgs, node: &Node, output: &Output) -> Re
         kind: &args.kind,
         name: &args.name,
         notebook,
+        groups: args.groups.as_ref(),
         settings: &settings,
         secret: secret.as_ref(),
     };
@@ -191,7 +192,7 @@ fn made(output: &Output, connection: &Connection, told: &Told) -> Result<(), Fai
 fn shown(connection: &Connection) -> Value {
     json!({
         "id": connection.id, "kind": connection.kind, "name": connection.name,
-        "notebook": connection.notebook, "settings": connection.settings, "state": connection.state,
+        "notebook": connection.notebook, "groups": connection.groups, "settings": connection.settings, "state": connection.state,
         "reason": connection.reason, "last_success_at": connection.last_success_at,
         "last_error": connection.last_error, "last_error_at": connection.last_error_at,
         "created_at": connection.created_at,

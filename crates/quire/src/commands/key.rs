@@ -28,6 +28,7 @@ pub(super) async fn run(command: &KeyCommand, node: &Node, output: &Output) -> R
             name,
             role,
             notebook,
+            groups,
         } => {
             let tenant = tenant(&node.store, arg).await?;
             let notebook = match notebook {
@@ -50,7 +51,8 @@ pub(super) async fn run(command: &KeyCommand, node: &Node, output: &Output) -> R
                 ));
             }
             let mut tx = node.store.system().await?;
-            let (key, text) = keys::create(&mut tx, tenant.id, role, notebook, name).await?;
+            let (key, text) =
+                keys::create(&mut tx, tenant.id, role, notebook, groups.as_ref(), name).await?;
             tx.commit().await?;
             new_key(output, key.id, role.as_str(), &text)
         }
@@ -90,7 +92,7 @@ fn show(output: &Output, keys: &[ApiKey]) -> Result<(), Failure> {
             .map(|key| {
                 json!({
                     "id": key.id, "name": key.name, "role": key.role, "notebook": key.notebook,
-                    "created_at": key.created_at, "revoked_at": key.revoked_at,
+                    "groups": key.groups, "created_at": key.created_at, "revoked_at": key.revoked_at,
                 })
             })
             .collect();

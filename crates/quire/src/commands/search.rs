@@ -22,6 +22,7 @@ pub(super) async fn run(args: &SearchArgs, node: &Node, output: &Output) -> Resu
     };
     let filter = Filter {
         notebooks,
+        groups: args.groups.clone(),
         ..Filter::default()
     };
     let asking = node.asking(&tenant).await?;

@@ -113,6 +113,7 @@ fn show(output: &Output, sources: &[Source]) -> Result<(), Failure> {
                     "media_type": source.media_type, "state": source.state, "reason": source.reason,
                     "latest_version": source.latest_version, "live_version": source.live_version,
                     "size_bytes": source.size_bytes, "passages": source.passages, "pages": source.pages,
+                    "groups": source.groups,
                     "percent": source.percent, "stages": stages(source), "task": source.task,
                     "created_at": source.created_at, "updated_at": source.updated_at,
                 })

@@ -72,7 +72,8 @@ pub(super) async fn run(
                 Ok(found) => {
                     for (input, path) in known.news(found) {
                         let name = &input.name;
-                        match add(&services, placement, notebook, &input).await {
+                        let groups = args.groups.as_ref();
+                        match add(&services, placement, notebook, groups, &input).await {
                             Ok(added) => {
                                 output.line(format!("{name}: {}", word(&added)));
                                 known.settle(&path);

@@ -4,6 +4,7 @@ use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use quire_testkit::postgres::eventually;
 use quire_testkit::provider::{ChatDouble, Script};
 use quire_testkit::redis::RedisServer;
 
@@ -200,4 +201,76 @@ async fn redis_shares_answers_and_may_go_away_at_any_time() {
     let stats = quire.command(&["cache", "stats", "--tenant", "yard", "--json"]);
     // An operator hears that Redis is away.
     assert!(!stats.status.success());
+}
+
+#[tokio::test]
+async fn nearly_the_same_question_gets_the_same_answer_within_one_tenant_and_no_other_does() {
+    let double = ChatDouble::start().await.unwrap();
+    let quire = up(&double, &[("QUIRE__CACHE__NEAR_ANSWERS", "true")]);
+    let (one, other) = (quire.tenant("one").await, quire.tenant("other").await);
+    let text = "Ironside delivers the rebar in week 12, Steelmark the mesh.";
+    for caller in [&one, &other] {
+        let notebook = caller.notebook("yard").await;
+        caller.add(&notebook, "rebar.txt", text).await;
+    }
+    let asked = async |caller: &Caller, question: &str| {
+        says(&double, "Ironside");
+        let answer = caller
+            .post("/v1/ask", &json!({ "question": question }))
+            .await
+            .ok();
+        let is_new = answer["cached"] == false;
+        // The script waits on for the next one.
+        if !is_new {
+            caller
+                .post("/v1/ask", &json!({ "question": question, "fresh": true }))
+                .await
+                .ok();
+        }
+        assert_eq!(double.scripts_left(), 0, "{answer:#}");
+        (is_new, answer)
+    };
+    assert!(asked(&one, QUESTION).await.0);
+    let (is_new, answer) = asked(&one, "who delivers the rebar, please").await;
+    assert_eq!(
+        (is_new, &answer["understood"]),
+        (false, &json!(QUESTION)),
+        "{answer:#}"
+    );
+    assert!(answer["text"].as_str().unwrap().contains("Ironside"));
+    for question in [
+        "Who delivers no rebar?",
+        "Who delivers the rebar in week 12?",
+        "Who delivers the rebar in week 13?",
+        "When is the rebar delivered?",
+        "Who delivers the rebar of Halvorsen?",
+    ] {
+        let (is_new, answer) = asked(&one, question).await;
+        assert!(is_new, "{question}: {answer:#}");
+    }
+    assert!(
+        asked(&other, "Who delivers the rebar, please?").await.0,
+        "another tenant"
+    );
+    let explained = json!({ "question": "Who delivers the rebar, then?", "explain": true });
+    says(&double, "Ironside");
+    assert_eq!(one.post("/v1/ask", &explained).await.ok()["cached"], false);
+
+    let stats = async || {
+        let output = quire.command(&["cache", "stats", "--tenant", "one", "--json"]);
+        serde_json::from_slice::<Value>(&output.stdout).unwrap()
+    };
+    eventually("the hit is counted", async || {
+        stats().await["hits_by_tier"]["near"] == 1
+    })
+    .await;
+    // What was added since is not answered around.
+    let notebook = one.notebook("more").await;
+    one.add(
+        &notebook,
+        "more.txt",
+        "From May on Birch delivers the rebar.",
+    )
+    .await;
+    assert!(asked(&one, "who delivers the rebar, please?").await.0);
 }

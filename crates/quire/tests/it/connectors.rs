@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::support::{Caller, Quire, Reply};
 
 /// Where people are told to come back to; it leads to the quire under test.
-const PUBLIC: &str = "https://quire.example";
+pub(crate) const PUBLIC: &str = "https://quire.example";
 
 /// Waits until something is so; a crash may be in between.
 async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
@@ -45,7 +45,7 @@ async fn read(caller: &Caller, connection: &str) -> String {
 }
 
 /// Somebody follows the link of a connection, agrees, and the account is opened.
-async fn open_account(caller: &Caller, made: &Value) {
+pub(crate) async fn open_account(caller: &Caller, made: &Value) {
     let reply = agree(caller, made["authorize_url"].as_str().unwrap()).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
     let owner = "dana@northgate.example";
@@ -101,6 +101,40 @@ fn moment(found: &Value, text: &str) -> (i64, i64) {
         place["start_ms"].as_i64().unwrap(),
         place["end_ms"].as_i64().unwrap(),
     )
+}
+
+/// Whether people in these groups, with commas between them, find something of a notebook.
+async fn sees(caller: &Caller, notebook: &str, groups: &str) -> bool {
+    let person = caller.acting_for(groups);
+    let is_listed = !names(&person, notebook).await.is_empty();
+    let is_found = !person.search(notebook, "lift").await.is_empty();
+    assert_eq!(is_listed, is_found, "{groups}");
+    is_found
+}
+
+/// A meeting of which the account tells that Dana invited and Tom took part, and nothing of the address of a guest.
+async fn is_for_those_who_took_part(caller: &Caller, connection: &str) {
+    let notebook = read(caller, connection).await;
+    let all = [
+        ("dana@northgate.example", true),
+        ("TOM@northgate.example,crew", true),
+        ("priya@northgate.example", false),
+        ("guest", false),
+        ("board", false),
+        ("", false),
+    ];
+    for (groups, is_seen) in all {
+        assert_eq!(sees(caller, &notebook, groups).await, is_seen, "{groups}");
+    }
+    // The connection may name more; what the account tells stays.
+    let path = format!("/v1/connections/{connection}");
+    for (groups, board) in [(json!(["Board"]), true), (Value::Null, false)] {
+        let changed = caller.patch(&path, &json!({ "groups": groups })).await.ok();
+        assert_eq!(changed["groups"].is_null(), groups.is_null());
+        assert_eq!(sees(caller, &notebook, "board").await, board);
+        assert!(sees(caller, &notebook, "tom@northgate.example").await);
+        assert!(!sees(caller, &notebook, "guest").await);
+    }
 }
 
 async fn names(caller: &Caller, notebook: &str) -> Vec<String> {

@@ -86,16 +86,7 @@ impl Yard {
 
     async fn events(&self, kind: &str) -> Vec<Value> {
         let admin = self.quire.caller(&self.quire.admin_key);
-        let path = format!(
-            "/v1/tenants/{}/usage/events?format=cloudevents",
-            self.caller.tenant
-        );
-        let text = admin.get(&path).await.text;
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|event| event["type"] == format!("quire.usage.{kind}"))
-            .map(|event| event["data"].clone())
-            .collect()
+        admin.usage_events(&self.caller.tenant, kind).await
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use quire_testkit::postgres::eventually;
-use quire_testkit::provider::{ChatDouble, Script};
+use quire_testkit::provider::{BatchFate, ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 
@@ -32,22 +32,11 @@ async fn search(caller: &Caller, query: &str, mode: &str) -> Value {
 /// What was paid for vectors: events, and tokens.
 async fn paid(quire: &Quire, caller: &Caller) -> (usize, i64) {
     let admin = quire.caller(&quire.admin_key);
-    let path = format!(
-        "/v1/tenants/{}/usage/events?format=cloudevents",
-        caller.tenant
-    );
-    let text = admin.get(&path).await.text;
-    let events = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let paid: Vec<Value> = events
-        .filter(|event| event["type"] == "quire.usage.embed" && event["data"]["model"] == MODEL)
-        .collect();
-    let tokens = paid.iter().map(|event| {
-        event["data"]["quantities"]["input_tokens"]
-            .as_i64()
-            .unwrap()
-    });
+    let mut paid = admin.usage_events(&caller.tenant, "embed").await;
+    paid.retain(|event| event["model"] == MODEL);
+    let tokens = paid
+        .iter()
+        .map(|event| event["quantities"]["input_tokens"].as_i64().unwrap());
     (paid.len(), tokens.sum())
 }
 
@@ -174,4 +163,78 @@ async fn a_tenant_moves_to_a_model_of_a_provider_and_back() {
     }
     assert_eq!(asked(&double, &mut known), [""; 0]);
     assert_eq!(index(&quire, &["verify", "acme"])["sound"], true);
+}
+
+#[tokio::test]
+async fn a_move_by_a_batch_survives_a_crash_sends_nothing_twice_and_mends_what_failed() {
+    let double = ChatDouble::start().await.unwrap();
+    let mut quire = Quire::up_with(&[("QUIRE__EMBEDDING__BATCH_PASSAGES", "2")]);
+    let caller = quire.tenant("acme").await;
+    let notebook = caller.notebook("n").await;
+    for (name, text) in [
+        ("roof.txt", "The warranty of the roof ends in 2031."),
+        ("crane.txt", "The crane CR-4410 is inspected by Halvorsen."),
+    ] {
+        caller.add(&notebook, name, text).await;
+    }
+    let admin = quire.caller(&quire.admin_key);
+    let pool = json!({"id": "openai-1", "region": "local", "provider": "openai",
+        "base_url": double.base_url(), "key": "sk-secret"});
+    admin.post("/v1/pools", &pool).await.created();
+    double.batches(BatchFate::Runs);
+    let to_model = [
+        "rebuild",
+        "acme",
+        "--embedding",
+        MODEL,
+        "--dimensions",
+        "64",
+    ];
+    let begun = index(&quire, &to_model);
+    let looked_at = |times: usize| {
+        let looks = double.received().into_iter();
+        let looks = looks.filter(|one| one.method == "GET" && one.path.starts_with("/v1/batches/"));
+        looks.count() >= times
+    };
+    eventually("a batch is looked at", async || looked_at(1)).await;
+    assert_eq!(double.kept(), (1, 1));
+    let sent = double.received();
+    assert!(
+        sent.iter().all(|one| one.path != "/v1/embeddings"),
+        "{sent:?}"
+    );
+    assert_eq!(index(&quire, &["stats", "acme"])["embedding"], SHIPPED);
+
+    quire.kill_and_restart();
+    let before = sent.len();
+    eventually("it is looked at again", async || {
+        double.received().len() > before
+    })
+    .await;
+    assert_eq!(double.kept(), (1, 1), "nothing is sent twice");
+    double.batches(BatchFate::FailsLinesWith("CR-4410".to_owned()));
+    let stats = of(&quire, MODEL).await;
+    assert_eq!(stats["build"]["state"], "switched", "{stats:#}");
+    eventually("nothing stays at the provider", async || {
+        double.kept() == (0, 1)
+    })
+    .await;
+
+    // The line that failed was embedded the ordinary way, and nothing else.
+    let mut known = 0;
+    let received = double.received();
+    let mut plain = received.iter().filter(|one| one.path == "/v1/embeddings");
+    let texts = plain.next().unwrap().body["input"].clone();
+    assert!(plain.next().is_none(), "{received:?}");
+    assert!(texts.as_array().unwrap().len() == 1 && texts[0].as_str().unwrap().contains("CR-4410"));
+    known += received.len();
+    // Five tokens for each: all of the batch but one, and that one as it was made at once.
+    let tokens = begun["passages"].as_i64().unwrap() * 5;
+    let mut again = quire.caller(&caller.key);
+    again.tenant.clone_from(&caller.tenant);
+    let is_paid = async || paid(&quire, &again).await == (2, tokens);
+    eventually("the vectors are paid for", is_paid).await;
+    let found = search(&again, "Who inspects the crane?", "dense").await;
+    assert!(!found["hits"].as_array().unwrap().is_empty(), "{found}");
+    assert_eq!(asked(&double, &mut known), ["Who inspects the crane?"]);
 }

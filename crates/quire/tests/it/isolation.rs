@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::support::{Caller, Quire, Reply};
 
 /// Ids of one tenant's things, by the name of the path parameter.
-struct Things {
-    notebook: String,
-    source: String,
+pub(crate) struct Things {
+    pub(crate) notebook: String,
+    pub(crate) source: String,
     connection: String,
     question: String,
     endpoint: String,
@@ -19,7 +19,7 @@ struct Things {
 }
 
 impl Things {
-    async fn of(caller: &Caller) -> Self {
+    pub(crate) async fn of(caller: &Caller) -> Self {
         let notebook = caller.notebook("secret plans").await;
         let source = caller
             .add(
@@ -62,7 +62,7 @@ impl Things {
     }
 
     /// Ids of the same form that belong to nobody.
-    fn absent() -> Self {
+    pub(crate) fn absent() -> Self {
         let id = |prefix: &str| format!("{prefix}0198c0de00007000a00000000000dead");
         Self {
             notebook: id("nb_"),
@@ -93,14 +93,14 @@ impl Things {
     }
 }
 
-struct Operation {
-    method: Method,
-    path: String,
-    is_public: bool,
-    for_admin: bool,
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) is_public: bool,
+    pub(crate) for_admin: bool,
 }
 
-async fn operations(caller: &Caller) -> Vec<Operation> {
+pub(crate) async fn operations(caller: &Caller) -> Vec<Operation> {
     let document = caller.get("/openapi.json").await.ok();
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -158,7 +158,7 @@ fn has_body(operation: &Operation) -> bool {
     [Method::POST, Method::PATCH, Method::PUT].contains(&operation.method)
 }
 
-async fn call(caller: &Caller, operation: &Operation, things: &Things) -> Reply {
+pub(crate) async fn call(caller: &Caller, operation: &Operation, things: &Things) -> Reply {
     let request = caller.request(operation.method.clone(), &things.fill(&operation.path));
     caller
         .send(if has_body(operation) {
@@ -170,7 +170,7 @@ async fn call(caller: &Caller, operation: &Operation, things: &Things) -> Reply 
 }
 
 /// An answer without what differs between any two requests.
-fn comparable(reply: &Reply) -> (u16, Value) {
+pub(crate) fn comparable(reply: &Reply) -> (u16, Value) {
     let mut body: Value = serde_json::from_str(&reply.text).unwrap_or(Value::Null);
     if let Some(fields) = body.as_object_mut() {
         fields.remove("request_id");

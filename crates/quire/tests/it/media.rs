@@ -1,5 +1,6 @@
 //! Files that are not text, end to end: read, asked, cited with their place, and shown in it.
 
+use quire_testkit::provider::{ChatDouble, Script};
 use serde_json::{Value, json};
 
 use crate::support::{Quire, root};
@@ -66,4 +67,56 @@ async fn pictures_sound_and_office_files_are_cited_in_their_place() {
         let reply = northgate.get(&path).await;
         assert_eq!(reply.status.as_u16(), status, "{name}{query}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_listens_and_looks_where_chains_say_so() {
+    let double = ChatDouble::start().await.unwrap();
+    let quire = Quire::up_with(&[
+        ("QUIRE__CHAINS__SPEECH", "[\"whisper-1\"]"),
+        ("QUIRE__CHAINS__VISION", "[\"gpt-4o-mini\"]"),
+    ]);
+    let pool = json!({"id": "openai-1", "region": "local", "provider": "openai",
+        "base_url": double.base_url(), "key": "sk-secret"});
+    let admin = quire.caller(&quire.admin_key);
+    admin.post("/v1/pools", &pool).await.created();
+    let caller = quire.tenant("site").await;
+    let notebook = caller.notebook("site").await;
+    let seen = json!({"description": "A box of tiles stands on a pallet ![x](https://example.test/x).",
+        "objects": ["box", "pallet"], "text": ""});
+    double.push(Script::Answer(seen.to_string()));
+    let files = sample_company::media::files();
+    for name in ["ceiling-tile-label.jpg", "voice-memo.mp3"] {
+        let file = files.iter().find(|file| file.path.ends_with(name)).unwrap();
+        let added = caller
+            .upload(&notebook, &[(name, &file.bytes)])
+            .await
+            .is(202);
+        let id = added["sources"][0]["id"].as_str().unwrap();
+        let source = caller.finished(id).await;
+        assert_eq!(source["state"], "searchable", "{source:#}");
+    }
+    for request in double.received() {
+        assert_eq!(request.header("authorization"), Some("Bearer sk-secret"));
+    }
+
+    let ask = async |question: &str| {
+        let body = json!({ "question": question });
+        let path = format!("/v1/notebooks/{notebook}/ask");
+        caller.post(&path, &body).await.ok()
+    };
+    let answer = ask("When is the gate closed?").await;
+    let citation = &answer["citations"][0];
+    assert_eq!(citation["source_name"], "voice-memo.mp3", "{answer:#}");
+    assert!(citation["place"]["start_ms"].is_u64(), "{answer:#}");
+    let answer = ask("What stands on a pallet?").await;
+    let citation = &answer["citations"][0];
+    assert_eq!(
+        citation["source_name"], "ceiling-tile-label.jpg",
+        "{answer:#}"
+    );
+    // What a model says of a picture is as inert as any other text.
+    let text = answer["text"].as_str().unwrap();
+    assert!(text.contains("box of tiles"), "{answer:#}");
+    assert!(!text.contains("https://example.test"), "{answer:#}");
 }

@@ -1,6 +1,6 @@
 //! Models of several providers behind one question: who is asked, who is next, where, and what it costs.
 
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use quire_testkit::postgres::eventually;
@@ -22,15 +22,17 @@ struct Yard {
 
 impl Yard {
     async fn new() -> Self {
+        Self::with(&[("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "1")]).await
+    }
+
+    async fn with(more: &[(&str, &str)]) -> Self {
         let first = ChatDouble::start().await.unwrap();
         let second = ChatDouble::start().await.unwrap();
-        let quire = Quire::up_with(&[
-            (
-                "QUIRE__CHAINS__ANSWER",
-                "[\"gpt-4o-mini\", \"claude-haiku-4-5\"]",
-            ),
-            ("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "1"),
-        ]);
+        let chain = (
+            "QUIRE__CHAINS__ANSWER",
+            "[\"gpt-4o-mini\", \"claude-haiku-4-5\"]",
+        );
+        let quire = Quire::up_with(&[&[chain], more].concat());
         let admin = quire.caller(&quire.admin_key);
         let caller = quire.tenant("yard").await;
         let notebook = caller.notebook("yard").await;
@@ -83,16 +85,7 @@ impl Yard {
     }
 
     async fn chats(&self) -> Vec<Value> {
-        let path = format!(
-            "/v1/tenants/{}/usage/events?format=cloudevents",
-            self.caller.tenant
-        );
-        let text = self.admin.get(&path).await.text;
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|event| event["type"] == "quire.usage.chat")
-            .map(|event| event["data"].clone())
-            .collect()
+        self.admin.usage_events(&self.caller.tenant, "chat").await
     }
 }
 
@@ -316,5 +309,66 @@ async fn pools_and_models_that_make_no_sense_are_refused() {
     assert!(
         listed.contains("mine") && listed.contains("gpt-4o-mini"),
         "{listed}"
+    );
+}
+
+#[tokio::test]
+async fn beside_a_model_that_is_silent_for_long_another_is_asked_and_both_are_accounted_for() {
+    // Nobody waits for the end of this patience: only the second model can answer in time.
+    let yard = Yard::with(&[
+        ("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "3600"),
+        ("QUIRE__CHAT__HEDGED_PERCENT", "5"),
+    ])
+    .await
+    .with_pools()
+    .await;
+    yard.first.always(said());
+    yard.second.always(said());
+    yard.answered_by(json!("gpt-4o-mini")).await;
+    for name in ["requests_per_minute", "key_requests_per_minute"] {
+        let path = format!("/v1/tenants/{}/limits/{name}", yard.caller.tenant);
+        let limit = yard.admin.request(Method::PUT, &path);
+        yard.admin
+            .send(limit.json(&json!({ "value": "1000" })))
+            .await
+            .ok();
+    }
+    // What is slow is known from twenty on, and each of these saves up a twentieth.
+    for _ in 0..45 {
+        yard.ask().await;
+    }
+    for silent in [Script::HangBefore, Script::HangAfter(0)] {
+        let name = format!("{silent:?}");
+        yard.first.push(silent);
+        let answer = yard.ask().await;
+        assert_eq!(answer["model"], "claude-haiku-4-5", "{name}: {answer:#}");
+        assert_eq!(answer["kind"], "composed", "{name}: {answer:#}");
+        assert_eq!(yard.first.scripts_left(), 0, "{name}");
+    }
+    // Those that were cancelled did not say what they took: they cost what their input costs. What is still open costs as
+    // much as a thousand tokens of answer, too.
+    let is_cheap = |event: &Value| {
+        let cost = event["cost_nanousd"].as_i64();
+        cost.is_some_and(|cost| cost > 0 && cost < 600_000)
+    };
+    let requests = |chats: &[Value], model: &str, is_estimated: bool| -> Vec<Value> {
+        let of = chats.iter().filter(|event| {
+            event["model"] == model && event["is_estimated"] == is_estimated && is_cheap(event)
+        });
+        of.map(|event| event["request"].clone()).collect()
+    };
+    eventually("every attempt is told", async || {
+        let chats = yard.chats().await;
+        chats.len() == yard.first.count() + yard.second.count()
+            && requests(&chats, "gpt-4o-mini", true).len() == 2
+            && requests(&chats, "claude-haiku-4-5", false).len() == 2
+    })
+    .await;
+    let chats = yard.chats().await;
+    let lost = requests(&chats, "gpt-4o-mini", true);
+    let won = requests(&chats, "claude-haiku-4-5", false);
+    assert!(
+        won.iter().all(|request| lost.contains(request)),
+        "{chats:#?}"
     );
 }

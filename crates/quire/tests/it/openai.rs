@@ -8,8 +8,11 @@ use quire_testkit::provider::{ChatDouble, Script};
 
 use crate::support::{Caller, Quire};
 
-/// The same place as in `scripts/setup.sh`.
-const PYTHON: &str = r#"exec "${XDG_CACHE_HOME:-$HOME/.cache}/quire/openai/bin/python" "$@""#;
+/// OpenAI's clients, each with the program that asks quire by it; the places are those of `scripts/setup.sh`.
+const CLIENTS: [&str; 2] = [
+    r#"exec "${XDG_CACHE_HOME:-$HOME/.cache}/quire/openai/bin/python" tests/it/openai_client.py "$@""#,
+    r#"exec node tests/it/openai_client.mjs "${XDG_CACHE_HOME:-$HOME/.cache}/quire/openai-js" "$@""#,
+];
 
 async fn setup(double: &ChatDouble) -> (Quire, Caller, String) {
     let quire = Quire::up_with(&[
@@ -28,33 +31,35 @@ fn says(double: &ChatDouble, text: &str) {
 }
 
 #[tokio::test]
-async fn the_official_client_finds_everything_as_it_expects() {
-    let double = ChatDouble::start().await.unwrap();
-    let (_quire, caller, _) = setup(&double).await;
-    says(&double, "Grüße: Ironside delivers the rebar [1].");
-    // The follow-up is understood first.
-    says(&double, "When does Ironside come?");
-    says(&double, "Ironside comes on Monday [1].");
-    let (url, key) = (caller.url.clone(), caller.key.clone());
-    let ran = tokio::task::spawn_blocking(move || {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/openai_client.py");
-        Command::new("sh")
-            .args(["-c", PYTHON, "python", script, &url, &key, "quire/yard"])
-            .output()
-    });
-    let ran = ran.await.unwrap().unwrap();
-    assert!(
-        ran.status.success(),
-        "{}\n(`scripts/setup.sh --tests` installs the client)",
-        String::from_utf8_lossy(&ran.stderr)
-    );
-    let prompt = double.received()[2].body["messages"][1]["content"].clone();
-    assert!(
-        prompt
-            .as_str()
-            .unwrap()
-            .ends_with("Question: When does Ironside come?")
-    );
+async fn the_official_clients_find_everything_as_they_expect() {
+    for client in CLIENTS {
+        let double = ChatDouble::start().await.unwrap();
+        let (_quire, caller, _) = setup(&double).await;
+        says(&double, "Grüße: Ironside delivers the rebar [1].");
+        // The follow-up is understood first.
+        says(&double, "When does Ironside come?");
+        says(&double, "Ironside comes on Monday [1].");
+        let (url, key) = (caller.url.clone(), caller.key.clone());
+        let ran = tokio::task::spawn_blocking(move || {
+            Command::new("sh")
+                .args(["-c", client, "client", &url, &key, "quire/yard"])
+                .current_dir(env!("CARGO_MANIFEST_DIR"))
+                .output()
+        });
+        let ran = ran.await.unwrap().unwrap();
+        assert!(
+            ran.status.success(),
+            "{client}: {}\n(`scripts/setup.sh --tests` installs the clients)",
+            String::from_utf8_lossy(&ran.stderr)
+        );
+        let prompt = double.received()[2].body["messages"][1]["content"].clone();
+        assert!(
+            prompt
+                .as_str()
+                .unwrap()
+                .ends_with("Question: When does Ironside come?")
+        );
+    }
 }
 
 #[tokio::test]

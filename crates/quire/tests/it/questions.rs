@@ -55,6 +55,7 @@ async fn a_question_is_answered_later_once_and_told() {
     double.push(Script::HangBefore);
     let id = ask_later(&caller, QUESTION).await;
     eventually("the provider is asked", async || double.count() > 0).await;
+    let tenant = caller.tenant.clone();
     quire.kill_and_restart();
     caller = quire.caller(&caller.key);
     double.always(Script::Answer("The gate code is 4417 [1].".to_owned()));
@@ -71,6 +72,16 @@ async fn a_question_is_answered_later_once_and_told() {
         (&json!("question.answered"), &json!(id))
     );
     assert!(!told.to_string().contains("4417"), "no content leaves");
+
+    // Whoever asks twice pays twice: the call that the crash broke off, too.
+    let admin = quire.caller(&quire.admin_key);
+    eventually("every call is accounted for", async || {
+        let events = admin.usage_events(&tenant, "chat").await;
+        events.len() == double.count() && events.iter().all(|event| event["cost_nanousd"] != 0)
+    })
+    .await;
+    assert_eq!(double.count(), 2);
+    assert_eq!(admin.usage_events(&tenant, "question").await.len(), 1);
 
     let listed = caller.get("/v1/questions").await.ok();
     assert_eq!(listed["items"].as_array().unwrap().len(), 1);
@@ -91,7 +102,6 @@ async fn a_question_is_answered_later_once_and_told() {
         caller.post("/v1/questions", &body).await.is(status);
     }
     let starter = quire.tenant("small").await;
-    let admin = quire.caller(&quire.admin_key);
     let plan = json!({ "plan": "starter" });
     let path = format!("/v1/tenants/{}", starter.tenant);
     admin.patch(&path, &plan).await.ok();
@@ -99,4 +109,14 @@ async fn a_question_is_answered_later_once_and_told() {
     let refused = starter.post("/v1/questions", &asked).await.is(403);
     let detail = refused["detail"].as_str().unwrap();
     assert!(detail.contains("answered later"), "{detail}");
+
+    // Nothing is taken in for a tenant that may not ask.
+    let path = format!("/v1/tenants/{tenant}");
+    let suspended = json!({ "state": "suspended" });
+    admin.patch(&path, &suspended).await.ok();
+    eventually("it is known", async || {
+        let asked = caller.post("/v1/questions", &asked).await;
+        asked.status == 403
+    })
+    .await;
 }

@@ -64,15 +64,7 @@ impl Yard {
 
     /// The usage events of the tenant, of one kind.
     async fn events(&self, kind: &str) -> Vec<Value> {
-        let path = format!(
-            "/v1/tenants/{}/usage/events?format=cloudevents",
-            self.caller.tenant
-        );
-        let text = self.admin.get(&path).await.text;
-        text.lines()
-            .map(|line| serde_json::from_str::<Value>(line).unwrap())
-            .filter(|event| event["type"] == format!("quire.usage.{kind}"))
-            .collect()
+        self.admin.usage_events(&self.caller.tenant, kind).await
     }
 
     /// What is reserved of the tenant's money right now.
@@ -88,7 +80,7 @@ impl Yard {
 }
 
 fn cost(event: &Value) -> i64 {
-    event["data"]["cost_nanousd"].as_i64().unwrap()
+    event["cost_nanousd"].as_i64().unwrap()
 }
 
 #[tokio::test]
@@ -105,15 +97,13 @@ async fn a_composed_answer_is_charged_by_the_price_list_and_counted_once() {
         yard.events("chat")
             .await
             .iter()
-            .any(|event| event["data"]["is_estimated"] == false)
+            .any(|event| event["is_estimated"] == false)
     })
     .await;
     let chats = yard.events("chat").await;
     assert_eq!(chats.len(), 1);
     // 12 tokens in, of which 4 cached, at $0.15 and $0.075 a million; those out at $0.60.
-    let out = chats[0]["data"]["quantities"]["output_tokens"]
-        .as_i64()
-        .unwrap();
+    let out = chats[0]["quantities"]["output_tokens"].as_i64().unwrap();
     assert!(out > 0);
     assert_eq!(cost(&chats[0]), 8 * 150 + 4 * 75 + out * 600);
     assert_eq!(yard.events("question").await.len(), 2);
@@ -184,7 +174,7 @@ async fn a_client_that_goes_away_pays_what_was_begun_and_holds_nothing() {
     drop(stream);
     eventually("the attempt is closed", async || {
         let chats = yard.events("chat").await;
-        chats.len() == 1 && chats[0]["data"]["is_estimated"] == true && cost(&chats[0]) > 0
+        chats.len() == 1 && chats[0]["is_estimated"] == true && cost(&chats[0]) > 0
     })
     .await;
     // What is held is settled when its time is over, at the latest when the process ends.
@@ -219,7 +209,7 @@ async fn an_answer_that_nobody_reads_to_its_end_is_paid_by_what_it_really_took()
     drop(stream);
     eventually("the provider said what it used", async || {
         let chats = yard.events("chat").await;
-        chats.len() == 1 && chats[0]["data"]["is_estimated"] == false
+        chats.len() == 1 && chats[0]["is_estimated"] == false
     })
     .await;
     let chats = yard.events("chat").await;

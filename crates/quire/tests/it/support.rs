@@ -148,6 +148,7 @@ impl Quire {
             url: self.url.clone(),
             key: key.to_owned(),
             tenant: String::new(),
+            groups: None,
             client: client(),
         }
     }
@@ -305,6 +306,8 @@ pub(crate) struct Caller {
     pub(crate) key: String,
     /// The id of the tenant, where the key was made by `Quire::tenant`.
     pub(crate) tenant: String,
+    /// What is told of the groups of the person behind the requests.
+    groups: Option<String>,
     client: reqwest::Client,
 }
 
@@ -343,8 +346,19 @@ impl Reply {
 }
 
 impl Caller {
+    /// The same for a person in these groups.
+    pub(crate) fn acting_for(&self, groups: &str) -> Self {
+        Self {
+            groups: Some(groups.to_owned()),
+            ..self.clone()
+        }
+    }
+
     pub(crate) fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.url));
+        let mut request = self.client.request(method, format!("{}{path}", self.url));
+        if let Some(groups) = &self.groups {
+            request = request.header("quire-groups", groups);
+        }
         if self.key.is_empty() {
             request
         } else {
@@ -396,9 +410,13 @@ impl Caller {
 
     /// Uploads files as one form.
     pub(crate) async fn upload(&self, notebook: &str, files: &[(&str, &[u8])]) -> Reply {
-        let path = format!("/v1/notebooks/{notebook}/sources");
+        self.upload_to(&format!("/v1/notebooks/{notebook}/sources"), files)
+            .await
+    }
+
+    pub(crate) async fn upload_to(&self, path: &str, files: &[(&str, &[u8])]) -> Reply {
         let request = self
-            .request(Method::POST, &path)
+            .request(Method::POST, path)
             .header(
                 "content-type",
                 "multipart/form-data; boundary=quire-test-boundary",
@@ -447,6 +465,19 @@ impl Caller {
         )
         .await
         .ok()
+    }
+
+    /// What was used by a tenant, of one kind, as the operator is told it.
+    pub(crate) async fn usage_events(&self, tenant: &str, kind: &str) -> Vec<Value> {
+        let path = format!("/v1/tenants/{tenant}/usage/events?format=cloudevents");
+        let text = self.get(&path).await.text;
+        let events = text
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap());
+        events
+            .filter(|event| event["type"] == format!("quire.usage.{kind}"))
+            .map(|event| event["data"].clone())
+            .collect()
     }
 
     /// The texts that a search in one notebook finds.

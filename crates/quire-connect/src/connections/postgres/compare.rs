@@ -187,6 +187,7 @@ fn deletion(kind: &str, id: &str, version: i64) -> Event {
         content_hash: Vec::new(),
         lane: Lane::Batch,
         origin: None,
+        groups: None,
     }
 }
 

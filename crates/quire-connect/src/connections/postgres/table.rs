@@ -28,6 +28,8 @@ pub(super) struct Mapping {
     deleted_at: Option<String>,
     /// What a row is about.
     entity: EntityMapping,
+    /// The column with the groups of people who see a row: a text with commas, or an array of texts.
+    groups: Option<String>,
     /// The columns that are read; all that can be read where none is named.
     #[serde(default)]
     columns: Vec<String>,
@@ -53,6 +55,7 @@ pub(super) struct Table {
     /// What reading it has come to is known by: another table, id or time is another reading.
     pub(super) key: String,
     entity: EntityMapping,
+    groups: Option<String>,
 }
 
 /// Rows that became no records.
@@ -112,6 +115,7 @@ impl Table {
             .chain(&table.schema)
             .chain(&mapping.deleted_at)
             .chain(&entity.name)
+            .chain(&mapping.groups)
             .chain(&mapping.columns);
         for name in names {
             if !is_name(name) || has_dots {
@@ -123,6 +127,7 @@ impl Table {
         }
         let mut also = vec![entity.id.clone()];
         also.extend(entity.name.clone());
+        also.extend(mapping.groups.clone());
         Ok(Self {
             key: format!("{record} {table} {} {}", mapping.id, mapping.updated_at),
             relation: Relation {
@@ -135,6 +140,7 @@ impl Table {
             },
             record,
             entity,
+            groups: mapping.groups,
         })
     }
 
@@ -173,6 +179,9 @@ impl Table {
             if let Some(name) = &self.entity.name {
                 sent["entity"]["name"] = text(fields.get(name)).into();
             }
+            if let Some(name) = &self.groups {
+                sent["groups"] = groups(fields.get(name))?;
+            }
             let Relation {
                 columns,
                 updated_at,
@@ -181,9 +190,12 @@ impl Table {
             } = &self.relation;
             match columns.is_empty() {
                 // That a row was touched is no content.
-                true => {
-                    fields.retain(|name, _| name != updated_at && deleted_at.as_ref() != Some(name))
-                }
+                true => fields.retain(|name, _| {
+                    let name = Some(name);
+                    name != Some(updated_at)
+                        && deleted_at.as_ref() != name
+                        && self.groups.as_ref() != name
+                }),
                 false => fields.retain(|name, _| columns.contains(name)),
             }
             sent["fields"] = Value::Object(fields);
@@ -194,6 +206,19 @@ impl Table {
             // It would be looked for under another name than it has.
             false => Err("its id begins or ends with a blank".to_owned()),
         }
+    }
+}
+
+/// The groups in a value; nothing is for everybody. What can't be read as groups is not for everybody either.
+fn groups(value: Option<&Value>) -> Result<Value, String> {
+    match value {
+        None | Some(Value::Null) => Ok(Value::Null),
+        Some(Value::String(text)) => {
+            let names = text.split(',').map(str::trim);
+            Ok(names.filter(|name| !name.is_empty()).collect())
+        }
+        Some(Value::Array(names)) => Ok(Value::Array(names.clone())),
+        Some(_) => Err("its groups are neither a text nor an array of texts".to_owned()),
     }
 }
 

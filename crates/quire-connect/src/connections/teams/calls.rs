@@ -180,6 +180,7 @@ impl Call {
             version: ids.join(" "),
             title: self.about(&Meeting::default(), "", start).title(),
             url: None,
+            groups: None,
         })
     }
 
@@ -208,16 +209,21 @@ impl Meeting {
             .unwrap_or_default()
     }
 
+    /// The address of who invited, where it is told.
+    pub(super) fn host_address(&self) -> &str {
+        let host = self.participants.organizer.as_ref();
+        host.and_then(Participant::address).unwrap_or_default()
+    }
+
     /// Whether this is who invited.
     pub(super) fn is_by(&self, organizer: &str) -> bool {
         self.host().eq_ignore_ascii_case(organizer)
     }
 
-    /// Names of those who were invited.
-    pub(super) fn invited(&self) -> impl Iterator<Item = &str> {
+    /// Those who were invited.
+    pub(super) fn invited(&self) -> impl Iterator<Item = &Participant> {
         let all = self.participants.organizer.iter();
-        let all = all.chain(&self.participants.attendees);
-        all.filter_map(Participant::name)
+        all.chain(&self.participants.attendees)
     }
 }
 
@@ -232,7 +238,8 @@ impl Participant {
             .filter(|name| !name.is_empty())
     }
 
-    fn address(&self) -> Option<&str> {
+    /// What they sign in with, or their address.
+    pub(super) fn address(&self) -> Option<&str> {
         self.upn.as_deref().or(self.email_address.as_deref())
     }
 

@@ -65,6 +65,13 @@ impl Graph {
         api::send(request.json(body)).await
     }
 
+    /// Removes something; what is gone already is fine.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Error> {
+        let url = self.address(path);
+        let request = api::request(&self.egress, Method::DELETE, &url, &self.token)?;
+        api::known(api::done(request).await).map(drop)
+    }
+
     /// A page of a list: the first one at a path, another one at the address that the page before named.
     pub(super) async fn list<T: DeserializeOwned>(&self, place: &str) -> Result<List<T>, Error> {
         if place.starts_with('/') {

@@ -46,11 +46,23 @@ pub struct KeepSubscription {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Subscription {
+pub(super) struct Subscription {
     id: String,
     resource: String,
     notification_url: Option<String>,
     expiration_date_time: Timestamp,
+}
+
+impl Subscription {
+    /// Whether it tells this address.
+    pub(super) fn is_at(&self, address: &str) -> bool {
+        self.notification_url.as_deref() == Some(address)
+    }
+
+    /// Where it is.
+    pub(super) fn path(&self) -> String {
+        format!("/subscriptions/{}", encode(&self.id))
+    }
 }
 
 impl KeepSubscription {
@@ -123,10 +135,9 @@ impl Connect {
         let there: Vec<Subscription> = graph.all("/subscriptions").await?;
         let (mut ends, mut failure) = (Vec::new(), None);
         for resource in RESOURCES {
-            let own = there.iter().find(|one| {
-                one.notification_url.as_deref() == Some(&address)
-                    && one.resource.trim_matches('/') == resource
-            });
+            let own = there
+                .iter()
+                .find(|one| one.is_at(&address) && one.resource.trim_matches('/') == resource);
             match keep(&graph, own, resource, &address, &state).await {
                 Ok(kept) => ends.push(kept.expiration_date_time),
                 // One kind may be refused where the other is not.
@@ -150,11 +161,10 @@ async fn keep(
     address: &str,
     state: &str,
 ) -> Result<Subscription, Error> {
-    if let Some(own) = own {
-        let path = format!("/subscriptions/{}", encode(&own.id));
-        if let Some(kept) = known(ask(graph, Method::PATCH, &path, json!({})).await)? {
-            return Ok(kept);
-        }
+    if let Some(own) = own
+        && let Some(kept) = known(ask(graph, Method::PATCH, &own.path(), json!({})).await)?
+    {
+        return Ok(kept);
     }
     let wanted = json!({
         "changeType": "created",

@@ -1,7 +1,7 @@
 //! From poppler's lines to paragraphs: page headers dropped, wrapped lines joined, items and headings
 //! told from text, tables put where their cells were.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::super::builder::Builder;
 use super::super::document::BlockKind;
@@ -16,10 +16,12 @@ const BULLETS: &[char] = &[
     '•', '◦', '▪', '‣', '·', '∙', '●', '○', '■', '–', '—', '-', '*', '\u{f0b7}', '➢',
 ];
 
-/// Writes the text in reading order, with the tables that the laid-out text of the same pages shows.
+/// Writes the text in reading order, with the tables that the laid-out text of the same pages shows, and below each
+/// page what was read in its pictures.
 pub(super) fn write(
     text: &str,
     laid_out: &str,
+    pictures: &BTreeMap<usize, Vec<String>>,
     builder: &mut Builder<'_>,
 ) -> Result<(), ExtractError> {
     let mut pages: Vec<Vec<&str>> = text
@@ -64,6 +66,10 @@ pub(super) fn write(
             before = None;
         }
         page.write(&lines[from..], 0, builder)?;
+        for text in pictures.get(&(index + 1)).into_iter().flatten() {
+            let text = format!("Text in a picture: {text}");
+            builder.push(BlockKind::Paragraph, &text, page.number)?;
+        }
         if !is_blank(lines) || !tables.is_empty() {
             before = tables.last().filter(|_| is_blank(&lines[from..]));
         }

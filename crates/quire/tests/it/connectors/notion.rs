@@ -4,7 +4,7 @@ use quire_testkit::notion::{self, NotionDouble, NotionPage};
 use serde_json::json;
 
 use super::contract::{self, Fault, Product};
-use super::{names, state, until};
+use super::{names, read, sees, state, until};
 use crate::support::Caller;
 
 fn page(title: &str, text: &str, edited_s: i64) -> NotionPage {
@@ -126,4 +126,38 @@ async fn what_notion_hides_stays_and_what_it_throws_away_goes() {
     let source = last.unwrap()["id"].as_str().unwrap();
     let source = caller.get(&format!("/v1/sources/{source}")).await.ok();
     assert_eq!(source["url"], "https://www.notion.so/page-03");
+}
+
+#[tokio::test]
+async fn pages_are_for_those_whom_the_connection_names() {
+    let notion = NotionDouble::start("secret-1").await.unwrap();
+    let quire = contract::up(&notion);
+    let caller = quire.tenant("some").await;
+    notion.put(&id(0), page("Lift", "The lift is booked.", 0));
+    let new = json!({ "kind": "notion", "name": "Wiki", "secret": "secret-1", "groups": ["Office"],
+                      "settings": { "base_url": notion.base_url() } });
+    let made = caller.post("/v1/connections", &new).await.created();
+    assert_eq!(made["groups"], json!(["office"]));
+    let connection = made["id"].as_str().unwrap();
+    let notebook = read(&caller, connection).await;
+    assert!(sees(&caller, &notebook, "office").await);
+    assert!(!sees(&caller, &notebook, "crew").await);
+    let path = format!("/v1/connections/{connection}");
+    let change = json!({ "groups": ["crew"] });
+    caller.patch(&path, &change).await.ok();
+    assert!(sees(&caller, &notebook, "crew").await);
+    assert!(!sees(&caller, &notebook, "office").await);
+    // What is read from now on is for the same people.
+    notion.put(&id(0), page("Lift", "The lift is cancelled.", 60));
+    let sync = format!("{path}/sync");
+    caller.post(&sync, &json!({})).await.is(202);
+    until("the change is found", async || {
+        let found = caller.search(&notebook, "lift cancelled").await;
+        found.iter().any(|hit| hit.contains("cancelled"))
+    })
+    .await;
+    assert!(!sees(&caller, &notebook, "office").await);
+    // Records name groups of their own.
+    let hook = json!({ "kind": "webhook", "name": "CMS", "groups": ["office"] });
+    caller.post("/v1/connections", &hook).await.is(400);
 }

@@ -1,5 +1,7 @@
 //! Microsoft Teams: who may open an organisation, subscriptions that last, and meetings that come as series.
 
+mod subscriptions;
+
 use chrono::{TimeDelta, Utc};
 use quire_testkit::teams::{
     self, DANA, LEE, ORGANISATION, PEOPLE, TeamsDouble, TeamsMeeting, TeamsPart,
@@ -8,7 +10,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::contract::{self, Fault, Product};
-use super::{PUBLIC, agree, moment, names, open_account, open_again, read, state, until};
+use super::{
+    PUBLIC, agree, is_for_those_who_took_part, moment, names, open_account, open_again, read,
+    state, until,
+};
 use crate::support::{Caller, Quire, Reply};
 
 fn vtt(text: &str) -> Vec<u8> {
@@ -458,4 +463,20 @@ async fn only_an_administrator_opens_an_organisation_and_only_what_is_named_is_r
     })
     .await;
     assert_eq!(names(&caller, &notebook).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_meeting_of_teams_is_for_those_who_took_part() {
+    let teams = TeamsDouble::start().await.unwrap();
+    let quire = contract::up(&teams);
+    let caller = quire.tenant("took-part").await;
+    let words = part("words", TimeDelta::days(2), vtt("The lift is booked."));
+    let mut own = meeting("Lift", vec![words]);
+    let there = ["Tom Lee <tom@northgate.example>", "Guest"];
+    own.attended = there.map(str::to_owned).to_vec();
+    own.invited = vec!["Priya Shah <priya@northgate.example>".to_owned()];
+    teams.put(&id(1), own);
+    let settings = json!({ "everybody": true, "participants_only": true });
+    let connection = connect_with(&teams, &caller, "Meetings", &settings).await;
+    is_for_those_who_took_part(&caller, &connection).await;
 }

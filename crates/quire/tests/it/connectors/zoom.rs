@@ -6,7 +6,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::contract::{self, Fault, Product};
-use super::{PUBLIC, agree, moment, names, open_account, open_again, read, state, until};
+use super::{
+    PUBLIC, agree, is_for_those_who_took_part, moment, names, open_account, open_again, read,
+    state, until,
+};
 use crate::support::{Caller, Quire, Reply};
 
 fn vtt(text: &str) -> Vec<u8> {
@@ -397,4 +400,19 @@ async fn a_link_opens_one_connection_to_one_account() {
     let found = caller.search(&everybodys, "budget").await;
     assert!(found.iter().any(|hit| hit.contains("tight")), "{found:?}");
     assert_eq!(names(&caller, &everybodys).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_meeting_of_zoom_is_for_those_who_took_part() {
+    let zoom = ZoomDouble::start().await.unwrap();
+    let quire = contract::up(&zoom);
+    let caller = quire.tenant("took-part").await;
+    let words = file("words", "TRANSCRIPT", vtt("The lift is booked."));
+    let people = ["Dana Ruiz", "Tom Lee <tom@northgate.example>", "Guest"];
+    let mut own = meeting("Lift", 2, vec![words]);
+    own.people = people.map(str::to_owned).to_vec();
+    zoom.put("lift", own);
+    let settings = json!({ "participants_only": true });
+    let connection = connect_with(&caller, "Meetings", &settings).await;
+    is_for_those_who_took_part(&caller, &connection).await;
 }

@@ -1,0 +1,274 @@
+//! Pictures on pages that have text: taken out by `pdfimages`, read by tesseract like any other picture.
+//!
+//! Only what can hold text is read: large enough, shown once or twice, and not the scan below a layer of text that
+//! was made from it. What the page says already is left out.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::Path;
+
+use quire_types::Kind as _;
+
+use super::super::error::ExtractError;
+use super::super::image;
+use super::super::limits::Limits;
+use super::super::meter::Meter;
+use super::super::ocr;
+use super::super::tool::{Tool, scratch};
+use super::PACKAGE;
+
+/// The smallest picture that is read, in pixels.
+const LEAST_WIDTH: u32 = 200;
+const LEAST_HEIGHT: u32 = 60;
+const LEAST_PIXELS: u64 = 60_000;
+/// Pictures of a file that are read at most. A page with more pieces than that is drawn out of them.
+const MOST_PICTURES: usize = 50;
+const MOST_ON_PAGE: usize = 30;
+/// What stands on so many pages is a letterhead.
+const OFTEN: usize = 3;
+/// A picture that covers so much of a page with so many letters lies below them.
+const COVERS: f64 = 0.8;
+const PAGE_LETTERS: usize = 200;
+/// A paragraph so much of which stands on the page is no news, in percent of its words.
+const KNOWN_PERCENT: usize = 70;
+
+/// A row of the list of pictures.
+#[derive(Clone, Debug, PartialEq)]
+struct Listed {
+    page: usize,
+    /// Which picture of its page, as they are taken out.
+    number: usize,
+    is_picture: bool,
+    width: u32,
+    height: u32,
+    /// The object that it is, unless it is written into the page itself.
+    object: Option<(u32, u32)>,
+    /// Square inches that it covers.
+    area: Option<f64>,
+}
+
+/// The paragraphs read in pictures, by page from 1. `text` is that of all pages, which end with form feeds, before
+/// scanned ones were read; `page_area` is that of a page in square inches.
+pub(super) fn read(
+    (file, bytes): (&Path, &[u8]),
+    text: &str,
+    page_area: Option<f64>,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<BTreeMap<usize, Vec<String>>, ExtractError> {
+    let mut found = BTreeMap::new();
+    // A picture is a stream, and the dictionary of a stream is never compressed: most files need no second program.
+    if !bytes.windows(6).any(|window| window == b"/Image") {
+        return Ok(found);
+    }
+    let list = Tool::new("pdfimages", PACKAGE)
+        .arg("-list")
+        .arg(file)
+        .run(64 << 20)?;
+    let pages: Vec<&str> = text.split('\u{c}').collect();
+    let listed = listed(&String::from_utf8_lossy(&list.stdout));
+    let wanted = wanted(&listed, &pages, page_area, limits);
+    if wanted.is_empty() {
+        return Ok(found);
+    }
+    let languages = ocr::languages()?;
+    let mut folder = scratch()?;
+    let mut taken_out = 0;
+    for (done, picture) in wanted.iter().enumerate() {
+        meter.at(done, wanted.len());
+        if taken_out != picture.page {
+            folder = scratch()?;
+            // The text of the pages is there whatever its pictures do to their reader.
+            if !take_out(file, picture.page, &folder.path().join("p"))? {
+                break;
+            }
+            taken_out = picture.page;
+        }
+        let name = format!("p-{:03}.png", picture.number);
+        let drawn = folder.path().join(name);
+        let ready = folder.path().join("ready.png");
+        let size = (picture.width, picture.height);
+        let pictures =
+            image::enlarge(&drawn, size, &ready).and_then(|()| ocr::read(&ready, &languages));
+        let pictures = match pictures {
+            Ok(pictures) => pictures,
+            Err(error) if error.kind().is_transient() => return Err(error),
+            // One that can't be decoded is left out.
+            Err(_) => continue,
+        };
+        let known = words(pages.get(picture.page - 1).copied().unwrap_or_default());
+        let paragraphs = pictures
+            .into_iter()
+            .flat_map(|page| page.paragraphs)
+            .filter(|paragraph| is_news(paragraph, &known));
+        found
+            .entry(picture.page)
+            .or_insert_with(Vec::new)
+            .extend(paragraphs);
+    }
+    found.retain(|_, paragraphs| !paragraphs.is_empty());
+    Ok(found)
+}
+
+/// Writes the pictures of a page; whether that went well.
+fn take_out(file: &Path, page: usize, to: &Path) -> Result<bool, ExtractError> {
+    let number = page.to_string();
+    let output = Tool::new("pdfimages", PACKAGE)
+        .args(["-png", "-f", &number, "-l", &number])
+        .arg(file)
+        .arg(to)
+        .run(1 << 20)?;
+    Ok(output.success)
+}
+
+/// Reads the list: `page num type width height color comp bpc enc interp object ID x-ppi y-ppi size ratio`.
+fn listed(list: &str) -> Vec<Listed> {
+    let mut on_page: HashMap<usize, usize> = HashMap::new();
+    let rows = list.lines().skip(2).filter_map(|row| {
+        let fields: Vec<&str> = row.split_whitespace().collect();
+        let page: usize = fields.first()?.parse().ok().filter(|page| *page > 0)?;
+        let number = on_page.entry(page).or_default();
+        let this = *number;
+        *number += 1;
+        let number_at = |at: usize| fields.get(at)?.parse::<u32>().ok();
+        // What is written into the page has one word in place of object and id.
+        let object = number_at(10)
+            .zip(number_at(11))
+            .filter(|_| fields.len() >= 16);
+        let side = |pixels: u32, dots: Option<u32>| {
+            let dots = dots.filter(|dots| *dots > 0)?;
+            Some(f64::from(pixels) / f64::from(dots))
+        };
+        let (width, height) = (number_at(3)?, number_at(4)?);
+        let area =
+            object.and_then(|_| Some(side(width, number_at(12))? * side(height, number_at(13))?));
+        Some(Listed {
+            page,
+            number: this,
+            is_picture: fields.get(2) == Some(&"image"),
+            width,
+            height,
+            object,
+            area,
+        })
+    });
+    rows.collect()
+}
+
+/// Those that are worth reading, in the order of pages.
+fn wanted(
+    listed: &[Listed],
+    pages: &[&str],
+    page_area: Option<f64>,
+    limits: &Limits,
+) -> Vec<Listed> {
+    let mut shown: HashMap<(u32, u32), usize> = HashMap::new();
+    let mut on_page: HashMap<usize, (usize, u64)> = HashMap::new();
+    let pixels = |one: &Listed| u64::from(one.width) * u64::from(one.height);
+    for one in listed {
+        if let Some(object) = one.object {
+            *shown.entry(object).or_default() += 1;
+        }
+        let (count, largest) = on_page.entry(one.page).or_default();
+        *count += 1;
+        *largest = pixels(one).max(*largest);
+    }
+    let letters = |page: usize| {
+        let text = pages.get(page - 1).copied().unwrap_or_default();
+        text.chars().filter(|c| c.is_alphanumeric()).count()
+    };
+    let mut seen = HashSet::new();
+    let mut is_wanted = |one: &Listed| {
+        let (count, largest) = on_page.get(&one.page).copied().unwrap_or_default();
+        let is_large =
+            one.width >= LEAST_WIDTH && one.height >= LEAST_HEIGHT && pixels(one) >= LEAST_PIXELS;
+        if !one.is_picture || !is_large || count > MOST_ON_PAGE || largest > limits.max_pixels {
+            return false;
+        }
+        let Some(object) = one.object else {
+            return false;
+        };
+        let letters = letters(one.page);
+        let share = one
+            .area
+            .zip(page_area)
+            .map_or(0.0, |(area, page)| area / page);
+        // A page without text was read as a whole.
+        letters > 0
+            && shown.get(&object).is_some_and(|shown| *shown < OFTEN)
+            && !(share >= COVERS && letters >= PAGE_LETTERS)
+            && seen.insert(object)
+    };
+    let wanted = listed.iter().filter(|one| is_wanted(one));
+    wanted.take(MOST_PICTURES).cloned().collect()
+}
+
+fn words(text: &str) -> HashSet<String> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+/// Whether a paragraph says what its page does not.
+fn is_news(paragraph: &str, known: &HashSet<String>) -> bool {
+    let words = words(paragraph);
+    let letters: usize = words.iter().map(|word| word.chars().count()).sum();
+    let known = words.intersection(known).count();
+    letters >= 3 && known * 100 < words.len() * KNOWN_PERCENT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIST: &str = "page   num  type   width height color comp bpc  enc interp  object ID x-ppi y-ppi size ratio\n\
+        --------------------------------------------------------------------------------------------\n   \
+        1     0 image    1200   800  rgb     3   8  jpeg   no        10  0   200   200  101K 3.6%\n   \
+        1     1 smask    1200   800  gray    1   8  image  no        10  0   200   200 1234B 0.1%\n   \
+        1     2 image     120    40  gray    1   8  image  no        11  0    72    72 4800B 100%\n   \
+        1     3 image     900   900  gray    1   8  image  no   [inline]   72    72 4800B 100%\n   \
+        2     4 image    2550  3300  gray    1   1  ccitt  no        12  0   300   300   50K 4.9%\n   \
+        2     5 image     600   300  rgb     3   8  jpeg   no        13  0   150   150   20K 3.7%\n   \
+        3     6 image     600   300  rgb     3   8  jpeg   no        13  0   150   150   20K 3.7%\n   \
+        4     7 image     600   300  rgb     3   8  jpeg   no        14  0   150   150   20K 3.7%\n";
+
+    fn chosen(pages: &[&str], limits: &Limits) -> Vec<(usize, usize)> {
+        let wanted = wanted(&listed(LIST), pages, Some(8.5 * 11.0), limits);
+        wanted.iter().map(|one| (one.page, one.number)).collect()
+    }
+
+    #[test]
+    fn what_can_hold_text_is_read_once_and_no_scan_below_its_own_text() {
+        let long = "word ".repeat(60);
+        let limits = Limits::default();
+        // The one of page 3 is that of page 2, and page 4 is read as a whole.
+        assert_eq!(chosen(&["a", &long, "a", ""], &limits), [(1, 0), (2, 1)]);
+        assert_eq!(
+            chosen(&["a", "Slide 2", "a", ""], &limits),
+            [(1, 0), (2, 0), (2, 1)]
+        );
+        let small = Limits {
+            max_pixels: 1_000_000,
+            ..limits
+        };
+        assert_eq!(
+            chosen(&["a", "Slide 2", "a", "b"], &small),
+            [(1, 0), (3, 0), (4, 0)]
+        );
+        let everywhere: String = (1..=3)
+            .map(|page| format!("{page} 0 image 600 300 rgb 3 8 jpeg no 14 0 150 150 20K 3.7%\n"))
+            .collect();
+        let list = listed(&format!("\n\n{everywhere}rubbish\n0 0 image 9\n"));
+        assert_eq!(list.len(), 3);
+        assert!(wanted(&list, &["a"; 3], None, &Limits::default()).is_empty());
+    }
+
+    #[test]
+    fn only_news_is_kept() {
+        let page = words("Panel B-7 stands beside the shut-off valve of room 112.");
+        assert!(!is_news("SHUT-OFF VALVE\nROOM 112", &page));
+        assert!(!is_news("7 |", &page));
+        assert!(is_news("Circuit 31 feeds the chiller on the roof", &page));
+    }
+}
