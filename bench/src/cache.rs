@@ -3,6 +3,9 @@
 //!
 //! The real program over the sample company, with a provider on this machine; the client is on the same processors.
 
+mod peers;
+
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::failure::Failure;
 use crate::first_run::{Client, Quire, version};
+use crate::gateways::Gateways;
 use crate::lab::open_folder;
 use crate::provider::Provider;
 use crate::report::{Report, Target, note};
@@ -38,6 +42,9 @@ pub(crate) struct Options {
     /// Requests of the stampede.
     #[arg(long, default_value_t = 1_000)]
     stampede: usize,
+    /// The folder of the drivers of other gateways, which `PEERS=0` in the environment leaves out.
+    #[arg(long, default_value = "bench/peers", value_name = "DIR")]
+    peers: PathBuf,
 }
 
 pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
@@ -59,6 +66,9 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     let stopped = Box::pin(quire.stop()).await;
     measured?;
     stopped?;
+    if let Some(gateways) = Gateways::install(&options.peers).await {
+        peers::run(&gateways).await?;
+    }
     report.end();
     Ok(())
 }

@@ -67,7 +67,7 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
         long_pdf(&extractor, size(2_000, 20), &mut report).await?;
         ocr(&extractor, size(20, 1), &mut report).await?;
         speech(&extractor, size(speech::SENTENCES.len(), 1), &mut report).await?;
-        tables(&program, &options.tables, &mut report).await?;
+        tables(&program, options, &mut report).await?;
         until_found(program, &files, size(10, 1), &mut report).await
     };
     Box::pin(until_interrupted(measured)).await?;
@@ -206,13 +206,18 @@ async fn speech(extractor: &Extractor, count: usize, report: &mut Report) -> Res
 }
 
 /// Asks what stands in tables, as a tenant of the demonstration.
-async fn tables(program: &Path, questions: &Path, report: &mut Report) -> Result<(), Failure> {
+async fn tables(program: &Path, options: &Options, report: &mut Report) -> Result<(), Failure> {
     note("ingest: asking about tables");
-    let questions = questions::read(questions)?;
+    let questions = questions::read(&options.tables)?;
     let folder = open_folder()?;
     let mut quire = Quire::start(program, folder.path().join("data"))?;
     let asked = async {
         quire.serving().await?;
+        // The demonstration leaves out the notebook with recordings, and this workbook with it.
+        let workbook = options
+            .examples
+            .join("northgate/site-media/cost-tracker.xlsx");
+        quire.add("northgate", "site-media", &workbook).await?;
         let client = Client::new(quire.address(), &quire.key("northgate").await?)?;
         questions::right(&questions, &client).await
     };

@@ -3,14 +3,19 @@
 //!
 //! The provider is the double of the tests in this process, over real HTTP. Everything is on: who is calling,
 //! rates, a budget hold, a seat, the route, a usage event in PostgreSQL before the call is sent, the settlement.
+//! quire is asked as its own ask path asks it, in process; gateways of others are asked over HTTP, the only way they have.
 
 mod added;
 mod balance;
 mod faults;
+mod gateways;
+
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use crate::failure::Failure;
+use crate::gateways::Gateways;
 use crate::lab::Lab;
 use crate::report::{Report, Target};
 use crate::until_interrupted;
@@ -23,6 +28,9 @@ pub(crate) struct Options {
     /// Shorter and smaller: to see that it works.
     #[arg(long)]
     quick: bool,
+    /// The folder of the drivers of other gateways, which `PEERS=0` in the environment leaves out.
+    #[arg(long, default_value = "bench/peers", value_name = "DIR")]
+    peers: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,6 +62,13 @@ async fn measure(options: &Options, lab: &Lab) -> Result<Report, Failure> {
         report.metric("added_p99_ms", found.added_p99(), "ms", at_most(3.0));
         report.metric("added_ttft_ms", found.added_ttft(), "ms", at_most(0.7));
         report.metric("written_before_p50_ms", found.attempt.p50, "ms", None);
+        if let Some(gateways) = Gateways::install(&options.peers).await {
+            for others in Box::pin(gateways::run(&gateways, size(1_000, 100))).await? {
+                let ratio = found.added_p50() / others.added_p50;
+                let name = format!("ratio_{}_p50", others.name);
+                report.metric(&name, ratio, "", at_most(1.0));
+            }
+        }
     }
     if wanted(Scenario::Faults) {
         let found = Box::pin(faults::run(lab)).await?;

@@ -91,9 +91,11 @@ impl Scene {
             extracting: Stage::new("read", (1, 2, 2), Duration::from_secs(60)),
             recognising: Stage::new("listen", (1, 1, 1), Duration::from_secs(60)),
             control,
+            providers: None,
             passages: PassageOptions::default(),
             bell: bell.clone(),
             file_bytes: 1 << 20,
+            batch_passages: 0,
             object_grace: Duration::from_secs(3_600),
         });
         let own = "127.0.0.0/8"

@@ -96,25 +96,47 @@ impl Quire {
 
     /// A new key of a tenant, made by a second process on the same data directory.
     pub(crate) async fn key(&self, tenant: &str) -> Result<String, Failure> {
-        let output = Command::new(&self.program)
-            .args([
-                "key", "create", "--json", "--name", "bench", "--tenant", tenant, "--data",
-            ])
-            .arg(&self.data)
-            .stdin(Stdio::null())
-            .output()
-            .await
-            .map_err(Failure::doing("quire key create"))?;
-        if !output.status.success() {
-            let text = String::from_utf8_lossy(&output.stderr);
-            return Err(Failure::failed(format!("quire key create: {text}")));
-        }
-        let key: serde_json::Value = serde_json::from_slice(&output.stdout)
+        let key = [
+            "key", "create", "--json", "--name", "bench", "--tenant", tenant,
+        ];
+        let output = self.command(&key).await?;
+        let key: serde_json::Value = serde_json::from_slice(&output)
             .map_err(Failure::doing("the output of quire key create"))?;
         let secret = key.get("secret").and_then(serde_json::Value::as_str);
         secret
             .map(str::to_owned)
             .ok_or_else(|| Failure::failed("quire key create printed no secret"))
+    }
+
+    /// Adds a file to a notebook, which is made if it is not there, and waits until it can be found.
+    pub(crate) async fn add(
+        &self,
+        tenant: &str,
+        notebook: &str,
+        file: &Path,
+    ) -> Result<(), Failure> {
+        let file = file.to_string_lossy();
+        let add = ["add", "--tenant", tenant, "--notebook", notebook, &file];
+        self.command(&add).await?;
+        Ok(())
+    }
+
+    /// What a command of a second process on the same data directory prints.
+    async fn command(&self, arguments: &[&str]) -> Result<Vec<u8>, Failure> {
+        let output = Command::new(&self.program)
+            .args(arguments)
+            .arg("--data")
+            .arg(&self.data)
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .map_err(Failure::doing("starting quire"))?;
+        if !output.status.success() {
+            let text = String::from_utf8_lossy(&output.stderr);
+            let command = arguments.first().unwrap_or(&"");
+            return Err(Failure::failed(format!("quire {command}: {text}")));
+        }
+        Ok(output.stdout)
     }
 
     /// Stops quire as Ctrl-C does and waits for its end.

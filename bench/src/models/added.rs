@@ -10,7 +10,9 @@ use quire_models::{
 };
 use quire_store::sealed::Keyring;
 use quire_tenancy::usage::{Kind, Quantities};
-use quire_tenancy::{Call, Class, Control, GateConfig, Ladder, LocalPool, Providers, Wanted};
+use quire_tenancy::{
+    Call, Class, Control, GateConfig, Ladder, LimitName, LocalPool, Providers, Wanted,
+};
 use quire_testkit::provider::{ChatDouble, Script};
 use quire_types::{ChatMessage, ChatRole, NanoUsd, RequestId};
 
@@ -20,7 +22,7 @@ use crate::lab::{Lab, Waits};
 use crate::report::{line, note};
 
 pub(super) const CHAIN: &str = "answer";
-const WORDS: usize = 64;
+pub(super) const WORDS: usize = 64;
 /// What a question with its passages takes, in bytes and in tokens.
 const BYTES: usize = 6_000;
 pub(super) const INPUT_TOKENS: u64 = 2_000;
@@ -65,7 +67,12 @@ pub(super) async fn run(lab: &Lab, calls: u32) -> Result<Added, Failure> {
         patience: Patience::default(),
     })?;
     let (_, store) = open(lab).await?;
-    let tenant = customer(&store, "asker", "standard", &[]).await?;
+    // What is measured is a call, not the refusal of the next one.
+    let unlimited = [
+        (LimitName::RequestsPerMinute, "unlimited"),
+        (LimitName::KeyRequestsPerMinute, "unlimited"),
+    ];
+    let tenant = customer(&store, "asker", "standard", &unlimited).await?;
     let running = Running::start(&store, GateConfig::default(), Ladder::default());
     let keyring = Keyring::open(&lab.folder().join("keys"))?;
     let providers = providers(&running.control, keyring, &double)?;
@@ -80,6 +87,7 @@ pub(super) async fn run(lab: &Lab, calls: u32) -> Result<Added, Failure> {
             messages: &messages,
             max_tokens: OUTPUT_TOKENS as u32,
             schema: None,
+            picture: None,
         };
         let began = Instant::now();
         let events = server.stream(&call).await?.events;

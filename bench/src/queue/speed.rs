@@ -90,56 +90,61 @@ pub(super) async fn noop(lab: &Lab, tasks: u32) -> Result<Speed, Failure> {
     })
 }
 
-/// The rate with an idle snapshot held for a while, against the rate without one for half as long. A fresh
-/// database is faster than one that has filled its memory, so the first fifth of that does not count.
+/// The rate with an idle snapshot held for a while, against the rate of as long a run without one.
+///
+/// Each has a fresh database and as long before it: a database slows down as its tables outgrow its memory, with a
+/// snapshot or without.
 pub(super) async fn held_snapshot(lab: &Lab, held_s: u64) -> Result<f64, Failure> {
     note(format!(
-        "queue: no-op tasks with a snapshot held for {held_s} s"
+        "queue: no-op tasks with a snapshot held for {held_s} s, and as long without"
     ));
+    let without = course(lab, held_s, false).await?;
+    let with = course(lab, held_s, true).await?;
+    Ok(with / without)
+}
+
+/// The mean rate over so many seconds.
+async fn course(lab: &Lab, seconds: u64, held: bool) -> Result<f64, Failure> {
     let (name, store) = lab.database().await?;
     let tenants: Vec<Placement> = (0..100).map(|_| tenant()).collect();
     let world = World::default();
     let running = Running::start(&store, &world, SEATS);
-    let window = Duration::from_secs((held_s / 5).clamp(5, 30));
-    let mut before = Vec::new();
-    let started = Instant::now();
-    while started.elapsed().as_secs() < held_s / 2 {
-        before.push(rate_for(&store, &tenants, &world, &running, window).await?);
-    }
+    let window = Duration::from_secs((seconds / 10).max(5));
+    rate_for(&store, &tenants, &world, &running, window).await?;
 
     let other = lab.address(&name).connect().await?;
-    let mut holder = other.tenant_snapshot(tenants[0]).await?;
-    sqlx::query("select count(*) from queue.ready")
-        .execute(holder.connection())
-        .await
-        .map_err(Failure::doing("taking a snapshot"))?;
+    let mut holder = match held {
+        true => Some(other.tenant_snapshot(tenants[0]).await?),
+        false => None,
+    };
     let started = Instant::now();
     let mut slices = Vec::new();
-    while started.elapsed().as_secs() < held_s {
+    while started.elapsed().as_secs() < seconds {
+        if let Some(holder) = &mut holder {
+            // The first look takes the snapshot. The pool ends transactions that idle for a minute; this one is held.
+            sqlx::query("select 1")
+                .execute(holder.connection())
+                .await
+                .map_err(Failure::doing("holding a snapshot"))?;
+        }
         slices.push(rate_for(&store, &tenants, &world, &running, window).await?);
-        // The pool ends transactions that idle for a minute; this one is held on purpose.
-        sqlx::query("select 1")
-            .execute(holder.connection())
-            .await
-            .map_err(Failure::doing("holding a snapshot"))?;
     }
     let dead = number(&store, "select coalesce(sum(n_dead_tup), 0)::bigint from pg_stat_user_tables where relname = 'ready'").await?;
     drop(holder);
     running.stop().await?;
-    let shown = |rates: &[f64]| {
-        let rates: Vec<String> = rates.iter().map(|rate| format!("{rate:.0}")).collect();
-        rates.join(", ")
-    };
+    let shown: Vec<String> = slices.iter().map(|rate| format!("{rate:.0}")).collect();
     line(format!(
-        "held snapshot    tasks/s in slices of {:.0} s: {} before · {} during · {dead} dead rows at the end",
-        window.as_secs_f64(),
-        shown(&before),
-        shown(&slices)
+        "{} snapshot {:>6} tasks/s in slices of {} s; {dead} dead rows at the end",
+        if held { "with a   " } else { "without a" },
+        shown.join(" "),
+        window.as_secs()
     ));
-    let mean = |rates: &[f64]| rates.iter().sum::<f64>() / rates.len().max(1) as f64;
-    let settled = before.len().div_ceil(5);
-    Ok(mean(&slices) / mean(&before[settled.min(before.len())..]))
+    Ok(slices.iter().sum::<f64>() / slices.len().max(1) as f64)
 }
+
+/// Tasks that may wait while more are added: without a bound producers run away from the worker beside them, and what
+/// is measured is who gets the processors.
+const AHEAD: u64 = 10_000;
 
 /// Tasks done in a second while they are added as fast as they are done.
 async fn rate_for(
@@ -150,9 +155,13 @@ async fn rate_for(
     window: Duration,
 ) -> Result<f64, Failure> {
     let (started, before) = (Instant::now(), world.done());
+    let mut added = before;
     while started.elapsed() < window {
-        produce(store, tenants, 40 * BATCH, Some(running)).await?;
+        produce(store, tenants, 10 * BATCH, Some(running)).await?;
+        added += u64::from(10 * BATCH);
+        world.until(added.saturating_sub(AHEAD)).await;
     }
+    world.until(added).await;
     Ok((world.done() - before) as f64 / started.elapsed().as_secs_f64())
 }
 

@@ -92,9 +92,11 @@ impl Engine {
                 gate: GateConfig::default(),
                 ladder: Ladder::default(),
             }),
+            providers: None,
             passages: options,
             bell: bell.clone(),
             file_bytes: FILE_BYTES,
+            batch_passages: 0,
             object_grace: Duration::ZERO,
         });
         let stop = CancellationToken::new();

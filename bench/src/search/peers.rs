@@ -4,7 +4,7 @@
 //! pinned packages that is made once in quire's cache. What can't be installed or run is left out with a message.
 //! The drivers say what they found and how long it took; percentiles and recall are counted here, alike for all.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use super::corpus::Corpus;
 use super::measure::Percentiles;
 use super::truth::Truth;
 use crate::failure::Failure;
+use crate::python::Drivers;
 use crate::report::note;
 
 /// Names as they are printed, and the modules that drive them.
@@ -101,48 +102,17 @@ pub(super) struct Asking<'a> {
     pub(super) core: usize,
 }
 
-/// The drivers and the Python that runs them.
+/// What drives them.
 pub(super) struct Peers {
-    drivers: PathBuf,
-    python: PathBuf,
+    drivers: Drivers,
 }
 
 impl Peers {
     /// Installs what is not there yet; the text of the failure is for the reader, since none is fatal.
     pub(super) async fn install(drivers: &Path) -> Result<Self, Failure> {
-        let drivers = std::path::absolute(drivers.join("search"));
-        let drivers = drivers.map_err(Failure::doing("finding the drivers"))?;
-        let wanted = std::fs::read_to_string(drivers.join("requirements.txt"));
-        let wanted = wanted.map_err(|_| {
-            Failure::Missing(format!(
-                "{} has no drivers; name their folder with --peers",
-                drivers.display()
-            ))
-        })?;
-        let place = crate::cache_dir().join("peers/search");
-        let python = place.join("bin/python");
-        let peers = Self { drivers, python };
-        let installed = place.join("installed.txt");
-        if std::fs::read_to_string(&installed).is_ok_and(|text| text == wanted) {
-            return Ok(peers);
-        }
-        note("search: installing the peers");
-        run(Command::new("python3").args(["-m", "venv"]).arg(&place)).await?;
-        let mut whole = true;
-        let packages = wanted.lines().filter(|line| !line.starts_with('#'));
-        // One by one: one that can't be had leaves the others.
-        for package in packages {
-            let mut pip = Command::new(&peers.python);
-            pip.args(["-m", "pip", "install", "--quiet", package]);
-            if let Err(failure) = run(&mut pip).await {
-                whole = false;
-                note(format!("search: can't install {package}: {failure}"));
-            }
-        }
-        if whole {
-            std::fs::write(&installed, wanted).map_err(Failure::doing(installed.display()))?;
-        }
-        Ok(peers)
+        Ok(Self {
+            drivers: Drivers::install(drivers, "search").await?,
+        })
     }
 
     /// Runs one peer over the first rows of the corpus; what was measured before a failure stays.
@@ -154,7 +124,7 @@ impl Peers {
     ) -> Result<(), Failure> {
         let Asking { corpus, truth, .. } = asking;
         let folder = crate::lab::open_folder()?;
-        let mut command = Command::new(&self.python);
+        let mut command = Command::new(&self.drivers.python);
         command
             .args(["drive.py", module])
             .arg("--rows-folder")
@@ -168,7 +138,7 @@ impl Peers {
             .arg(folder.path())
             .envs(ONE_THREAD.map(|name| (name, "1")))
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .current_dir(&self.drivers)
+            .current_dir(&self.drivers.folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -213,17 +183,6 @@ impl Peers {
         }
         Err(Failure::failed(complaints))
     }
-}
-
-async fn run(command: &mut Command) -> Result<(), Failure> {
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = output.await.map_err(Failure::doing("starting Python"))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    let errors = String::from_utf8_lossy(&output.stderr);
-    let last = errors.lines().rfind(|line| !line.trim().is_empty());
-    Err(Failure::failed(last.unwrap_or("it failed without a word")))
 }
 
 /// Reads all and keeps the last words, where Python says what went wrong.
