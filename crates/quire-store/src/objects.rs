@@ -79,9 +79,9 @@ impl Objects {
                 root.display()
             ))
         })?;
-        let store = LocalFileSystem::new_with_prefix(root)?
-            .with_fsync(true)
-            .with_automatic_cleanup(true);
+        // Without its cleanup of empty directories: the removal of a tenant's last object would take the
+        // directory from under another one that is being written.
+        let store = LocalFileSystem::new_with_prefix(root)?.with_fsync(true);
         Ok(Self {
             store: Arc::new(store),
             root: Some(root.to_owned()),

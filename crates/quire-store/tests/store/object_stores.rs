@@ -82,6 +82,7 @@ async fn keeps_the_contract(objects: &Objects, place: &Place) {
     large_objects_come_in_parts(objects, place).await;
     a_cut_upload_leaves_nothing(objects, place).await;
     a_tenant_is_listed_and_erased_alone(objects).await;
+    a_write_beside_the_last_removal_succeeds(objects).await;
 }
 
 async fn an_object_is_written_once(objects: &Objects) {
@@ -303,6 +304,23 @@ async fn a_tenant_is_listed_and_erased_alone(objects: &Objects) {
     for kept in &kept {
         assert_eq!(objects.head(kept).await.unwrap(), 7);
     }
+}
+
+/// As when a merge drops the only segment of a tenant while another one is written.
+async fn a_write_beside_the_last_removal_succeeds(objects: &Objects) {
+    let placement = tenant();
+    let comes_and_goes = async |(): ()| {
+        let key = segment(placement);
+        objects.put(&key, sample(9)).await?;
+        objects.delete(&key).await
+    };
+    stream::iter([(); 300])
+        .map(comes_and_goes)
+        .buffer_unordered(4)
+        .try_collect::<Vec<()>>()
+        .await
+        .unwrap();
+    assert!(objects.list(placement).await.unwrap().is_empty());
 }
 
 #[tokio::test]
