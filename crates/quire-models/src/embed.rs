@@ -14,7 +14,7 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{Error, find};
-use lane::Lane;
+use lane::{Lane, Pace};
 use minilm::MiniLm;
 use tokens::Tokens;
 
@@ -51,8 +51,8 @@ impl Embedder {
         Ok(Self {
             model: Arc::new(model),
             tokens: Arc::new(tokens),
-            documents: Arc::new(Lane::start("embed-documents", cores)?),
-            queries: Arc::new(Lane::start("embed-queries", cores)?),
+            documents: Arc::new(Lane::start("embed-documents", cores, Pace::Yielding)?),
+            queries: Arc::new(Lane::start("embed-queries", cores, Pace::Prompt)?),
         })
     }
 

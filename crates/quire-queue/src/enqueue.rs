@@ -114,6 +114,7 @@ pub(crate) async fn enqueue_kind(
         let key = wishes.key;
         check_key("concurrency key", key.as_deref())?;
         let id = Uuid::now_v7();
+        let delay = wishes.delay.min(LONGEST).as_secs_f64();
         let is_unique = wishes.unique.is_some();
         if let Some(unique) = wishes.unique {
             check_key("unique key", Some(&unique.key))?;
@@ -132,6 +133,7 @@ pub(crate) async fn enqueue_kind(
             keyed.keys.push(unique.key);
             keyed.payloads.push(payload.clone());
             keyed.replace.push(replace);
+            keyed.delays.push(delay);
         }
         let rows = if wishes.delay.is_zero() {
             &mut now
@@ -149,7 +151,7 @@ pub(crate) async fn enqueue_kind(
                 .deadline
                 .map(|deadline| deadline.min(LONGEST).as_secs_f64()),
         );
-        rows.delays.push(wishes.delay.min(LONGEST).as_secs_f64());
+        rows.delays.push(delay);
         ids.push(TaskId::from(id));
     }
     if !keyed.ids.is_empty() {
@@ -271,6 +273,7 @@ struct Keyed {
     keys: Vec<String>,
     payloads: Vec<serde_json::Value>,
     replace: Vec<bool>,
+    delays: Vec<f64>,
 }
 
 impl Keyed {
@@ -279,14 +282,27 @@ impl Keyed {
         let mut order: Vec<usize> = (0..self.ids.len()).collect();
         // In the order of the keys, so that two producers wait for each other instead of dying together.
         order.sort_by(|a, b| self.keys[*a].cmp(&self.keys[*b]));
+        // Producers that leave the waiting task as it is share its key while it isn't due, so none of them waits for
+        // another's commit. Once it is due they take turns with the worker, which passes over a key that is held.
         let held: Vec<(Uuid, String)> = sqlx::query_as(
-            "insert into queue.keyed (tenant_id, id, unique_key, payload)
-             select $1, t.id, t.unique_key, t.payload
-             from unnest($2::uuid[], $3::text[], $4::jsonb[]) as t (id, unique_key, payload)
-             on conflict (tenant_id, unique_key) where is_waiting
-             do update set payload = case when excluded.unique_key = any($5) then excluded.payload
-                                          else keyed.payload end
-             returning id, unique_key",
+            "with new as materialized (
+                 select * from unnest($2::uuid[], $3::text[], $4::jsonb[], $5::bool[], $6::float8[])
+                     as n (id, unique_key, payload, replaces, delay)
+             ), shared as materialized (
+                 select k.id, k.unique_key from queue.keyed k
+                 join new n on n.unique_key = k.unique_key and not n.replaces
+                 where k.tenant_id = $1 and k.is_waiting and k.due_at > clock_timestamp()
+                 for key share of k
+             ), claimed as (
+                 insert into queue.keyed (tenant_id, id, unique_key, payload, due_at)
+                 select $1, n.id, n.unique_key, n.payload, now() + make_interval(secs => n.delay)
+                 from new n where n.unique_key not in (select unique_key from shared)
+                 on conflict (tenant_id, unique_key) where is_waiting
+                 do update set payload = case when excluded.unique_key in (select unique_key from new where replaces)
+                                              then excluded.payload else keyed.payload end
+                 returning id, unique_key
+             )
+             select * from shared union all select * from claimed",
         )
         .bind(tx.tenant_id())
         .bind(order.iter().map(|row| self.ids[*row]).collect::<Vec<_>>())
@@ -302,13 +318,8 @@ impl Keyed {
                 .map(|row| self.payloads[*row].clone())
                 .collect::<Vec<_>>(),
         )
-        .bind(
-            order
-                .iter()
-                .filter(|row| self.replace[**row])
-                .map(|row| self.keys[*row].clone())
-                .collect::<Vec<_>>(),
-        )
+        .bind(order.iter().map(|row| self.replace[*row]).collect::<Vec<_>>())
+        .bind(order.iter().map(|row| self.delays[*row]).collect::<Vec<_>>())
         .fetch_all(tx.connection())
         .await?;
         let holder: HashMap<String, Uuid> = held.into_iter().map(|(id, key)| (key, id)).collect();

@@ -57,5 +57,10 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             "cancelled",
             include_str!("../migrations/0003_cancelled.sql"),
         ),
+        (
+            4,
+            "shared keys",
+            include_str!("../migrations/0004_shared_keys.sql"),
+        ),
     ],
 };

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{TimeDelta, Utc};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -339,6 +340,26 @@ pub async fn move_on(
     }
 }
 
+/// Notes that something came in, to the second: of many that come at once one notes it and none waits for another.
+pub async fn note_heard(tx: &mut TenantTx, connection: &Connection) -> Result<(), Error> {
+    let is_noted = connection
+        .last_success_at
+        .is_some_and(|at| Utc::now() - at < TimeDelta::seconds(1));
+    if is_noted && connection.last_error.is_none() {
+        return Ok(());
+    }
+    sqlx::query(
+        "update shard.connections set last_success_at = now(), last_error = null
+         where tenant_id = $1 and id in (
+             select id from shard.connections where tenant_id = $1 and id = $2 for no key update skip locked)",
+    )
+    .bind(tx.tenant_id())
+    .bind(connection.id.uuid())
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// Notes what went wrong.
 pub async fn note_error(tx: &mut TenantTx, id: ConnectionId, error: &str) -> Result<(), Error> {
     sqlx::query(
@@ -521,25 +542,22 @@ pub async fn forget_items(
 
 /// Remembers the id of a message; says whether it is new.
 pub async fn hear(tx: &mut TenantTx, id: ConnectionId, message: &str) -> Result<bool, Error> {
-    sqlx::query(
-        "delete from shard.heard_messages
-         where (tenant_id, connection_id, message_id) in (
-             select tenant_id, connection_id, message_id from shard.heard_messages
-             where tenant_id = $1 and connection_id = $2 and heard_at < now() - make_interval(hours => $3)
-             order by heard_at limit 10)",
-    )
-    .bind(tx.tenant_id())
-    .bind(id.uuid())
-    .bind(HEARD_HOURS)
-    .execute(tx.connection())
-    .await?;
     let done = sqlx::query(
-        "insert into shard.heard_messages (tenant_id, connection_id, message_id) values ($1, $2, $3)
+        "with old as (
+             delete from shard.heard_messages
+             where (tenant_id, connection_id, message_id) in (
+                 select tenant_id, connection_id, message_id from shard.heard_messages
+                 where tenant_id = $1 and connection_id = $2 and message_id <> $3
+                   and heard_at < now() - make_interval(hours => $4)
+                 order by heard_at limit 10 for update skip locked)
+         )
+         insert into shard.heard_messages (tenant_id, connection_id, message_id) values ($1, $2, $3)
          on conflict do nothing",
     )
     .bind(tx.tenant_id())
     .bind(id.uuid())
     .bind(message)
+    .bind(HEARD_HOURS)
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)

@@ -158,7 +158,9 @@ pub async fn hear(tx: &mut TenantTx, events: &[Event]) -> Result<Vec<Heard>, Err
     }
     name_entities(tx, last.values().copied()).await?;
     let applied = upsert(tx, &last).await?;
-    regroup(tx, &applied).await?;
+    if last.values().any(|event| event.groups.is_some()) {
+        regroup(tx, &applied).await?;
+    }
     let unchanged: Vec<&RecordKey> = last
         .keys()
         .filter(|key| !applied.contains(**key))
@@ -213,7 +215,12 @@ async fn name_entities<'a>(
     }
     sqlx::query(
         "insert into shard.entities as e (tenant_id, type, external_id, name_version, name)
-         select $1, * from unnest($2::text[], $3::text[], $4::bigint[], $5::text[])
+         select $1, n.* from unnest($2::text[], $3::text[], $4::bigint[], $5::text[])
+             as n (type, external_id, name_version, name)
+         where not exists (
+             select from shard.entities k
+             where k.tenant_id = $1 and k.type = n.type and k.external_id = n.external_id
+               and (k.name_version, coalesce(k.name, '')) >= (n.name_version, coalesce(n.name, '')))
          on conflict (tenant_id, type, external_id) do update
          set name = excluded.name, name_version = excluded.name_version
          where (excluded.name_version, excluded.name) > (e.name_version, coalesce(e.name, ''))",

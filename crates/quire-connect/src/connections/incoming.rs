@@ -79,7 +79,7 @@ impl Connect {
             )));
         }
         hear_in(&mut tx, &events).await?;
-        rows::move_on(&mut tx, &connection, &connection.cursor, true).await?;
+        rows::note_heard(&mut tx, &connection).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(Verdict::Taken)

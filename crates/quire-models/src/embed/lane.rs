@@ -6,6 +6,26 @@ use tokio::sync::{Semaphore, oneshot};
 
 use crate::Error;
 
+/// How threads share the cores with everybody else's.
+#[derive(Clone, Copy)]
+pub(super) enum Pace {
+    /// Somebody waits for it.
+    Prompt,
+    /// Whoever needs a core for an instant gets it first: answers to requests, and the database on the same machine.
+    Yielding,
+}
+
+impl Pace {
+    /// For the thread that calls it. Other systems than Linux know this for whole processes only.
+    fn set(self) {
+        #[cfg(target_os = "linux")]
+        if matches!(self, Self::Yielding) {
+            // Where it may not be slowed it is as fast as the others.
+            let _ = rustix::process::nice(10);
+        }
+    }
+}
+
 /// Some threads and as many permits. Callers wait for a permit in order of arrival; dropping a caller
 /// takes its work out of the queue.
 pub(super) struct Lane {
@@ -17,9 +37,10 @@ pub(super) struct Lane {
 impl Lane {
     /// A lane of `width` threads. The tensor operations split their loops over the pool they run in, so
     /// lanes don't wait for each other, and one piece of work alone in its lane uses all threads.
-    pub(super) fn start(name: &'static str, width: usize) -> Result<Self, Error> {
+    pub(super) fn start(name: &'static str, width: usize, pace: Pace) -> Result<Self, Error> {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(width)
+            .start_handler(move |_| pace.set())
             .thread_name(move |index| format!("{name}-{index}"))
             // The default would end the process. The caller of the work sees its channel closed instead.
             .panic_handler(|_| {})
@@ -72,7 +93,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_its_caller_the_result_and_nobody_else() {
-        let lane = Lane::start("test", 1).unwrap();
+        let lane = Lane::start("test", 1, Pace::Yielding).unwrap();
         for _ in 0..3 {
             let outcome = lane.run(|| panic!("broken work")).await;
             assert!(matches!(outcome, Err::<(), _>(Error::Abandoned)));
@@ -82,7 +103,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_of_a_caller_that_left_does_not_start() {
-        let lane = Lane::start("test", 1).unwrap();
+        let lane = Lane::start("test", 1, Pace::Yielding).unwrap();
         let (release, wait) = std::sync::mpsc::channel::<()>();
         let (left, started) = std::sync::mpsc::channel::<()>();
         let first = lane.run(move || wait.recv());
