@@ -51,7 +51,7 @@ impl Candidate<'_> {
     }
 }
 
-/// Every sentence of the hits, best first by [`Candidate::first_score`].
+/// Every sentence of the hits that says more than their titles, best first by [`Candidate::first_score`].
 pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'a>> {
     let weights = Weights::new(question, hits);
     let best = hits
@@ -63,7 +63,11 @@ pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'
     for hit in hits {
         let around: HashSet<String> = terms(&surroundings(hit)).into_iter().collect();
         let body: HashSet<String> = terms(&hit.passage.body).into_iter().collect();
-        for sentence in sentences(&hit.passage.body) {
+        let mut said = sentences(&hit.passage.body);
+        if said.iter().any(|sentence| !is_title(sentence.text, hit)) {
+            said.retain(|sentence| !is_title(sentence.text, hit));
+        }
+        for sentence in said {
             let own: HashSet<String> = terms(sentence.text).into_iter().collect();
             let coverage = weights.coverage(|term| own.contains(term));
             // A term that only stands elsewhere in the passage counts half: it may belong to something else.
@@ -83,6 +87,13 @@ pub(crate) fn candidates<'a>(question: &str, hits: &'a [Hit]) -> Vec<Candidate<'
     }
     all.sort_by(|a, b| b.first_score().total_cmp(&a.first_score()));
     all
+}
+
+/// Whether it only repeats what the source or the section is called. A citation names that anyway, and as an answer
+/// it says nothing.
+fn is_title(sentence: &str, hit: &Hit) -> bool {
+    let bare = sentence.trim_matches(|c: char| !c.is_alphanumeric());
+    hit.passage.source_name.ends_with(bare) || hit.passage.context.ends_with(bare)
 }
 
 /// What is known about a passage besides its text: headings, title, name of the source.

@@ -221,14 +221,14 @@ async fn connect(cluster: &Cluster, name: &str, objects: Objects, connections: u
     Box::pin(Store::connect(config)).await.expect("a store")
 }
 
-/// Asks until the answer is yes; ends the test after 30 s.
+/// Asks until the answer is yes; ends the test after two minutes, which no answer takes on a busy machine either.
 pub async fn eventually<F>(what: &str, mut is_so: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
     let started = Instant::now();
     while !is_so().await {
-        assert!(started.elapsed() < Duration::from_secs(30), "never: {what}");
+        assert!(started.elapsed() < Duration::from_secs(120), "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

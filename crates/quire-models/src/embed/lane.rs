@@ -21,7 +21,7 @@ impl Pace {
         #[cfg(target_os = "linux")]
         if matches!(self, Self::Yielding) {
             // Where it may not be slowed it is as fast as the others.
-            let _ = rustix::process::nice(10);
+            let _ = rustix::process::nice(5);
         }
     }
 }

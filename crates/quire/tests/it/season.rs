@@ -125,7 +125,7 @@ fn is_right(expect: &Value, citation: &Value) -> bool {
         let to = place["end_ms"].as_u64().unwrap_or(0);
         (from..to).contains(&(second * 1_000))
     });
-    // Without a model the title of the right record is sometimes all that is quoted.
+    // Without a model it is not always the right line of the right record that is quoted.
     if expect["only_cited"] == true {
         return is_there;
     }
