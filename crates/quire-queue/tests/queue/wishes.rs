@@ -120,6 +120,38 @@ async fn producers_that_race_for_a_unique_key_end_with_one_task() {
     assert_eq!(tasks(&test).await.len(), 1);
 }
 
+/// As events that come at once do: each counts on the task that waits, so it may not begin before they are committed.
+#[tokio::test]
+async fn producers_share_the_key_of_a_task_that_is_not_due() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    let task = scripted(1, Act::Succeed);
+    let wishes = Wishes::once("gather", Duration::from_secs(3_600));
+    let first = add_with(&test, &tenant, &task, wishes.clone()).await;
+    let mut slow = test.tx(&tenant).await;
+    let held = enqueue_with(&mut slow, &task, wishes.clone())
+        .await
+        .unwrap();
+    // This one would wait for ever.
+    let mut quick = test.tx(&tenant).await;
+    let passed = enqueue_with(&mut quick, &task, wishes.clone())
+        .await
+        .unwrap();
+    quick.commit().await.unwrap();
+    assert_eq!([held.to_string(), passed.to_string()], [&*first, &*first]);
+
+    sql(&test, HURRY).await;
+    let worker = Running::start(&test, &world, options());
+    eventually("it is due", || async { states(&test).await == ["ready"] }).await;
+    add(&test, &tenant, 2, Act::Succeed).await;
+    eventually("the other one is done", || async { world.ended(2) == 1 }).await;
+    assert_eq!(world.attempts(1), [0; 0], "somebody still counts on it");
+    slow.commit().await.unwrap();
+    eventually("it runs", || async { world.ended(1) == 1 }).await;
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn tasks_of_one_key_run_one_after_another_and_others_pass_them() {
     let test = TestStore::new().await;
