@@ -228,7 +228,10 @@ where
 {
     let started = Instant::now();
     while !is_so().await {
-        assert!(started.elapsed() < Duration::from_secs(120), "never: {what}");
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "never: {what}"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
