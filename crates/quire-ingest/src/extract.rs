@@ -15,6 +15,7 @@ mod error;
 mod heard;
 mod html;
 mod image;
+mod known;
 mod limits;
 mod markdown;
 mod meter;
@@ -40,6 +41,7 @@ pub use document::{Block, BlockKind, Document};
 pub use drawing::{Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
 pub use heard::{Heard, HeardPart};
+pub use known::{Known, PageRead, PictureRead, PictureSeen, Placed, ToSense};
 pub use limits::Limits;
 pub use meter::Meter;
 pub use notes::Note;
@@ -48,6 +50,7 @@ pub use speech::Utterance;
 pub(crate) use builder::PATH_ENTRY_CHARS;
 pub(crate) use csv::looks_like_csv;
 pub(crate) use image::Kind as PictureKind;
+pub(crate) use pdf::MOST_PICTURES;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::{Script, looks_like_transcript};
@@ -86,21 +89,35 @@ pub fn extract(
     limits: &Limits,
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
-    extract_at(media, bytes, limits, Depth::default(), meter)
+    extract_known(media, bytes, &Known::default(), limits, meter)
 }
 
-/// Reads a recording in which others heard something before.
-pub fn extract_heard(
+/// Reads a file in which others heard, read or saw something before.
+pub fn extract_known(
     media: MediaType,
     bytes: &[u8],
-    heard: &Heard,
+    known: &Known,
     limits: &Limits,
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
+    extract_at(media, bytes, known, limits, Depth::default(), meter)
+}
+
+/// What there is in a file that others can be asked about; nothing of a recording, which is asked about as a whole.
+pub fn to_sense(media: MediaType, bytes: &[u8], limits: &Limits) -> Result<ToSense, ExtractError> {
     match media {
-        MediaType::Audio => audio::read(bytes, heard, limits, meter),
-        MediaType::Video => video::read(bytes, heard, limits, meter),
-        _ => extract(media, bytes, limits, meter),
+        MediaType::Pdf => pdf::to_sense(bytes, limits),
+        MediaType::Image => image::to_sense(bytes, limits),
+        MediaType::Email => email::to_sense(bytes, limits),
+        _ => Ok(ToSense::default()),
+    }
+}
+
+/// An attachment of an e-mail, by its number.
+pub fn unpack(media: MediaType, bytes: &[u8], number: usize) -> Result<Vec<u8>, ExtractError> {
+    match media {
+        MediaType::Email => email::unpack(bytes, number),
+        _ => Err(ExtractError::NoPicture),
     }
 }
 
@@ -108,6 +125,7 @@ pub fn extract_heard(
 fn inside(
     name: &str,
     bytes: &[u8],
+    known: &Known,
     limits: &Limits,
     depth: Depth,
     meter: Meter<'_>,
@@ -118,6 +136,7 @@ fn inside(
     extract_at(
         crate::detect::detect(name, bytes)?,
         bytes,
+        known,
         limits,
         depth,
         meter,
@@ -127,6 +146,7 @@ fn inside(
 fn extract_at(
     media: MediaType,
     bytes: &[u8],
+    known: &Known,
     limits: &Limits,
     depth: Depth,
     meter: Meter<'_>,
@@ -137,19 +157,20 @@ fn extract_at(
     if bytes.len() as u64 > limits.max_input_bytes {
         return Err(ExtractError::too_large("bytes", limits.max_input_bytes));
     }
-    match media {
+    let document = match media {
         MediaType::Text => text::read(bytes, limits),
         MediaType::Markdown => markdown::read(bytes, limits),
         MediaType::Html => html::read(bytes, limits),
-        MediaType::Pdf => pdf::read(bytes, limits, meter),
+        MediaType::Pdf => pdf::read(bytes, known, limits, meter),
         MediaType::Docx => docx::read(bytes, limits),
         MediaType::Pptx => pptx::read(bytes, limits),
         MediaType::Xlsx => xlsx::read(bytes, limits),
         MediaType::Csv => csv::read(bytes, limits),
-        MediaType::Email => email::read(bytes, limits, depth, meter),
+        MediaType::Email => email::read(bytes, known, limits, depth, meter),
         MediaType::Transcript => transcript::read(bytes, limits),
-        MediaType::Image => image::read(bytes, limits),
-        MediaType::Audio => audio::read(bytes, &Heard::default(), limits, meter),
-        MediaType::Video => video::read(bytes, &Heard::default(), limits, meter),
-    }
+        MediaType::Image => image::read(bytes, known, limits),
+        MediaType::Audio => audio::read(bytes, &known.heard, limits, meter),
+        MediaType::Video => video::read(bytes, &known.heard, limits, meter),
+    }?;
+    document.with_seen(&known.seen, limits)
 }

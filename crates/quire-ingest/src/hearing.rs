@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use quire_models::{Heard as Segment, Transcript};
 use quire_store::sources::Source;
-use quire_tenancy::{Account, Sensed, ToHear};
+use quire_tenancy::{Account, Providers, Sensed, ToHear};
 use quire_types::TimeSpan;
 use tracing::warn;
 
@@ -16,8 +16,9 @@ use crate::extract::{ExtractError, Heard, HeardPart, Part, Utterance};
 use crate::sandbox::{Extractor, Tell};
 use crate::{Error, Ingest};
 
-/// Sound that is sent at once: as FLAC below 20 MB, where providers take 25.
-const PART_MS: u64 = 600_000;
+/// Sound that is cut out at once, and of which smaller parts are made for those that listen to less.
+const CUT_MS: u64 = 600_000;
+const FILE_NAME: &str = "part.flac";
 /// Nobody says more in a second; whoever writes down more makes it up.
 const MOST_CHARS_PER_SECOND: usize = 60;
 /// What a model takes for no speech and is unsure of was not said, by the rule of Whisper's own decoder.
@@ -27,6 +28,8 @@ const UNSURE: f64 = -1.0;
 /// A recording that is to be listened to.
 pub(crate) struct ToListen<'a> {
     pub(crate) source: &'a Source,
+    /// What it is called: the source, or an attachment.
+    pub(crate) name: &'a str,
     pub(crate) bytes: &'a Bytes,
     pub(crate) length_ms: u64,
     /// Whether it was read before: then a worse recogniser must not take the place of a better one.
@@ -52,55 +55,115 @@ impl Ingest {
         let Some(providers) = self.config.providers.as_ref().filter(|_| self.has_ears()) else {
             return Ok(heard);
         };
-        let source = recording.source;
         let length_ms = recording.length_ms.max(1);
-        for start_ms in (0..length_ms).step_by(PART_MS as usize) {
-            // Below 100.
-            tell((start_ms * 100 / length_ms) as u8);
-            let end_ms = (start_ms + PART_MS).min(length_ms);
-            let part = Part {
-                start_ms,
-                // The length that a file tells of itself may be too short.
-                end_ms: start_ms + PART_MS,
-            };
-            let sound = {
-                let _place = self.config.extracting.enter().await?;
-                let bytes = recording.bytes.clone();
-                extractor.cut_sound(&source.name, bytes, part).await?
-            };
-            if sound.is_empty() {
+        let at_once = providers.hears_at_once(account).await?;
+        let part_ms = at_once
+            .map_or(CUT_MS, |seconds| seconds * 1_000)
+            .min(CUT_MS);
+        let (mut at_ms, mut number) = (0, 0);
+        while at_ms < length_ms {
+            let bytes = recording.bytes.clone();
+            // The length that a file tells of itself may be too short.
+            let (cut, cut_ms) = self
+                .cut(extractor, recording.name, bytes, (at_ms, CUT_MS))
+                .await?;
+            if cut.is_empty() {
                 break;
             }
-            let to_hear = ToHear {
-                sound: &sound,
-                file_name: "part.flac",
-                length_ms: end_ms - start_ms,
-                notebook: source.notebook,
-            };
-            match providers.write_down(account, to_hear).await? {
-                Sensed::By { model, value } => heard.parts.push(HeardPart {
-                    start_ms,
-                    end_ms,
-                    by: model,
-                    tells_speakers: value.tells_speakers,
-                    utterances: utterances(
-                        value.transcript,
-                        (start_ms, end_ms),
-                        (length_ms > PART_MS).then_some(start_ms / PART_MS + 1),
-                    ),
-                }),
-                Sensed::Nobody { why } if recording.again => {
-                    let detail = format!("nobody listens to it now: {why}");
-                    return Err(ExtractError::Unavailable { detail }.into());
+            let cut_end_ms = (at_ms + cut_ms).min(length_ms);
+            let mut in_cut_ms = 0;
+            while at_ms < cut_end_ms {
+                // Below 100.
+                tell((at_ms * 100 / length_ms) as u8);
+                let (sound, sound_ms) = match part_ms < CUT_MS {
+                    true => {
+                        let place = (in_cut_ms, part_ms);
+                        self.cut(extractor, FILE_NAME, cut.clone(), place).await?
+                    }
+                    false => (cut.clone(), cut_ms),
+                };
+                if sound.is_empty() {
+                    break;
                 }
-                Sensed::Nobody { why } => warn!(
-                    source = %source.id, start_ms, why,
-                    "no provider wrote down a part of a recording; the recogniser on this machine does"
-                ),
+                number += 1;
+                let part = Listening {
+                    recording: &recording,
+                    sound: &sound,
+                    time: (at_ms, (at_ms + sound_ms).min(cut_end_ms)),
+                    number: (length_ms > part_ms).then_some(number),
+                };
+                let written = self.write_down(providers, account, part).await?;
+                heard.parts.extend(written);
+                in_cut_ms += sound_ms;
+                at_ms += sound_ms;
             }
+            at_ms = cut_end_ms;
         }
         Ok(heard)
     }
+
+    /// So much of a recording from a moment on, or less of it, with its length.
+    async fn cut(
+        &self,
+        extractor: &Extractor,
+        name: &str,
+        bytes: Bytes,
+        (start_ms, length_ms): (u64, u64),
+    ) -> Result<(Bytes, u64), Error> {
+        let part = Part {
+            start_ms,
+            end_ms: start_ms + length_ms,
+        };
+        let _place = self.config.extracting.enter().await?;
+        Ok(extractor.cut_sound(name, bytes, part).await?)
+    }
+
+    /// What is said in one part; none where nobody wrote it down.
+    async fn write_down(
+        &self,
+        providers: &Providers,
+        account: &Arc<Account>,
+        part: Listening<'_>,
+    ) -> Result<Option<HeardPart>, Error> {
+        let (start_ms, end_ms) = part.time;
+        let source = part.recording.source;
+        let to_hear = ToHear {
+            sound: part.sound,
+            file_name: FILE_NAME,
+            length_ms: end_ms - start_ms,
+            notebook: source.notebook,
+        };
+        match providers.write_down(account, to_hear).await? {
+            Sensed::By { model, value } => Ok(Some(HeardPart {
+                start_ms,
+                end_ms,
+                by: model,
+                tells_speakers: value.tells_speakers,
+                utterances: utterances(value.transcript, part.time, part.number),
+            })),
+            Sensed::Nobody { why } if part.recording.again => {
+                let detail = format!("nobody listens to it now: {why}");
+                Err(ExtractError::Unavailable { detail }.into())
+            }
+            Sensed::Nobody { why } => {
+                warn!(
+                    source = %source.id, start_ms, why,
+                    "no provider wrote down a part of a recording; the recogniser on this machine does"
+                );
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// A part of a recording.
+struct Listening<'a> {
+    recording: &'a ToListen<'a>,
+    sound: &'a Bytes,
+    /// From where to where, in milliseconds.
+    time: (u64, u64),
+    /// Which one it is, where there are several.
+    number: Option<u64>,
 }
 
 /// What was said in a part, with the times of the whole recording. A speaker's name counts within the part that it was

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 
-use crate::extract::{Document, ExtractError, Heard, Limits, Part, Shown, Wanted};
+use crate::extract::{Document, ExtractError, Known, Limits, Part, Shown, ToSense, Wanted};
 
-use asked::{Asked, HEARD_FILE};
+use asked::{Asked, KNOWN_FILE};
 use budget::Budget;
 use reply::Reply;
 
@@ -100,32 +100,50 @@ impl Extractor {
         outcome::understand(self.ask(name, bytes, Asked::Read, tell).await?)
     }
 
-    /// The same of a recording in which others heard something before.
-    pub async fn extract_heard(
+    /// The same of a file of which others made something before.
+    pub async fn extract_known(
         &self,
         name: &str,
         bytes: Bytes,
-        heard: &Heard,
+        known: &Known,
         tell: &Tell,
     ) -> Result<Extraction, ExtractError> {
-        if heard.parts.is_empty() {
+        if known.is_empty() {
             return self.extract(name, bytes, tell).await;
         }
-        let beside = serde_json::to_vec(heard)
-            .map_err(|error| ExtractError::unavailable("what others heard", error))?;
-        let reply = self.ask_beside(name, bytes, Asked::ReadHeard, &beside, tell);
+        let beside = serde_json::to_vec(known)
+            .map_err(|error| ExtractError::unavailable("what others made of it", error))?;
+        let reply = self.ask_beside(name, bytes, Asked::ReadKnown, &beside, tell);
         outcome::understand(reply.await?)
     }
 
-    /// A part of the sound of a recording as a small file (FLAC, one channel); nothing where it has no sound.
+    /// What there is in a file that others can be asked about.
+    pub async fn to_sense(&self, name: &str, bytes: Bytes) -> Result<ToSense, ExtractError> {
+        let reply = self.ask(name, bytes, Asked::ToSense, &|_| ()).await?;
+        outcome::understand_to_sense(reply, &self.limits)
+    }
+
+    /// An attachment of an e-mail, by its number.
+    pub async fn unpack(
+        &self,
+        name: &str,
+        bytes: Bytes,
+        number: usize,
+    ) -> Result<Bytes, ExtractError> {
+        let asked = Asked::Unpack(number);
+        outcome::understand_unpacked(self.ask(name, bytes, asked, &|_| ()).await?)
+    }
+
+    /// A part of the sound of a recording as a small file (FLAC, one channel), with its length in milliseconds; nothing
+    /// where it has no sound.
     pub async fn cut_sound(
         &self,
         name: &str,
         bytes: Bytes,
         part: Part,
-    ) -> Result<Bytes, ExtractError> {
+    ) -> Result<(Bytes, u64), ExtractError> {
         let asked = Asked::Sound(part);
-        outcome::understand_sound(self.ask(name, bytes, asked, &|_| ()).await?)
+        outcome::understand_sound(self.ask(name, bytes, asked, &|_| ()).await?, part)
     }
 
     /// Draws one picture of a file, as PNG.
@@ -138,7 +156,7 @@ impl Extractor {
         outcome::understand_picture(self.ask(name, bytes, Asked::Draw(wanted), &|_| ()).await?)
     }
 
-    /// A picture, or a moment of a film, as a small JPEG in base64.
+    /// A picture, a page, or a moment of a film, as a JPEG in base64.
     pub async fn show(
         &self,
         name: &str,
@@ -196,7 +214,7 @@ impl Extractor {
             .tempdir()
             .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
         if !beside.is_empty() {
-            tokio::fs::write(folder.path().join(HEARD_FILE), beside)
+            tokio::fs::write(folder.path().join(KNOWN_FILE), beside)
                 .await
                 .map_err(|error| ExtractError::unavailable("no temporary file", error))?;
         }

@@ -136,7 +136,7 @@ impl Server {
                     call.model
                 ))
                 .json(&gemini::request(call)),
-            wire @ (Wire::None | Wire::Cohere) => {
+            wire @ (Wire::None | Wire::Cohere | Wire::GoogleSpeech | Wire::DocumentAi) => {
                 return Err(Error::Config(format!(
                     "a provider with wire {wire:?} has no chat models"
                 )));

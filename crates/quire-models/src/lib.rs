@@ -13,6 +13,7 @@ mod chat;
 mod embed;
 mod error;
 mod find;
+mod pages;
 mod pools;
 pub mod registry;
 mod rerank;
@@ -28,6 +29,7 @@ pub use chat::{
 pub use embed::Embedder;
 pub use error::Error;
 pub use find::{NAME as SHIPPED_EMBEDDER, check_model, find_model};
+pub use pages::PageText;
 pub use pools::{
     Batcher, BreakerState, Buckets, Hop, Models, ModelsConfig, NoHop, Pool, PoolState, Quota,
     Route, Supply, Tally, Wish, Work,

@@ -12,12 +12,12 @@
 mod batcher;
 mod breaker;
 mod choice;
+mod fit;
 mod gauge;
 mod hedge;
 mod hop;
 mod retries;
 mod route;
-mod senses;
 #[cfg(test)]
 mod simulation;
 mod tally;
@@ -31,8 +31,9 @@ use std::time::Instant;
 use quire_types::{ErrorKind, Kind, NanoUsd, Secret, TenantId, Timestamp};
 
 use crate::Error;
-use crate::registry::{Capability, Feature, Model, Price, Registry, Tokens, Unit, Wire};
+use crate::registry::{Feature, Model, Price, Registry, Tokens, Unit};
 use crate::server::{Patience, Server, ServerConfig};
+use fit::fit;
 use gauge::{Gauge, Need};
 use hedge::{Hedges, Pace};
 use retries::Retries;
@@ -152,6 +153,8 @@ pub enum Work {
     },
     /// An answer about a picture.
     Look,
+    /// The text on a picture or a scanned page.
+    Read,
 }
 
 /// A call that wants a model.
@@ -334,7 +337,11 @@ impl Models {
                 same = supply.registry.same_vectors(&wish.chain);
                 same.as_slice()
             }
-            Work::Chat | Work::Rerank { .. } | Work::Transcribe { .. } | Work::Look => {
+            Work::Chat
+            | Work::Rerank { .. }
+            | Work::Transcribe { .. }
+            | Work::Look
+            | Work::Read => {
                 let chain = self.chains().get(&wish.chain).map(Vec::as_slice);
                 let chain = chain.filter(|names| !names.is_empty());
                 chain.ok_or_else(|| NoHop::NoChain(wish.chain.clone()))?
@@ -437,57 +444,6 @@ impl Pool {
     }
 }
 
-/// A model of the chain that can take the call, and what it costs; or why it can't.
-fn fit(
-    registry: &Registry,
-    name: &str,
-    wish: &Wish,
-    at: Timestamp,
-) -> Result<(Arc<Model>, Price), String> {
-    let model = registry.model(name).map_err(|error| error.to_string())?;
-    let price = model.price(at).map_err(|error| error.to_string())?;
-    let does = |capability| model.does.contains(&capability);
-    match wish.work {
-        Work::Chat | Work::Look if !does(Capability::Chat) => {
-            return Err(format!("'{name}' is no chat model"));
-        }
-        Work::Chat | Work::Look if !model.fits(wish.input_tokens, wish.output_tokens) => {
-            return Err(format!("it is too long for '{name}'"));
-        }
-        Work::Chat => {}
-        Work::Look => senses::can_see(model)?,
-        Work::Transcribe { .. } => {
-            senses::can_hear(model, &price, registry.provider(&model.provider))?;
-        }
-        Work::Embed { .. } if !does(Capability::Embed) => {
-            return Err(format!("'{name}' makes no vectors"));
-        }
-        Work::Embed { .. } => {}
-        Work::Rerank { .. } if !does(Capability::Rerank) && !does(Capability::Score) => {
-            return Err(format!("'{name}' orders no passages"));
-        }
-        // What has no price can't be bought.
-        Work::Rerank { .. } => {
-            let provider = registry.provider(&model.provider);
-            let by_search = provider.is_some_and(|provider| provider.wire == Wire::Cohere);
-            if by_search && price.cost_of(Unit::Searches, 1).is_none() {
-                return Err(format!("'{name}' has no price for searches"));
-            }
-        }
-    }
-    if model.has_ended(at) {
-        return Err(format!("'{name}' has ended"));
-    }
-    match wish
-        .features
-        .iter()
-        .find(|feature| !model.features.contains(feature))
-    {
-        Some(missing) => Err(format!("'{name}' lacks {missing:?}")),
-        None => Ok((model.clone(), price)),
-    }
-}
-
 impl Wish {
     /// What it costs at this price with so many tokens that come out.
     fn cost(&self, price: &Price, output: u64) -> NanoUsd {
@@ -501,6 +457,11 @@ impl Wish {
             Work::Rerank { searches } => price.cost_of(Unit::Searches, searches),
             Work::Transcribe { seconds } => price.cost_of(Unit::AudioSeconds, seconds),
             Work::Look => price.cost_of(Unit::Images, 1),
+            Work::Read => {
+                let page = price.cost_of(Unit::Pages, 1).unwrap_or_default();
+                let picture = price.cost_of(Unit::Images, 1).unwrap_or_default();
+                Some(page.saturating_add(picture))
+            }
         };
         tokens.saturating_add(beside.unwrap_or_default())
     }

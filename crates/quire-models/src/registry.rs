@@ -66,6 +66,10 @@ pub enum Wire {
     Gemini,
     /// Cohere's rerank.
     Cohere,
+    /// Google's recogniser of speech, version 2. Its address names the project and the location.
+    GoogleSpeech,
+    /// Google's Document AI. Its address names the processor.
+    DocumentAi,
 }
 
 /// Somebody who runs models.
@@ -97,6 +101,8 @@ pub enum Capability {
     Transcribe,
     /// Text spoken.
     Speak,
+    /// Text on pictures and scanned pages, read.
+    Read,
 }
 
 /// What a model can do beside the least.

@@ -3,10 +3,12 @@
 //! Sends what it is given once and hands back what comes, or one error. Knows no prompt, no price, no second
 //! try and no second server.
 
+mod account;
 mod limits;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quire_types::Secret;
@@ -18,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::Error;
 use crate::registry::Wire;
+use account::Account;
 
 pub use limits::{Remaining, Told};
 
@@ -35,7 +38,8 @@ pub struct ServerConfig {
     pub wire: Wire,
     /// Address of the API without the method, such as `http://127.0.0.1:11434/v1`.
     pub base_url: String,
-    /// What shows who is calling; local servers need none.
+    /// What shows who is calling; local servers need none. For Google's recognisers it is an API key, or the file of a
+    /// service account.
     pub api_key: Option<Secret>,
     /// Longest waits.
     pub patience: Patience,
@@ -50,7 +54,7 @@ pub struct Patience {
     pub first_token: Duration,
     /// From one piece of text to the next.
     pub between_tokens: Duration,
-    /// From a piece of sound to all that is said in it.
+    /// From a piece of sound to all that is said in it, and from a page to all that stands on it.
     pub sound: Duration,
 }
 
@@ -70,6 +74,8 @@ impl Default for Patience {
 pub struct Server {
     client: Client,
     base: Url,
+    /// Who is calling, where that has to be shown by a token.
+    account: Option<Arc<Account>>,
     config: ServerConfig,
 }
 
@@ -77,11 +83,17 @@ impl Server {
     /// Checks the configuration; does not talk to the server.
     pub fn new(config: ServerConfig) -> Result<Self, Error> {
         let base = base_url(&config.base_url)?;
+        names_its_place(config.wire, &base)?;
+        let account = match (config.wire, &config.api_key) {
+            (Wire::GoogleSpeech | Wire::DocumentAi, Some(key)) => Account::of(key)?,
+            _ => None,
+        };
+        let key = config.api_key.as_ref().filter(|_| account.is_none());
         let mut builder = Client::builder()
             .connect_timeout(config.patience.connect)
             .redirect(reqwest::redirect::Policy::none())
-            .default_headers(headers(config.wire, config.api_key.as_ref())?);
-        if base.scheme() == "http" {
+            .default_headers(headers(config.wire, key)?);
+        if base.scheme() == "http" && account.is_none() {
             // Without TLS there is nothing to verify, and a container without certificates is fine.
             builder = builder.tls_certs_only([]);
         }
@@ -97,6 +109,7 @@ impl Server {
         Ok(Self {
             client,
             base,
+            account: account.map(Arc::new),
             config,
         })
     }
@@ -129,8 +142,34 @@ impl Server {
         self.client.request(method, format!("{}{path}", self.base))
     }
 
-    /// Sends a request and waits until the answer begins with a success.
+    /// A request to the very thing that the address names, such as `:process`.
+    pub(crate) fn post_to_itself(&self, method: &str) -> RequestBuilder {
+        let named = self.base.as_str().trim_end_matches('/');
+        self.client.post(format!("{named}{method}"))
+    }
+
+    /// Sends a request, by whoever is calling, and waits until the answer begins with a success.
     pub(crate) async fn send(
+        &self,
+        request: RequestBuilder,
+        deadline: Instant,
+    ) -> Result<Response, Error> {
+        let Some(account) = &self.account else {
+            return self.send_as_it_is(request, deadline).await;
+        };
+        let token = account.token(self, deadline).await?;
+        let request = request.bearer_auth(token.expose());
+        let sent = self.send_as_it_is(request, deadline).await;
+        if let Err(Error::Refused {
+            status: Some(401), ..
+        }) = &sent
+        {
+            account.forget(&token).await;
+        }
+        sent
+    }
+
+    async fn send_as_it_is(
         &self,
         request: RequestBuilder,
         deadline: Instant,
@@ -182,7 +221,25 @@ impl Server {
         request: RequestBuilder,
         deadline: Instant,
     ) -> Result<(Vec<u8>, Told), Error> {
-        let mut response = self.send(request, deadline).await?;
+        let response = self.send(request, deadline).await?;
+        self.whole(response, deadline).await
+    }
+
+    /// The same of a request that shows nothing of who is calling.
+    async fn fetch_unsigned(
+        &self,
+        request: RequestBuilder,
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, Told), Error> {
+        let response = self.send_as_it_is(request, deadline).await?;
+        self.whole(response, deadline).await
+    }
+
+    async fn whole(
+        &self,
+        mut response: Response,
+        deadline: Instant,
+    ) -> Result<(Vec<u8>, Told), Error> {
         let told = Told::read(response.headers());
         let mut body = Vec::new();
         loop {
@@ -267,8 +324,10 @@ impl Server {
                 break;
             }
         }
+        // Google says of a wrong key that the request is wrong, and the request of another pool may be right.
+        let is_wrong_key = status == 400 && find(&body, b"API_KEY_INVALID");
         Error::Refused {
-            status: Some(status),
+            status: Some(if is_wrong_key { 401 } else { status }),
             message: location.unwrap_or_else(|| error_message(&body, self.api_key())),
             retry_after,
         }
@@ -294,6 +353,27 @@ fn base_url(text: &str) -> Result<Url, Error> {
         .map_err(|error| Error::Config(format!("`base_url` {error}")))
 }
 
+/// Google's recognisers are addressed by project and place, without which every call would be refused.
+fn names_its_place(wire: Wire, base: &Url) -> Result<(), Error> {
+    let (part, example) = match wire {
+        Wire::GoogleSpeech => (
+            "/locations/",
+            "https://eu-speech.googleapis.com/v2/projects/acme/locations/eu",
+        ),
+        Wire::DocumentAi => (
+            "/processors/",
+            "https://eu-documentai.googleapis.com/v1/projects/acme/locations/eu/processors/1a2b3c",
+        ),
+        _ => return Ok(()),
+    };
+    match base.path().contains(part) {
+        true => Ok(()),
+        false => Err(Error::Config(format!(
+            "`base_url` has to name the project and the place, like {example}"
+        ))),
+    }
+}
+
 /// What every request of a provider carries.
 fn headers(wire: Wire, api_key: Option<&Secret>) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
@@ -309,7 +389,7 @@ fn headers(wire: Wire, api_key: Option<&Secret>) -> Result<HeaderMap, Error> {
                 HeaderName::from_static("x-api-key"),
                 key.expose().to_owned(),
             ),
-            Wire::Gemini => (
+            Wire::Gemini | Wire::GoogleSpeech | Wire::DocumentAi => (
                 HeaderName::from_static("x-goog-api-key"),
                 key.expose().to_owned(),
             ),
@@ -352,11 +432,22 @@ fn is_web_page(response: &Response) -> bool {
         .is_some_and(|value| value.starts_with("text/html"))
 }
 
+fn find(body: &[u8], word: &[u8]) -> bool {
+    body.windows(word.len()).any(|window| window == word)
+}
+
 /// The readable part of an error response.
 fn error_message(body: &[u8], api_key: Option<&Secret>) -> String {
     let text = String::from_utf8_lossy(body);
     match serde_json::from_str::<serde_json::Value>(&text) {
-        Ok(json) => message_of(json.get("error").unwrap_or(&json), api_key),
+        Ok(json) => {
+            let error = json.get("error").unwrap_or(&json);
+            match json.get("error_description").and_then(|why| why.as_str()) {
+                // As OAuth says it.
+                Some(why) => presentable(why, api_key),
+                None => message_of(error, api_key),
+            }
+        }
         Err(_) => presentable(&text, api_key),
     }
 }

@@ -1,15 +1,29 @@
-//! Speech written down and text spoken, by any server that speaks OpenAI's audio protocol: OpenAI itself,
-//! faster-whisper, speaches, LocalAI. Refuses to know formats of sound.
+//! Speech written down and text spoken, by any server that speaks OpenAI's audio protocol (OpenAI itself,
+//! faster-whisper, speaches, LocalAI), and written down by Google. Refuses to know formats of sound.
+
+mod google;
 
 use reqwest::header::CONTENT_TYPE;
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::Error;
+use crate::registry::Wire;
 use crate::server::{Server, Told};
 
 /// The longest text that is spoken at once.
 const MOST_SPOKEN_CHARS: usize = 4_096;
+/// Sound that is sent at once: as FLAC of one channel below 20 MB, where providers take 25.
+const MOST_SECONDS: u64 = 600;
+
+/// Seconds of sound that a provider listens to in one request; none where it listens to nothing.
+pub(crate) fn seconds_at_once(wire: Wire) -> Option<u64> {
+    match wire {
+        Wire::OpenAi | Wire::Responses => Some(MOST_SECONDS),
+        Wire::GoogleSpeech => Some(google::MOST_SECONDS),
+        _ => None,
+    }
+}
 
 /// Sound that is to be written down.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +103,9 @@ pub struct SpeakCall<'a> {
 impl Server {
     /// Writes down what is said.
     pub async fn transcribe(&self, call: &TranscribeCall<'_>) -> Result<(Transcript, Told), Error> {
+        if self.wire() == Wire::GoogleSpeech {
+            return google::transcribe(self, call).await;
+        }
         let (content_type, body) = form(call);
         let request = self
             .post("audio/transcriptions")

@@ -48,7 +48,9 @@ pub use models::{LocalPool, Providers, Wanted};
 pub use overload::Ladder;
 pub use rates::RateState;
 pub use seats::Class;
-pub use senses::{SPEECH, Seen, SenseError, Sensed, ToHear, ToSee, VISION, Written};
+pub use senses::{
+    OCR, ReadOff, SPEECH, Seen, SenseError, Sensed, ToHear, ToRead, ToSee, VISION, Written,
+};
 pub use stage::{Permit, Stage};
 pub use upkeep::care;
 

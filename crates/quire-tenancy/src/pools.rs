@@ -2,6 +2,7 @@
 //! process by the database itself; a key that is replaced is used from the next call on.
 
 use quire_models::Quota;
+use quire_models::registry::Provider;
 use quire_store::SystemTx;
 use quire_store::sealed::{Keyring, Purpose};
 use quire_types::{Secret, TenantId, Timestamp};
@@ -180,20 +181,12 @@ pub async fn add(tx: &mut SystemTx, keyring: &Keyring, new: NewPool) -> Result<P
             )));
         }
     }
-    // An address that can't work is told now, not with the first question.
-    let base_url = new.base_url.clone().or_else(|| provider.base_url.clone());
-    quire_models::Server::new(quire_models::ServerConfig {
-        wire: provider.wire,
-        base_url: base_url.ok_or_else(|| {
-            Error::Invalid(format!(
-                "provider '{}' has no address: give base_url",
-                new.provider
-            ))
-        })?,
-        api_key: new.key.clone(),
-        patience: quire_models::Patience::default(),
-    })
-    .map_err(|error| Error::Invalid(error.to_string()))?;
+    can_work(
+        provider,
+        &new.provider,
+        new.base_url.as_ref(),
+        new.key.as_ref(),
+    )?;
     let is_region: bool =
         sqlx::query_scalar("select exists (select from directory.regions where id = $1)")
             .bind(&new.region)
@@ -244,6 +237,26 @@ pub async fn add(tx: &mut SystemTx, keyring: &Keyring, new: NewPool) -> Result<P
     get(tx, &new.id).await
 }
 
+/// An address or a key that can't work is told now, not with the first question.
+fn can_work(
+    provider: &Provider,
+    name: &str,
+    base_url: Option<&String>,
+    key: Option<&Secret>,
+) -> Result<(), Error> {
+    let base_url = base_url.or(provider.base_url.as_ref()).cloned();
+    quire_models::Server::new(quire_models::ServerConfig {
+        wire: provider.wire,
+        base_url: base_url.ok_or_else(|| {
+            Error::Invalid(format!("provider '{name}' has no address: give base_url"))
+        })?,
+        api_key: key.cloned(),
+        patience: quire_models::Patience::default(),
+    })
+    .map_err(|error| Error::Invalid(error.to_string()))?;
+    Ok(())
+}
+
 /// Says for whom a pool works.
 pub async fn set_state(tx: &mut SystemTx, id: &str, state: State) -> Result<PoolRow, Error> {
     let set =
@@ -280,10 +293,14 @@ pub async fn rotate(
     key: &Secret,
 ) -> Result<PoolRow, Error> {
     let pool = get(tx, id).await?;
-    if pool.provider.is_none() {
+    let Some(name) = &pool.provider else {
         return Err(Error::Invalid(format!(
             "pool '{id}' has no provider and so no key: give it one with `quire pool add`"
         )));
+    };
+    let registry = crate::models::registry(tx).await?;
+    if let Some(provider) = registry.provider(name) {
+        can_work(provider, name, pool.base_url.as_ref(), Some(key))?;
     }
     let sealed = keyring.seal(&purpose(id, &pool.region), key)?;
     sqlx::query("update directory.pools set key = $2, changed_at = now() where id = $1")

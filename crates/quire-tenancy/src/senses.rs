@@ -1,10 +1,11 @@
-//! Speech and pictures by models of providers, which are paid for like every other.
+//! Speech, pictures and pages by models of providers, which are paid for like every other.
 //!
-//! Each piece of sound and each picture is a request of its own: what it may cost is held before it is sent and
+//! Each piece of sound, each picture and each page is a request of its own: what it may cost is held before it is sent and
 //! charged after, hop after hop. That nobody can be asked, or that the tenant has no money for it, is an outcome and
 //! no error, since whoever asks can go on without. Knows no file and no passage.
 
 mod hearing;
+mod reading;
 mod seeing;
 
 use std::sync::Arc;
@@ -21,9 +22,10 @@ use crate::seats::Class;
 use crate::{Error, Reason, Refusal};
 
 pub use hearing::{SPEECH, ToHear, Written};
+pub use reading::{OCR, ReadOff, ToRead};
 pub use seeing::{Seen, ToSee, VISION};
 
-/// What became of something that a model was to hear or see.
+/// What became of something that a model was to hear, see or read.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Sensed<T> {
     /// What this model made of it.

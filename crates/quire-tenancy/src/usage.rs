@@ -33,6 +33,8 @@ pub enum Kind {
     Transcribe,
     /// A model described a picture.
     Describe,
+    /// A model read what stands on a page or a picture. Its pages are those of the source, told twice.
+    Read,
     /// A source was read.
     Source,
 }
@@ -48,6 +50,7 @@ impl Kind {
             Self::Rerank => "rerank",
             Self::Transcribe => "transcribe",
             Self::Describe => "describe",
+            Self::Read => "read",
             Self::Source => "source",
         }
     }

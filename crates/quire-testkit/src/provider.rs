@@ -1,5 +1,6 @@
 //! A provider for tests: OpenAI's chat completions, responses, embeddings, batches and sound, Anthropic's messages,
-//! Gemini's generateContent and Cohere's rerank over real HTTP, misbehaving on request.
+//! Gemini's generateContent, Cohere's rerank and Google's recognisers of speech and text over real HTTP, misbehaving on
+//! request.
 //!
 //! Refuses to know what is asked: it plays its scripts in order, one per request, and remembers the requests.
 //! Which protocol is spoken, the path of the request says.
@@ -7,6 +8,7 @@
 mod batches;
 mod dialect;
 mod form;
+mod google;
 mod quota;
 mod tools;
 
@@ -31,6 +33,7 @@ use tokio::task::JoinHandle;
 
 pub use batches::BatchFate;
 pub use dialect::Dialect;
+pub use google::GOOGLE_KEY;
 pub use quota::Quota;
 
 /// `prompt_tokens` of every usage that the double reports.
@@ -130,10 +133,12 @@ pub struct ChatDouble {
 struct Shared {
     scripts: Mutex<VecDeque<Script>>,
     always: Mutex<Option<Script>>,
+    in_chats: Mutex<Option<Script>>,
     quota: Mutex<Option<quota::Meter>>,
     remembers: AtomicBool,
     count: AtomicUsize,
     batches: Mutex<batches::Batches>,
+    tokens: Mutex<google::Tokens>,
     /// A request that holds this word is refused.
     refused_word: Mutex<Option<String>>,
     /// Whether requests wait.
@@ -152,10 +157,12 @@ impl ChatDouble {
         let shared = Arc::new(Shared {
             scripts: Mutex::default(),
             always: Mutex::default(),
+            in_chats: Mutex::default(),
             quota: Mutex::default(),
             remembers: AtomicBool::new(true),
             count: AtomicUsize::new(0),
             batches: Mutex::default(),
+            tokens: Mutex::default(),
             refused_word: Mutex::default(),
             held: watch::Sender::new(false),
             received: Mutex::default(),
@@ -193,6 +200,11 @@ impl ChatDouble {
     /// What to do with every request that no script waits for.
     pub fn always(&self, script: Script) {
         *lock(&self.shared.always) = Some(script);
+    }
+
+    /// What to do with every chat that no script waits for; other methods answer from the request.
+    pub fn in_chats(&self, script: Script) {
+        *lock(&self.shared.in_chats) = Some(script);
     }
 
     /// Refuses what goes beyond a quota with 429, and tells what is left.
@@ -290,6 +302,10 @@ async fn handle(
         let mut batches = lock(&shared.batches);
         batches.answer(&method, uri.path(), &request.headers, &body)
     };
+    let of_tokens = {
+        let mut tokens = lock(&shared.tokens);
+        tokens.answer((&method, uri.path()), &request.headers, &body)
+    };
     let refused = lock(&shared.refused_word).clone();
     let refused = refused.is_some_and(|word| request.body.to_string().contains(&word));
     let dialect = Dialect::of(uri.path()).filter(|_| method == Method::POST);
@@ -298,7 +314,7 @@ async fn handle(
     if shared.remembers.load(Ordering::Relaxed) {
         lock(&shared.received).push(request);
     }
-    if let Some(response) = of_batches {
+    if let Some(response) = of_batches.or(of_tokens) {
         return response;
     }
     // The sender is beside what is read here, so this ends when the test lets it.
@@ -324,6 +340,10 @@ async fn handle(
     };
     let script = lock(&shared.scripts).pop_front();
     let script = script.or_else(|| lock(&shared.always).clone());
+    let script = match tool {
+        None => script.or_else(|| lock(&shared.in_chats).clone()),
+        Some(_) => script,
+    };
     let playing = Playing {
         dialect: dialect.unwrap_or(Dialect::OpenAi),
         wants_usage,

@@ -31,7 +31,7 @@ pub(crate) struct Config {
     pub(crate) embedding: EmbeddingOptions,
     pub(crate) chat: Chat,
     /// Models by name in the order in which they are asked, by what they are for: `answer`, `answer-complex`,
-    /// `rephrase`, `rerank`, `speech`, `vision`.
+    /// `rephrase`, `rerank`, `speech`, `ocr`, `vision`.
     pub(crate) chains: BTreeMap<String, Vec<String>>,
     pub(crate) depth: DepthOptions,
     pub(crate) limits: Limits,

@@ -20,6 +20,12 @@ use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
 
 /// Sound that is recognised by one process, so that a long recording runs into no limit of one.
 const PART_MS: u64 = 300_000;
+/// How far before its end a part may end in a pause, a quarter of it at most.
+const TAIL_MS: u64 = 15_000;
+/// Samples of a tenth of a second, at 16 kHz. So many times quieter than the rest is a pause.
+const WINDOW: usize = 1_600;
+const WINDOW_MS: u64 = 100;
+const PAUSE: u64 = 4;
 const WORDS_BYTES: u64 = 16 << 20;
 
 pub(super) fn read(
@@ -115,25 +121,61 @@ pub(super) fn words(
     Ok(utterances)
 }
 
-/// A part of the sound of a recording as a small file of one channel, FLAC; nothing where there is no sound.
+/// A part of the sound of a recording as a small file of one channel, FLAC, and how long it is: no longer than asked, and
+/// shorter where somebody pauses before its end, so that no word is cut in two. Nothing where there is no sound.
 pub(super) fn part(
     file: &Path,
     demuxer: &str,
     facts: &Facts,
     (start_ms, end_ms): (u64, u64),
-) -> Result<Vec<u8>, ExtractError> {
+) -> Result<(Vec<u8>, u64), ExtractError> {
     if !facts.has_sound {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
+    let end_ms = end_ms.max(start_ms + 1);
+    let tail_ms = end_ms - TAIL_MS.min((end_ms - start_ms) / 4);
+    let (from, length) = (seconds(tail_ms), seconds(end_ms - tail_ms));
+    let tail = ffmpeg_with(&["-ss", &from, "-t", &length], demuxer, file)
+        .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
+        .args(["-f", "s16le", "-"])
+        .run(1 << 20)?;
+    // Behind the end of a recording there is nothing to decode.
+    let pause = pause(&tail.stdout, end_ms - tail_ms);
+    let length_ms = pause.map_or(end_ms, |pause| tail_ms + pause) - start_ms;
     let folder = scratch()?;
     let flac = folder.path().join("part.flac");
-    let (start, length) = (seconds(start_ms), seconds(end_ms.saturating_sub(start_ms)));
+    let (start, length) = (seconds(start_ms), seconds(length_ms));
     ffmpeg_with(&["-ss", &start, "-t", &length], demuxer, file)
         .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
         .args(["-c:a", "flac", "-f", "flac"])
         .arg(&flac)
         .need(1 << 20, "recording")?;
-    std::fs::read(&flac).map_err(|error| ExtractError::unavailable("no part of the sound", error))
+    let flac = std::fs::read(&flac);
+    let flac = flac.map_err(|error| ExtractError::unavailable("no part of the sound", error))?;
+    Ok((flac, length_ms))
+}
+
+/// The middle of the quietest tenth of a second, in milliseconds, if it is a pause beside the rest. None where the sound
+/// ends before `length_ms`, since then nothing is cut.
+fn pause(samples: &[u8], length_ms: u64) -> Option<u64> {
+    let loudness: Vec<u64> = samples
+        .chunks_exact(2 * WINDOW)
+        .map(|window| {
+            let samples = window.as_chunks::<2>().0.iter();
+            samples
+                .map(|sample| u64::from(i16::from_le_bytes(*sample).unsigned_abs()))
+                .sum()
+        })
+        .collect();
+    let windows = loudness.len() as u64;
+    if (windows + 1) * WINDOW_MS < length_ms {
+        return None;
+    }
+    let mean = loudness.iter().sum::<u64>() / windows.max(1);
+    // Of equally quiet ones the last.
+    let windows = (0_u64..).zip(loudness);
+    let (at, quietest) = windows.min_by_key(|(at, loud)| (*loud, u64::MAX - at))?;
+    (quietest * PAUSE < mean).then_some(at * WINDOW_MS + WINDOW_MS / 2)
 }
 
 /// As ffmpeg takes it.
@@ -189,6 +231,23 @@ fn parse(said: &str, offset_ms: u64) -> Vec<Utterance> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_ends_in_the_quietest_pause_before_its_end() {
+        let tenths = |loud: &[i16]| -> Vec<u8> {
+            let all = loud
+                .iter()
+                .flat_map(|loud| vec![loud.to_le_bytes(); WINDOW]);
+            all.flatten().collect()
+        };
+        let said = tenths(&[900, 800, -10, 700, 10, 900, 800, 900]);
+        assert_eq!(pause(&said, 800), Some(450));
+        // Somebody talks on, nobody says anything, or the sound ends before.
+        assert_eq!(pause(&tenths(&[900, 400, 900, 800]), 400), None);
+        assert_eq!(pause(&tenths(&[0, 0, 0]), 300), None);
+        assert_eq!(pause(&said, 15_000), None);
+        assert_eq!(pause(&[], 300), None);
+    }
 
     #[test]
     fn words_become_stretches_of_speech_with_times() {

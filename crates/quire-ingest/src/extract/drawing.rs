@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ExtractError;
 use super::image::Kind;
+use super::known::Placed;
 use super::limits::Limits;
 use super::recording;
 use super::tool::{Tool, ffmpeg, ffmpeg_with, on_disk, scratch};
@@ -38,12 +39,17 @@ pub fn measure(bytes: &[u8], limits: &Limits) -> Result<u64, ExtractError> {
 pub struct Part {
     /// Where it begins.
     pub start_ms: u64,
-    /// Where it ends.
+    /// Where it ends at the latest; in a pause before, if there is one.
     pub end_ms: u64,
 }
 
-/// That part as a small file (FLAC, one channel); nothing where the recording has no sound.
-pub fn cut_sound(bytes: &[u8], part: Part, limits: &Limits) -> Result<Vec<u8>, ExtractError> {
+/// That part, or less of it, as a small file (FLAC, one channel) with its length in milliseconds; nothing where the
+/// recording has no sound.
+pub fn cut_sound(
+    bytes: &[u8],
+    part: Part,
+    limits: &Limits,
+) -> Result<(Vec<u8>, u64), ExtractError> {
     let demuxer = recording::demuxer(bytes)?;
     let file = on_disk(bytes, "")?;
     let facts = recording::probe(file.path(), demuxer, limits)?;
@@ -75,16 +81,21 @@ pub fn draw(
     std::fs::read(&drawn).map_err(|_| nothing())
 }
 
-/// What is to be shown to whoever says what can be seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What is to be shown to whoever says what can be seen or read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Shown {
+    /// The page of a PDF.
+    pub page: u32,
+    /// One of the pictures of a PDF, instead.
+    pub picture: Option<Placed>,
     /// The moment of a film.
     pub at_ms: u64,
     /// Its longer side, in pixels, at the most.
     pub side: u32,
 }
 
-/// A picture, or a moment of a film, as a small upright JPEG.
+/// A picture, a page, or a moment of a film, as an upright JPEG.
 pub fn show(
     media: MediaType,
     bytes: &[u8],
@@ -95,6 +106,16 @@ pub fn show(
     let scale =
         format!("scale='min({side},iw)':'min({side},ih)':force_original_aspect_ratio=decrease");
     let jpeg = ["-pix_fmt", "yuvj420p", "-q:v", "4", "-c:v", "mjpeg"];
+    if media == MediaType::Pdf {
+        let folder = scratch()?;
+        let Some(picture) = shown.picture else {
+            let drawn = pdf::draw_page(bytes, shown.page.max(1), side, folder.path())?;
+            return std::fs::read(drawn).map_err(|_| nothing());
+        };
+        let png = std::fs::read(pdf::take_out(bytes, picture, folder.path())?);
+        let png = png.map_err(|_| nothing())?;
+        return frame(MediaType::Image, &png, 0, (&scale, &jpeg), limits);
+    }
     frame(media, bytes, shown.at_ms, (&scale, &jpeg), limits)
 }
 

@@ -4,33 +4,81 @@
 //! reason, and the rest is read all the same: a letter is worth more than its letterhead.
 
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
-use quire_types::Spot;
+use quire_types::{MediaType, Spot};
 
 use super::builder::{Builder, one_line};
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
+use super::known::{Known, ToSense};
 use super::limits::Limits;
 use super::meter::Meter;
 use super::{Depth, html, inside, text};
+use crate::detect::glance;
 
-/// Programs draw these into the text; they are no attachments to a reader.
+/// What is drawn into the text and is smaller is a letterhead or a smile.
 const SMALL_IMAGE_BYTES: usize = 8 << 10;
 
 pub(super) fn read(
     bytes: &[u8],
+    known: &Known,
     limits: &Limits,
     depth: Depth,
     meter: Meter<'_>,
 ) -> Result<Document, ExtractError> {
-    let message = MessageParser::default()
+    let message = parse(bytes)?;
+    read_message(&message, bytes.len(), known, limits, depth, meter)
+}
+
+fn parse(bytes: &[u8]) -> Result<Message<'_>, ExtractError> {
+    MessageParser::default()
         .parse(bytes)
-        .ok_or_else(|| ExtractError::damaged("e-mail", "it has no header"))?;
-    read_message(&message, bytes.len(), limits, depth, meter)
+        .ok_or_else(|| ExtractError::damaged("e-mail", "it has no header"))
+}
+
+/// Attachments that others can be asked about, or that may hold such.
+pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, ExtractError> {
+    let message = parse(bytes)?;
+    if message.attachment_count() as u64 > limits.max_parts {
+        return Err(ExtractError::too_large("attachments", limits.max_parts));
+    }
+    let attachments = message.attachments().enumerate();
+    let files = attachments.filter_map(|(before, part)| {
+        if is_decoration(part) {
+            return None;
+        }
+        let name = match &part.body {
+            PartType::Message(_) => "message.eml".to_owned(),
+            _ => part.attachment_name().map(one_line).unwrap_or_default(),
+        };
+        let media = glance(&name, part.contents())?;
+        let is_asked_about = matches!(
+            media,
+            MediaType::Pdf
+                | MediaType::Image
+                | MediaType::Audio
+                | MediaType::Video
+                | MediaType::Email
+        );
+        is_asked_about.then_some((before + 1, name))
+    });
+    Ok(ToSense {
+        files: files.collect(),
+        ..ToSense::default()
+    })
+}
+
+/// The bytes of an attachment.
+pub(super) fn unpack(bytes: &[u8], number: usize) -> Result<Vec<u8>, ExtractError> {
+    let message = parse(bytes)?;
+    let part = message.attachments().nth(number.saturating_sub(1));
+    let part = part.ok_or(ExtractError::NoPicture)?;
+    Ok(part.contents().to_vec())
 }
 
 fn read_message(
     message: &Message<'_>,
     input_bytes: usize,
+    known: &Known,
     limits: &Limits,
     depth: Depth,
     meter: Meter<'_>,
@@ -50,7 +98,9 @@ fn read_message(
     for (before, part) in message.attachments().enumerate() {
         let meter = meter.part(before, attachments);
         meter.at(0, 1);
-        attachment(part, before + 1, limits, depth, meter, &mut builder)?;
+        let number = before + 1;
+        let known = known.of(number);
+        attachment((part, number), &known, limits, depth, meter, &mut builder)?;
     }
     builder.finish()
 }
@@ -116,16 +166,29 @@ fn bodies(message: &Message<'_>, limits: &Limits) -> Result<Vec<Document>, Extra
         .collect()
 }
 
+/// Programs draw small pictures into the text; they are no attachments to a reader.
+fn is_decoration(part: &MessagePart<'_>) -> bool {
+    let is_image = part
+        .content_type()
+        .is_some_and(|kind| kind.ctype() == "image");
+    let is_unnamed = part.attachment_name().is_none();
+    is_image
+        && (is_unnamed || part.content_id().is_some())
+        && part.contents().len() < SMALL_IMAGE_BYTES
+}
+
 fn attachment(
-    part: &MessagePart<'_>,
-    number: usize,
+    (part, number): (&MessagePart<'_>, usize),
+    known: &Known,
     limits: &Limits,
     depth: Depth,
     meter: Meter<'_>,
     builder: &mut Builder<'_>,
 ) -> Result<(), ExtractError> {
+    if is_decoration(part) {
+        return Ok(());
+    }
     let name = part.attachment_name().map(one_line);
-    let is_unnamed = name.is_none();
     let fallback = || match &part.body {
         PartType::Message(inner) => inner.subject().map(one_line),
         _ => None,
@@ -134,21 +197,16 @@ fn attachment(
         .or_else(fallback)
         .filter(|name| !name.is_empty())
         .unwrap_or_else(|| format!("attachment {number}"));
-    let is_image = part
-        .content_type()
-        .is_some_and(|kind| kind.ctype() == "image");
-    let is_decoration = is_image && (is_unnamed || part.content_id().is_some());
-    if is_decoration && part.contents().len() < SMALL_IMAGE_BYTES {
-        return Ok(());
-    }
     let read = match &part.body {
         PartType::Message(inner) => match depth.deeper() {
-            Some(depth) => read_message(inner, inner.raw_message.len(), limits, depth, meter),
+            Some(depth) => {
+                read_message(inner, inner.raw_message.len(), known, limits, depth, meter)
+            }
             None => Err(ExtractError::refused(
                 "attachments inside attachments without end",
             )),
         },
-        _ => inside(&name, part.contents(), limits, depth, meter),
+        _ => inside(&name, part.contents(), known, limits, depth, meter),
     };
     builder.at(Spot {
         part: Some(name.clone()),

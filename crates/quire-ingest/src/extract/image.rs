@@ -10,6 +10,7 @@ use exif::{Exif, In, Rational, Tag, Value};
 use super::builder::Builder;
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
+use super::known::{Known, ToSense};
 use super::limits::Limits;
 use super::ocr;
 use super::tool::{ffmpeg, on_disk, scratch};
@@ -77,26 +78,38 @@ impl Kind {
     }
 }
 
-pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
-    let kind = Kind::of(bytes).ok_or_else(|| damaged("it is of no known kind"))?;
-    let (width, height) = size(bytes, limits)?;
-    if !kind.has_its_end(bytes) {
-        return Err(damaged("its end is missing"));
-    }
+/// The picture itself; a TIFF may hold many pages, of which others would see only the first.
+pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, ExtractError> {
+    let (kind, _) = whole(bytes, limits)?;
+    Ok(ToSense {
+        pages: if kind == Kind::Tiff {
+            Vec::new()
+        } else {
+            vec![1]
+        },
+        ..ToSense::default()
+    })
+}
+
+pub(super) fn read(bytes: &[u8], known: &Known, limits: &Limits) -> Result<Document, ExtractError> {
+    let (kind, (width, height)) = whole(bytes, limits)?;
     let file = on_disk(bytes, "")?;
     let exif = exif::Reader::new()
         .read_from_container(&mut Cursor::new(bytes))
         .ok();
-    let languages = ocr::languages()?;
-    let pages = if kind == Kind::Tiff {
+    let pages = if let Some(read) = known.pages.get(&1) {
+        vec![ocr::Text {
+            paragraphs: read.told(),
+        }]
+    } else if kind == Kind::Tiff {
         // May hold many pages, as scanners and fax machines write them; only tesseract turns all of them.
-        ocr::read(file.path(), &languages)?
+        ocr::read(file.path(), &ocr::languages()?)?
     } else {
         let folder = scratch()?;
         let upright = folder.path().join("upright.png");
         let filter = upright_filter(exif.as_ref(), width, height);
         draw(file.path(), kind, &filter, &upright)?;
-        ocr::read(&upright, &languages)?
+        ocr::read(&upright, &ocr::languages()?)?
     };
     let mut builder = Builder::new(limits, bytes.len());
     builder.picture_hash(hash(file.path(), kind)?);
@@ -109,6 +122,16 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
         }
     }
     builder.finish()
+}
+
+/// The kind and the size of a picture that is all there.
+fn whole(bytes: &[u8], limits: &Limits) -> Result<(Kind, (u32, u32)), ExtractError> {
+    let kind = Kind::of(bytes).ok_or_else(|| damaged("it is of no known kind"))?;
+    let size = size(bytes, limits)?;
+    match kind.has_its_end(bytes) {
+        true => Ok((kind, size)),
+        false => Err(damaged("its end is missing")),
+    }
 }
 
 /// The size that the file declares, before anything makes room for it.

@@ -10,22 +10,36 @@ mod layout;
 mod pictures;
 mod scanned;
 
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
 use super::builder::Builder;
 use super::document::Document;
 use super::error::ExtractError;
+use super::known::{Known, Placed, ToSense};
 use super::limits::Limits;
 use super::meter::Meter;
 use super::tool::{Output, Tool, on_disk};
+
+pub(crate) use pictures::MOST_PICTURES;
 
 pub(super) const PACKAGE: &str = "poppler-utils";
 /// Text in UTF-8, and lines that end with one character.
 const PLAIN: [&str; 4] = ["-enc", "UTF-8", "-eol", "unix"];
 
-pub(super) fn read(
-    bytes: &[u8],
-    limits: &Limits,
-    meter: Meter<'_>,
-) -> Result<Document, ExtractError> {
+/// A file with its plain text, before scanned pages are read.
+struct Opened {
+    file: NamedTempFile,
+    about: String,
+    pages: u32,
+    /// All pages, which end with form feeds.
+    text: String,
+    /// The area of a page, in square inches.
+    page_area: Option<f64>,
+}
+
+fn open(bytes: &[u8], limits: &Limits) -> Result<Opened, ExtractError> {
     if !has_its_end(bytes) {
         return Err(ExtractError::damaged(
             "PDF",
@@ -48,11 +62,12 @@ pub(super) fn read(
         return Err(ExtractError::too_large("pages", limits.max_pages.into()));
     }
 
-    // Plain mode follows the reading order; `-layout` would put columns side by side and cut sentences, but
-    // it shows where tables are.
-    let most_bytes = limits.max_text_chars.saturating_mul(4);
-    let pdftotext = || Tool::new("pdftotext", PACKAGE).args(PLAIN);
-    let text = pdftotext().arg(file.path()).arg("-").run(most_bytes)?;
+    // Plain mode follows the reading order.
+    let text = Tool::new("pdftotext", PACKAGE)
+        .args(PLAIN)
+        .arg(file.path())
+        .arg("-")
+        .run(most_bytes(limits))?;
     if !text.success {
         return Err(failure(&text));
     }
@@ -62,12 +77,81 @@ pub(super) fn read(
             limits.max_text_chars,
         ));
     }
-    let laid_out = pdftotext().arg("-layout").arg(file.path()).arg("-");
-    let laid_out = laid_out.run(most_bytes)?;
-    let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    let area = field(&about, "Page size:").and_then(square_inches);
-    let pictures = pictures::read((file.path(), bytes), &text, area, limits, meter)?;
-    let text = scanned::fill_in(file.path(), text, limits, meter)?;
+    Ok(Opened {
+        page_area: field(&about, "Page size:").and_then(square_inches),
+        text: String::from_utf8_lossy(&text.stdout).into_owned(),
+        file,
+        about,
+        pages,
+    })
+}
+
+fn most_bytes(limits: &Limits) -> u64 {
+    limits.max_text_chars.saturating_mul(4)
+}
+
+/// Scanned pages, and pictures on others.
+pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, ExtractError> {
+    let opened = open(bytes, limits)?;
+    let file = opened.file.path();
+    let scanned = scanned::pages(file, &opened.text, limits)?;
+    let pages = scanned
+        .into_iter()
+        .filter_map(|at| u32::try_from(at + 1).ok());
+    Ok(ToSense {
+        pages: pages.collect(),
+        pictures: pictures::placed((file, bytes), &opened.text, opened.page_area, limits)?,
+        ..ToSense::default()
+    })
+}
+
+/// One of the pictures on its pages, as a PNG in this folder.
+pub(super) fn take_out(bytes: &[u8], at: Placed, folder: &Path) -> Result<PathBuf, ExtractError> {
+    let file = on_disk(bytes, ".pdf")?;
+    pictures::one(file.path(), at, folder)
+}
+
+/// One of its pages, as a JPEG in this folder.
+pub(super) fn draw_page(
+    bytes: &[u8],
+    page: u32,
+    side: u32,
+    folder: &Path,
+) -> Result<PathBuf, ExtractError> {
+    let file = on_disk(bytes, ".pdf")?;
+    let (page, side, drawn) = (page.to_string(), side.to_string(), folder.join("page"));
+    Tool::new("pdftoppm", PACKAGE)
+        .args(["-jpeg", "-singlefile", "-scale-to", &side])
+        .args(["-f", &page, "-l", &page])
+        .arg(file.path())
+        .arg(&drawn)
+        .run(1 << 20)?;
+    Ok(drawn.with_extension("jpg"))
+}
+
+pub(super) fn read(
+    bytes: &[u8],
+    known: &Known,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
+    let Opened {
+        file,
+        about,
+        pages,
+        text,
+        page_area,
+    } = open(bytes, limits)?;
+    // It would put columns side by side and cut sentences, but it shows where tables are.
+    let laid_out = Tool::new("pdftotext", PACKAGE)
+        .args(PLAIN)
+        .arg("-layout")
+        .arg(file.path())
+        .arg("-")
+        .run(most_bytes(limits))?;
+    let named = (file.path(), bytes);
+    let pictures = pictures::read(named, &text, page_area, known, limits, meter)?;
+    let text = scanned::fill_in(file.path(), text, known, limits, meter)?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
         builder.title(title);

@@ -10,8 +10,12 @@ use crate::extract::{Part, Shown, Wanted};
 pub(super) enum Asked {
     /// Its type, text and structure.
     Read,
-    /// The same of a recording, with what others heard in it: [`HEARD_FILE`] in the child's folder.
-    ReadHeard,
+    /// The same with what others made of it before: [`KNOWN_FILE`] in the child's folder.
+    ReadKnown,
+    /// What there is in it that others can be asked about.
+    ToSense,
+    /// One of its attachments, by number.
+    Unpack(usize),
     /// One picture of it.
     Draw(Wanted),
     /// How long it is.
@@ -24,5 +28,5 @@ pub(super) enum Asked {
     Scenes,
 }
 
-/// What others heard, as JSON.
-pub(super) const HEARD_FILE: &str = "heard.json";
+/// What others made of it, as JSON.
+pub(super) const KNOWN_FILE: &str = "known.json";

@@ -8,13 +8,13 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Serialize;
 
-use super::asked::{Asked, HEARD_FILE};
+use super::asked::{Asked, KNOWN_FILE};
 use super::confine::{self, Confinement};
-use super::reply::{Drawn, Outcome, Read as ReadFile, Reply, Shown as Jpeg, Sound};
+use super::reply::{Drawn, Outcome, Read as ReadFile, Reply, Shown as Jpeg, Sound, Unpacked};
 use crate::detect::detect;
 use crate::extract::{
-    ExtractError, Heard, Limits, Meter, Part, Shown, Wanted, cut_sound, draw, extract_heard,
-    measure, scenes, show,
+    ExtractError, Known, Limits, Meter, Part, Shown, ToSense, Wanted, cut_sound, draw,
+    extract_known, measure, scenes, show, to_sense, unpack,
 };
 
 /// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while
@@ -34,11 +34,13 @@ pub fn parse_child(
         Err(_) => return ExitCode::from(64),
     };
     match asked.map_or(Ok(Asked::Read), serde_json::from_str) {
-        Ok(Asked::Read) => answer(confinement, read(name, &Heard::default(), &limits)),
-        Ok(Asked::ReadHeard) => answer(
+        Ok(Asked::Read) => answer(confinement, read(name, &Known::default(), &limits)),
+        Ok(Asked::ReadKnown) => answer(
             confinement,
-            heard().and_then(|heard| read(name, &heard, &limits)),
+            known().and_then(|known| read(name, &known, &limits)),
         ),
+        Ok(Asked::ToSense) => answer(confinement, things(name, &limits)),
+        Ok(Asked::Unpack(number)) => answer(confinement, unpacked(name, number, &limits)),
         Ok(Asked::Sound(part)) => answer(confinement, sound(part, &limits)),
         Ok(Asked::Show(wanted)) => answer(confinement, shown(name, wanted, &limits)),
         Ok(Asked::Scenes) => answer(
@@ -75,16 +77,30 @@ fn answer<T: Serialize>(confinement: Confinement, result: Result<T, ExtractError
 }
 
 /// What the parent wrote down beside the file.
-fn heard() -> Result<Heard, ExtractError> {
-    let missing = |error: io::Error| ExtractError::unavailable("what others heard", error);
-    let json = std::fs::read(HEARD_FILE).map_err(missing)?;
+fn known() -> Result<Known, ExtractError> {
+    let missing = |error: io::Error| ExtractError::unavailable("what others made of it", error);
+    let json = std::fs::read(KNOWN_FILE).map_err(missing)?;
     serde_json::from_slice(&json).map_err(|error| missing(error.into()))
 }
 
+fn things(name: &str, limits: &Limits) -> Result<ToSense, ExtractError> {
+    let bytes = arrived(limits)?;
+    to_sense(detect(name, &bytes)?, &bytes, limits)
+}
+
+fn unpacked(name: &str, number: usize, limits: &Limits) -> Result<Unpacked, ExtractError> {
+    let bytes = arrived(limits)?;
+    let inside = unpack(detect(name, &bytes)?, &bytes, number)?;
+    Ok(Unpacked {
+        bytes: BASE64.encode(inside),
+    })
+}
+
 fn sound(part: Part, limits: &Limits) -> Result<Sound, ExtractError> {
-    let flac = cut_sound(&arrived(limits)?, part, limits)?;
+    let (flac, length_ms) = cut_sound(&arrived(limits)?, part, limits)?;
     Ok(Sound {
         flac: BASE64.encode(flac),
+        length_ms,
     })
 }
 
@@ -96,7 +112,7 @@ fn shown(name: &str, wanted: Shown, limits: &Limits) -> Result<Jpeg, ExtractErro
     })
 }
 
-fn read(name: &str, heard: &Heard, limits: &Limits) -> Result<ReadFile, ExtractError> {
+fn read(name: &str, known: &Known, limits: &Limits) -> Result<ReadFile, ExtractError> {
     let bytes = arrived(limits)?;
     let media = detect(name, &bytes)?;
     let told = Cell::new(0);
@@ -107,7 +123,7 @@ fn read(name: &str, heard: &Heard, limits: &Limits) -> Result<ReadFile, ExtractE
             drop(writeln!(io::stdout(), "%{percent}"));
         }
     };
-    let document = extract_heard(media, &bytes, heard, limits, Meter::new(&tell))?;
+    let document = extract_known(media, &bytes, known, limits, Meter::new(&tell))?;
     Ok(ReadFile { media, document })
 }
 

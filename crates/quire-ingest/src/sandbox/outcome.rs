@@ -10,9 +10,9 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Child;
 
-use super::reply::{Drawn, Outcome, Read, Reply, Shown, Sound};
+use super::reply::{Drawn, Outcome, Read, Reply, Shown, Sound, Unpacked};
 use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, Tell, read_capped, write_all};
-use crate::extract::ExtractError;
+use crate::extract::{ExtractError, Limits, MOST_PICTURES, Part, ToSense};
 
 /// A line with percent is shorter.
 const PERCENT_BYTES: u64 = 8;
@@ -140,16 +140,56 @@ pub(super) fn understand_scenes(reply: Reply<Vec<u64>>) -> Result<Vec<u64>, Extr
     }
 }
 
-/// The same for a part of a recording: FLAC, or nothing.
-pub(super) fn understand_sound(reply: Reply<Sound>) -> Result<Bytes, ExtractError> {
-    let flac = match reply.result {
+/// The same for a part of a recording: FLAC with its length, or nothing.
+pub(super) fn understand_sound(
+    reply: Reply<Sound>,
+    part: Part,
+) -> Result<(Bytes, u64), ExtractError> {
+    let (flac, length_ms) = match reply.result {
         Outcome::Error(error) => return Err(error),
-        Outcome::Ok(sound) => BASE64.decode(sound.flac).map_err(|_| garbled())?,
+        Outcome::Ok(sound) => (
+            BASE64.decode(sound.flac).map_err(|_| garbled())?,
+            sound.length_ms,
+        ),
     };
-    if flac.is_empty() || flac.starts_with(b"fLaC") {
-        Ok(flac.into())
+    let most = part.end_ms.saturating_sub(part.start_ms);
+    // Half of it and more, so that whoever cuts on comes to an end.
+    if flac.is_empty() {
+        Ok((Bytes::new(), 0))
+    } else if flac.starts_with(b"fLaC") && (most / 2..=most).contains(&length_ms) {
+        Ok((flac.into(), length_ms))
     } else {
         Err(garbled())
+    }
+}
+
+/// The same for what others can be asked about: no more of it than is ever read.
+pub(super) fn understand_to_sense(
+    reply: Reply<ToSense>,
+    limits: &Limits,
+) -> Result<ToSense, ExtractError> {
+    let found = match reply.result {
+        Outcome::Error(error) => return Err(error),
+        Outcome::Ok(found) => found,
+    };
+    let (pages, files) = (found.pages.len() as u64, found.files.len() as u64);
+    let can_be = pages <= u64::from(limits.max_scanned_pages).max(1)
+        && files <= limits.max_parts
+        && found.pictures.len() <= MOST_PICTURES;
+    match can_be {
+        true => Ok(found),
+        false => Err(garbled()),
+    }
+}
+
+/// The same for an attachment.
+pub(super) fn understand_unpacked(reply: Reply<Unpacked>) -> Result<Bytes, ExtractError> {
+    match reply.result {
+        Outcome::Error(error) => Err(error),
+        Outcome::Ok(unpacked) => match BASE64.decode(unpacked.bytes) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(_) => Err(garbled()),
+        },
     }
 }
 

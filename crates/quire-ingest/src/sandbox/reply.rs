@@ -32,6 +32,13 @@ pub(super) struct Read {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Sound {
     pub(super) flac: String,
+    pub(super) length_ms: u64,
+}
+
+/// An attachment, in base64.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Unpacked {
+    pub(super) bytes: String,
 }
 
 /// A picture as JPEG, in base64.

@@ -18,11 +18,11 @@ use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
 use super::{FoldTail, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recording};
-use crate::extract::{Document, Heard, processor};
+use crate::extract::{Document, Heard, Known, processor};
 use crate::hearing::ToListen;
 use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
-use crate::seeing::ToLookAt;
+use crate::sensing::ToAsk;
 use crate::service::told;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
@@ -78,16 +78,19 @@ impl ReadSource {
             &config.extracting
         };
         let mut sound = None;
-        let mut heard = Heard::default();
+        let mut known = Known::default();
         if takes_long {
-            (sound, heard) = self
+            (sound, known.heard) = self
                 .listen(ingest, placement, attempt, (&source, &bytes), &extractor)
                 .await?;
         }
+        let known = self
+            .ask(ingest, placement, (&source, &bytes), known, &extractor)
+            .await?;
         let (percent, seen) = watch::channel(0);
-        let has_heard = !heard.parts.is_empty();
+        let is_known = !known.is_empty();
         let tell = move |now: u8| {
-            let now = if has_heard { 50 + now / 2 } else { now };
+            let now = if is_known { 50 + now / 2 } else { now };
             percent.send_replace(now);
         };
         let extraction = {
@@ -95,18 +98,12 @@ impl ReadSource {
                 return Ok(());
             };
             let content = bytes.clone();
-            let extraction = extractor.extract_heard(&source.name, content, &heard, &tell);
+            let extraction = extractor.extract_known(&source.name, content, &known, &tell);
             let state = SourceState::Extracting;
             self.noting(ingest, placement, state, seen, extraction)
                 .await
                 .map_err(by_plan)?
         };
-        let file = ToLookAt {
-            source: &source,
-            bytes: &bytes,
-            again: self.again,
-        };
-        let extraction = ingest.look(&account, &extractor, file, extraction).await?;
         let drafts = cut(&extraction.document, &source.name, &config.passages);
         if !self
             .start_embedding(ingest, placement, &source, drafts.len())
@@ -183,6 +180,7 @@ impl ReadSource {
         };
         let recording = ToListen {
             source,
+            name: &source.name,
             bytes,
             length_ms,
             again: self.again,
@@ -193,6 +191,32 @@ impl ReadSource {
             .noting(ingest, placement, state, seen, listening)
             .await?;
         Ok((sound, heard))
+    }
+
+    /// Before a file is read: has models of providers read and look at what they can, where there are any.
+    async fn ask(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        (source, bytes): (&Source, &Bytes),
+        known: Known,
+        extractor: &Extractor,
+    ) -> Result<Known, Error> {
+        let account = ingest.config.control.account(placement.tenant).await?;
+        let (percent, seen) = watch::channel(0);
+        let starts_at = if known.is_empty() { 0 } else { 50 };
+        let tell = move |now: u8| {
+            percent.send_replace(starts_at.max(now / 2));
+        };
+        let file = ToAsk {
+            source,
+            name: &source.name,
+            bytes,
+            again: self.again,
+        };
+        let asking = ingest.sense(&account, extractor, file, known, &tell);
+        let state = SourceState::Extracting;
+        self.noting(ingest, placement, state, seen, asking).await
     }
 
     /// The source and the bytes to read; none when the work is void.

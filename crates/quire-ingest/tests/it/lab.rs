@@ -19,12 +19,14 @@ use quire_store::sealed::Keyring;
 use quire_store::sources::{self, Added, Source};
 use quire_store::tenants::Tenant;
 use quire_store::{PageRequest, notebooks};
+use quire_tenancy::pools::NewPool;
 use quire_tenancy::{
     Control, ControlConfig, Embeddings, GateConfig, Ladder, LocalPool, Providers, Stage, plans,
+    pools,
 };
 use quire_testkit::postgres::{TestStore, eventually};
 use quire_testkit::provider::ChatDouble;
-use quire_types::{NotebookId, SourceId, SourceState};
+use quire_types::{NotebookId, Secret, SourceId, SourceState};
 use tempfile::TempDir;
 use tokio::sync::{Notify, OnceCell};
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -66,6 +68,43 @@ impl Lab {
             ingest,
             _keys: keys,
         }
+    }
+
+    /// With these pools, each a provider with its address and credential, and these chains.
+    pub(crate) async fn with_pools(
+        pools: &[(&str, String, Option<Secret>)],
+        chains: &[(&str, &[&str])],
+    ) -> Self {
+        let mut lab = Self::new().await;
+        let keys = TempDir::new().unwrap();
+        let keyring = Keyring::open(&keys.path().join("keys")).unwrap();
+        let mut tx = lab.db.store.system().await.unwrap();
+        for (provider, base_url, key) in pools {
+            let new = NewPool {
+                id: (*provider).to_owned(),
+                region: "local".to_owned(),
+                provider: (*provider).to_owned(),
+                base_url: Some(base_url.clone()),
+                key: key.clone(),
+                models: Vec::new(),
+                quota: Quota::default(),
+                reserved_for: None,
+            };
+            pools::add(&mut tx, &keyring, new).await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let chains = chains.iter().map(|(chain, models)| {
+            let models = models.iter().map(|model| (*model).to_owned());
+            ((*chain).to_owned(), models.collect())
+        });
+        let models = Models::new(ModelsConfig {
+            chains: chains.collect(),
+            ..ModelsConfig::default()
+        });
+        let providers = Providers::new(lab.control.clone(), keyring, models, None);
+        lab.ingest = ingest(&lab.db, &lab.control, &lab.extracting, Some(providers)).await;
+        lab._keys = Some(keys);
+        lab
     }
 
     /// Another process on the same database.

@@ -18,6 +18,7 @@ mod passages;
 mod pictures;
 mod progress;
 mod quotas;
+mod recognisers;
 mod reread;
 mod sandbox;
 mod senses;

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use crate::extraction::{listing, read};
 
 /// Lines as a picture, drawn by poppler.
-fn drawn(lines: &[&str]) -> Picture {
+pub(crate) fn drawn(lines: &[&str]) -> Picture {
     let folder = TempDir::new().unwrap();
     let page = folder.path().join("page.pdf");
     std::fs::write(&page, pdf(&[lines], "")).unwrap();

@@ -8,17 +8,17 @@ use quire_tenancy::sums;
 use quire_tenancy::usage::{self, Event};
 use quire_testkit::postgres::eventually;
 use quire_testkit::provider::{ChatDouble, Script};
-use quire_types::{NotebookId, SourceId, SourceState};
+use quire_types::{NotebookId, Secret, SourceId, SourceState};
 use serde_json::{Value, json};
 
 use crate::lab::{Lab, add};
 use crate::support::{png, wav};
 
 /// A customer whose recordings or pictures go to a provider.
-struct Site {
-    lab: Lab,
-    double: ChatDouble,
-    tenant: Tenant,
+pub(crate) struct Site {
+    pub(crate) lab: Lab,
+    pub(crate) double: ChatDouble,
+    pub(crate) tenant: Tenant,
     notebook: NotebookId,
 }
 
@@ -26,6 +26,23 @@ impl Site {
     async fn new(chains: &[(&str, &str)], limits: &[(&str, &str)]) -> Self {
         let double = ChatDouble::start().await.unwrap();
         let lab = Lab::with_models(Some(&double), chains).await;
+        Self::in_lab(lab, double, limits).await
+    }
+
+    /// The same in pools of Google's and OpenAI's, all of which the double plays; Google is shown a service account.
+    pub(crate) async fn with_google(chains: &[(&str, &[&str])]) -> Self {
+        let double = ChatDouble::start().await.unwrap();
+        let account = Some(Secret::new(double.service_account()));
+        let pools = [
+            ("google-speech", double.google_speech(), account.clone()),
+            ("document-ai", double.document_ai(), account),
+            ("openai", double.base_url(), None),
+        ];
+        let lab = Lab::with_pools(&pools, chains).await;
+        Self::in_lab(lab, double, &[]).await
+    }
+
+    async fn in_lab(lab: Lab, double: ChatDouble, limits: &[(&str, &str)]) -> Self {
         let tenant = lab.tenant("site", limits).await;
         let notebook = lab.notebook(&tenant).await;
         Self {
@@ -36,13 +53,13 @@ impl Site {
         }
     }
 
-    async fn add(&self, name: &str, bytes: Vec<u8>) -> SourceId {
+    pub(crate) async fn add(&self, name: &str, bytes: Vec<u8>) -> SourceId {
         let added = add(&self.lab.ingest, &self.tenant, self.notebook, name, bytes).await;
         added.unwrap().source().id
     }
 
     /// What search sees of a file, with the milliseconds of each passage.
-    async fn read(&self, name: &str, bytes: Vec<u8>) -> Vec<(u64, u64, String)> {
+    pub(crate) async fn read(&self, name: &str, bytes: Vec<u8>) -> Vec<(u64, u64, String)> {
         let id = self.add(name, bytes).await;
         self.lab
             .until(&self.tenant, id, SourceState::Searchable)
@@ -62,7 +79,7 @@ impl Site {
     }
 
     /// Attempts of a kind, once there are so many and each is closed.
-    async fn attempts(&self, kind: &str, count: usize) -> Vec<Event> {
+    pub(crate) async fn attempts(&self, kind: &str, count: usize) -> Vec<Event> {
         let all = async || {
             self.lab.control.settle().await.unwrap();
             let mut tx = self.lab.db.store.system().await.unwrap();
@@ -79,12 +96,12 @@ impl Site {
         })
         .await;
         let mut events = all().await;
-        events.sort_by_key(|event| event.at);
+        events.sort_by_key(|event| (event.at, event.attempt));
         events
     }
 }
 
-fn failure(code: u16) -> Script {
+pub(crate) fn failure(code: u16) -> Script {
     Script::Status {
         code,
         body: json!({"error": {"message": "not now"}}).to_string(),
@@ -92,13 +109,13 @@ fn failure(code: u16) -> Script {
     }
 }
 
-fn texts(found: &[(u64, u64, String)]) -> String {
+pub(crate) fn texts(found: &[(u64, u64, String)]) -> String {
     let texts = found.iter().map(|(_, _, text)| text.as_str());
     texts.collect::<Vec<_>>().join("\n")
 }
 
 /// A tone of so many seconds in few bytes.
-fn tone(seconds: u32) -> Vec<u8> {
+pub(crate) fn tone(seconds: u32) -> Vec<u8> {
     wav(400, 400 * seconds)
 }
 

@@ -9,7 +9,7 @@ use super::gauge::{Gauge, Need};
 use super::{Hop, MOST_HOPS, NoHop, Route};
 use crate::Error;
 use crate::registry::Price;
-use crate::vectors;
+use crate::{sound, vectors};
 
 impl Route {
     /// What all hops together can cost at the most: each is paid for what goes in, and the dearest answers.
@@ -37,6 +37,15 @@ impl Route {
         });
         let least = |(a, b): (usize, usize), (c, d): (usize, usize)| (a.min(c), b.min(d));
         providers.reduce(least).unwrap_or((1, 1))
+    }
+
+    /// Seconds of sound that every provider of this route listens to in one request.
+    pub fn seconds_at_once(&self) -> Option<u64> {
+        let providers = self.fitting.iter().filter_map(|(model, _)| {
+            let provider = self.supply.registry.provider(&model.provider)?;
+            sound::seconds_at_once(provider.wire)
+        });
+        providers.min()
     }
 
     /// Counts a call for which somebody waits, and tells after how long without a word a second model may be asked for

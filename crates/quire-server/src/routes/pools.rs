@@ -137,7 +137,7 @@ pub(super) struct ModelOut {
     #[schema(example = "gpt-4o-mini")]
     name: String,
     provider: String,
-    /// `chat`, `embed`, `rerank`, `score`, `transcribe`, `speak`.
+    /// `chat`, `embed`, `rerank`, `score`, `transcribe`, `speak`, `read`.
     #[schema(value_type = Vec<String>)]
     does: Vec<Capability>,
     context_tokens: Option<u64>,

@@ -47,6 +47,24 @@ impl Providers {
         self.models().has_chain(SPEECH)
     }
 
+    /// How many seconds of sound may be sent at once, so that every model can be asked that may be asked for this tenant;
+    /// none when there is none.
+    ///
+    /// # Errors
+    /// When the control plane fails.
+    pub async fn hears_at_once(&self, account: &Account) -> Result<Option<u64>, SenseError> {
+        let wanted = Wanted {
+            chain: SPEECH.to_owned(),
+            work: Work::Transcribe { seconds: 1 },
+            ..Wanted::default()
+        };
+        match self.route(account, wanted).await {
+            Ok(hops) => Ok(hops.seconds_at_once()),
+            Err(crate::Error::NoModel(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Writes down what is said in a piece of sound of a tenant.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use quire_models::registry::Tokens;
 use quire_models::{ChatEvent, Hop, Picture, Schema, Structured, Unstructured, Work};
 use quire_types::{ChatMessage, ChatRole, NotebookId};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::{Held, SenseError, Sensed};
@@ -23,7 +24,7 @@ pub const VISION: &str = "vision";
 
 /// Tokens of a reply at the most, and bytes beyond which it is not read on.
 const REPLY_TOKENS: u64 = 2_000;
-const REPLY_BYTES: usize = 24_000;
+const REPLY_BYTES: usize = 48_000;
 /// Tokens of the instructions, and of as much of a reply as is shown to the model again, at the most.
 const TEXT_TOKENS: u64 = 2_500;
 const SHOWN_AGAIN_BYTES: usize = 3_000;
@@ -131,7 +132,13 @@ impl Providers {
                 Err(none) => return Ok(Sensed::none(none, failed)),
             };
             number = number.saturating_add(1);
-            let mut wrong = match ask(&admitted, number, &hop, &messages, to_see.picture).await? {
+            let asked = Asked {
+                kind: Kind::Describe,
+                messages: &messages,
+                schema: &SCHEMA,
+                picture: to_see.picture,
+            };
+            let mut wrong = match asked.of::<Reply>(&admitted, number, &hop).await? {
                 Ok(Ok(reply)) => return Ok(Sensed::by(&hop, reply.clean())),
                 Ok(Err(wrong)) => wrong,
                 Err(error) => {
@@ -155,30 +162,40 @@ impl Providers {
     }
 }
 
-/// Asks one model. The errors from outside in: the control plane's, the provider's, and a reply that can't be read.
-async fn ask(
-    admitted: &Admitted,
-    number: i16,
-    hop: &Hop,
-    messages: &[ChatMessage],
-    picture: Picture<'_>,
-) -> Result<Result<Result<Reply, Unstructured>, quire_models::Error>, SenseError> {
-    let (provider, model) = (hop.provider(), hop.model());
-    let attempt = admitted
-        .attempt(Kind::Describe, number, provider, model, hop.costs())
-        .await?;
-    let schema = hop.holds_schemas().then_some(&*SCHEMA);
-    let events = match hop.look(messages, schema, picture).await {
-        Ok(events) => events,
-        Err(error) => {
-            if error.is_unbilled() {
-                attempt.refused();
+/// A question about a picture.
+pub(super) struct Asked<'a> {
+    pub(super) kind: Kind,
+    pub(super) messages: &'a [ChatMessage],
+    pub(super) schema: &'a Schema,
+    pub(super) picture: Picture<'a>,
+}
+
+impl Asked<'_> {
+    /// Asks one model. The errors from outside in: the control plane's, the provider's, and a reply that can't be read.
+    pub(super) async fn of<R: DeserializeOwned>(
+        &self,
+        admitted: &Admitted,
+        number: i16,
+        hop: &Hop,
+    ) -> Result<Result<Result<R, Unstructured>, quire_models::Error>, SenseError> {
+        let (provider, model) = (hop.provider(), hop.model());
+        let attempt = admitted
+            .attempt(self.kind, number, provider, model, hop.costs())
+            .await?;
+        let schema = hop.holds_schemas().then_some(self.schema);
+        let events = match hop.look(self.messages, schema, self.picture).await {
+            Ok(events) => events,
+            Err(error) => {
+                if error.is_unbilled() {
+                    attempt.refused();
+                }
+                return Ok(Err(error));
             }
-            return Ok(Err(error));
-        }
-    };
-    let reply = whole(events, attempt, hop).await;
-    Ok(reply.map(|text| Structured::of(text, None).map(|read| read.value)))
+        };
+        let pages = i64::from(self.kind == Kind::Read);
+        let reply = whole(events, attempt, hop, pages).await;
+        Ok(reply.map(|text| Structured::of(text, None).map(|read| read.value)))
+    }
 }
 
 /// All of a reply, which is paid for by what the provider says that it used. One that goes on beyond all measure is
@@ -187,6 +204,7 @@ async fn whole(
     mut events: quire_models::ChatStream,
     mut attempt: Attempt,
     hop: &Hop,
+    pages: i64,
 ) -> Result<String, quire_models::Error> {
     let (mut text, mut used) = (String::new(), None);
     while let Some(event) = events.next().await {
@@ -209,7 +227,11 @@ async fn whole(
         }
     }
     if let Some(used) = used {
-        attempt.close(quantities(used), hop.look_cost(used));
+        let quantities = Quantities {
+            pages,
+            ..quantities(used)
+        };
+        attempt.close(quantities, hop.look_cost(used));
     }
     Ok(text)
 }
@@ -249,7 +271,7 @@ impl Reply {
     }
 }
 
-fn in_one_line(text: &str, most: usize) -> String {
+pub(super) fn in_one_line(text: &str, most: usize) -> String {
     let plain = text.replace(char::is_control, " ");
     let words: Vec<&str> = plain.split_whitespace().collect();
     words.join(" ").chars().take(most).collect()

@@ -3,6 +3,8 @@
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::google;
+
 /// The answer to a request at this path; none when it is no such method.
 pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
     let json = |value: Value| Some(axum::Json(value).into_response());
@@ -64,7 +66,7 @@ pub(super) fn answer(path: &str, body: &Value) -> Option<Response> {
                 .collect();
             json(json!({ "embeddings": embeddings }))
         }
-        _ => None,
+        _ => google::recognised(path, body),
     }
 }
 

@@ -40,13 +40,14 @@ pub(crate) struct PoolAddArgs {
     /// The region it is in.
     #[arg(long, default_value = "local")]
     pub(crate) region: String,
-    /// Whose it is, by the name in the registry: openai, anthropic, gemini, cohere, compatible.
+    /// Whose it is, by the name in the registry: openai, anthropic, gemini, cohere,
+    /// google-speech, document-ai, compatible.
     #[arg(long)]
     pub(crate) provider: String,
     /// Its address, unless it is where its provider is.
     #[arg(long, value_name = "URL")]
     pub(crate) base_url: Option<String>,
-    /// A file that holds its key; - reads standard input.
+    /// A file that holds its key, for Google's recognisers also that of a service account; - reads standard input.
     #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
     /// The models it has [default: all of its provider].

@@ -4,12 +4,13 @@
 //! was made from it. What the page says already is left out.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use quire_types::Kind as _;
 
 use super::super::error::ExtractError;
 use super::super::image;
+use super::super::known::{Known, Placed};
 use super::super::limits::Limits;
 use super::super::meter::Meter;
 use super::super::ocr;
@@ -21,7 +22,7 @@ const LEAST_WIDTH: u32 = 200;
 const LEAST_HEIGHT: u32 = 60;
 const LEAST_PIXELS: u64 = 60_000;
 /// Pictures of a file that are read at most. A page with more pieces than that is drawn out of them.
-const MOST_PICTURES: usize = 50;
+pub(crate) const MOST_PICTURES: usize = 50;
 const MOST_ON_PAGE: usize = 30;
 /// What stands on so many pages is a letterhead.
 const OFTEN: usize = 3;
@@ -46,60 +47,105 @@ struct Listed {
     area: Option<f64>,
 }
 
-/// The paragraphs read in pictures, by page from 1. `text` is that of all pages, which end with form feeds, before
-/// scanned ones were read; `page_area` is that of a page in square inches.
-pub(super) fn read(
+/// The pictures that are worth reading. `text` is that of all pages, which end with form feeds, before scanned ones
+/// were read; `page_area` is that of a page in square inches.
+fn chosen(
     (file, bytes): (&Path, &[u8]),
-    text: &str,
+    pages: &[&str],
     page_area: Option<f64>,
     limits: &Limits,
-    meter: Meter<'_>,
-) -> Result<BTreeMap<usize, Vec<String>>, ExtractError> {
-    let mut found = BTreeMap::new();
+) -> Result<Vec<Listed>, ExtractError> {
     // A picture is a stream, and the dictionary of a stream is never compressed: most files need no second program.
     if !bytes.windows(6).any(|window| window == b"/Image") {
-        return Ok(found);
+        return Ok(Vec::new());
     }
     let list = Tool::new("pdfimages", PACKAGE)
         .arg("-list")
         .arg(file)
         .run(64 << 20)?;
-    let pages: Vec<&str> = text.split('\u{c}').collect();
     let listed = listed(&String::from_utf8_lossy(&list.stdout));
-    let wanted = wanted(&listed, &pages, page_area, limits);
+    Ok(wanted(&listed, pages, page_area, limits))
+}
+
+/// The pictures that others can be asked about.
+pub(super) fn placed(
+    file: (&Path, &[u8]),
+    text: &str,
+    page_area: Option<f64>,
+    limits: &Limits,
+) -> Result<Vec<Placed>, ExtractError> {
+    let pages: Vec<&str> = text.split('\u{c}').collect();
+    let chosen = chosen(file, &pages, page_area, limits)?;
+    let placed = chosen.into_iter().filter_map(|picture| {
+        Some(Placed {
+            page: u32::try_from(picture.page).ok()?,
+            number: picture.number,
+        })
+    });
+    Ok(placed.collect())
+}
+
+/// One of the pictures, as PNG.
+pub(super) fn one(file: &Path, at: Placed, folder: &Path) -> Result<PathBuf, ExtractError> {
+    let page = usize::try_from(at.page).unwrap_or(usize::MAX);
+    let taken_out = take_out(file, page, &folder.join("p"))?;
+    let drawn = named(folder, at.number);
+    match taken_out && drawn.exists() {
+        true => Ok(drawn),
+        false => Err(ExtractError::NoPicture),
+    }
+}
+
+/// What is read in pictures, by others before or here: paragraphs by page, from 1.
+pub(super) fn read(
+    (file, bytes): (&Path, &[u8]),
+    text: &str,
+    page_area: Option<f64>,
+    known: &Known,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<BTreeMap<usize, Vec<String>>, ExtractError> {
+    let mut found = BTreeMap::new();
+    let pages: Vec<&str> = text.split('\u{c}').collect();
+    let wanted = chosen((file, bytes), &pages, page_area, limits)?;
     if wanted.is_empty() {
         return Ok(found);
     }
-    let languages = ocr::languages()?;
+    let mut languages = None;
     let mut folder = scratch()?;
     let mut taken_out = 0;
     for (done, picture) in wanted.iter().enumerate() {
         meter.at(done, wanted.len());
-        if taken_out != picture.page {
-            folder = scratch()?;
-            // The text of the pages is there whatever its pictures do to their reader.
-            if !take_out(file, picture.page, &folder.path().join("p"))? {
-                break;
-            }
-            taken_out = picture.page;
-        }
-        let name = format!("p-{:03}.png", picture.number);
-        let drawn = folder.path().join(name);
-        let ready = folder.path().join("ready.png");
-        let size = (picture.width, picture.height);
-        let pictures =
-            image::enlarge(&drawn, size, &ready).and_then(|()| ocr::read(&ready, &languages));
-        let pictures = match pictures {
-            Ok(pictures) => pictures,
-            Err(error) if error.kind().is_transient() => return Err(error),
-            // One that can't be decoded is left out.
-            Err(_) => continue,
+        let words = words(pages.get(picture.page - 1).copied().unwrap_or_default());
+        let news = |paragraphs: Vec<String>| -> Vec<String> {
+            let paragraphs = paragraphs.into_iter();
+            paragraphs
+                .filter(|paragraph| is_news(paragraph, &words))
+                .collect()
         };
-        let known = words(pages.get(picture.page - 1).copied().unwrap_or_default());
-        let paragraphs = pictures
-            .into_iter()
-            .flat_map(|page| page.paragraphs)
-            .filter(|paragraph| is_news(paragraph, &known));
+        let paragraphs = match known.picture(picture.page, picture.number) {
+            Some(read) => read.told_of(news(read.paragraphs.clone())),
+            None => {
+                if taken_out != picture.page {
+                    folder = scratch()?;
+                    // The text of the pages is there whatever its pictures do to their reader.
+                    if !take_out(file, picture.page, &folder.path().join("p"))? {
+                        break;
+                    }
+                    taken_out = picture.page;
+                }
+                let languages = match &mut languages {
+                    Some(languages) => languages,
+                    none => none.insert(ocr::languages()?),
+                };
+                match paragraphs(picture, folder.path(), languages) {
+                    Ok(paragraphs) => news(paragraphs),
+                    Err(error) if error.kind().is_transient() => return Err(error),
+                    // One that can't be decoded is left out.
+                    Err(_) => continue,
+                }
+            }
+        };
         found
             .entry(picture.page)
             .or_insert_with(Vec::new)
@@ -107,6 +153,24 @@ pub(super) fn read(
     }
     found.retain(|_, paragraphs| !paragraphs.is_empty());
     Ok(found)
+}
+
+/// What tesseract reads in a picture that was taken out.
+fn paragraphs(
+    picture: &Listed,
+    folder: &Path,
+    languages: &str,
+) -> Result<Vec<String>, ExtractError> {
+    let ready = folder.join("ready.png");
+    let size = (picture.width, picture.height);
+    image::enlarge(&named(folder, picture.number), size, &ready)?;
+    let read = ocr::read(&ready, languages)?;
+    Ok(read.into_iter().flat_map(|page| page.paragraphs).collect())
+}
+
+/// As it is called once it is taken out.
+fn named(folder: &Path, number: usize) -> PathBuf {
+    folder.join(format!("p-{number:03}.png"))
 }
 
 /// Writes the pictures of a page; whether that went well.
@@ -233,7 +297,7 @@ mod tests {
         3     6 image     600   300  rgb     3   8  jpeg   no        13  0   150   150   20K 3.7%\n   \
         4     7 image     600   300  rgb     3   8  jpeg   no        14  0   150   150   20K 3.7%\n";
 
-    fn chosen(pages: &[&str], limits: &Limits) -> Vec<(usize, usize)> {
+    fn worth_reading(pages: &[&str], limits: &Limits) -> Vec<(usize, usize)> {
         let wanted = wanted(&listed(LIST), pages, Some(8.5 * 11.0), limits);
         wanted.iter().map(|one| (one.page, one.number)).collect()
     }
@@ -243,9 +307,12 @@ mod tests {
         let long = "word ".repeat(60);
         let limits = Limits::default();
         // The one of page 3 is that of page 2, and page 4 is read as a whole.
-        assert_eq!(chosen(&["a", &long, "a", ""], &limits), [(1, 0), (2, 1)]);
         assert_eq!(
-            chosen(&["a", "Slide 2", "a", ""], &limits),
+            worth_reading(&["a", &long, "a", ""], &limits),
+            [(1, 0), (2, 1)]
+        );
+        assert_eq!(
+            worth_reading(&["a", "Slide 2", "a", ""], &limits),
             [(1, 0), (2, 0), (2, 1)]
         );
         let small = Limits {
@@ -253,7 +320,7 @@ mod tests {
             ..limits
         };
         assert_eq!(
-            chosen(&["a", "Slide 2", "a", "b"], &small),
+            worth_reading(&["a", "Slide 2", "a", "b"], &small),
             [(1, 0), (3, 0), (4, 0)]
         );
         let everywhere: String = (1..=3)

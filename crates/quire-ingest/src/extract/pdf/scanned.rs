@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::super::error::ExtractError;
+use super::super::known::Known;
 use super::super::limits::Limits;
 use super::super::meter::Meter;
 use super::super::ocr;
@@ -13,21 +14,19 @@ use super::PACKAGE;
 /// The longer side of a drawn page: 300 dots per inch on a letter, and a bound on a page of any size.
 const DRAWN_SIDE: &str = "3300";
 
-/// The text of the file with that of its scanned pages filled in; pages end with form feeds. Unchanged when
-/// every page has text or shows no picture.
-pub(super) fn fill_in(
+/// The pages that are pictures, from 0. `text` is that of all pages, which end with form feeds.
+pub(super) fn pages(
     file: &Path,
-    text: String,
+    text: &str,
     limits: &Limits,
-    meter: Meter<'_>,
-) -> Result<String, ExtractError> {
-    let mut pages: Vec<String> = text.split('\u{c}').map(str::to_owned).collect();
+) -> Result<BTreeSet<usize>, ExtractError> {
+    let pages: Vec<&str> = text.split('\u{c}').collect();
     // A form feed ends the last page as well.
     let count = pages.len().saturating_sub(1).max(1);
-    let is_bare = |page: &String| !page.contains(char::is_alphanumeric);
-    let mut bare: BTreeSet<usize> = (0..count).filter(|at| is_bare(&pages[*at])).collect();
+    let is_bare = |at: &usize| !pages[*at].contains(char::is_alphanumeric);
+    let mut bare: BTreeSet<usize> = (0..count).filter(is_bare).collect();
     if bare.is_empty() {
-        return Ok(text);
+        return Ok(bare);
     }
     if bare.len() < count {
         // Among pages with text, one without is blank unless there is a picture on it.
@@ -40,14 +39,39 @@ pub(super) fn fill_in(
             limits.max_scanned_pages.into(),
         ));
     }
+    Ok(bare)
+}
+
+/// The text of the file with that of its scanned pages filled in, read by others before or here; pages end with form
+/// feeds. Unchanged when every page has text or shows no picture.
+pub(super) fn fill_in(
+    file: &Path,
+    text: String,
+    known: &Known,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<String, ExtractError> {
+    let bare = self::pages(file, &text, limits)?;
     if bare.is_empty() {
         return Ok(text);
     }
-    let languages = ocr::languages()?;
+    let mut pages: Vec<String> = text.split('\u{c}').map(str::to_owned).collect();
+    let mut languages = None;
     let folder = scratch()?;
     let drawn_pages = bare.len();
     for (done, at) in bare.into_iter().enumerate() {
         meter.at(done, drawn_pages);
+        let read = u32::try_from(at + 1)
+            .ok()
+            .and_then(|page| known.pages.get(&page));
+        if let Some(read) = read {
+            pages[at] = read.told().join("\n\n");
+            continue;
+        }
+        let languages = match &mut languages {
+            Some(languages) => languages,
+            none => none.insert(ocr::languages()?),
+        };
         let drawn = folder.path().join("page");
         let number = (at + 1).to_string();
         Tool::new("pdftoppm", PACKAGE)
@@ -56,7 +80,7 @@ pub(super) fn fill_in(
             .arg(file)
             .arg(&drawn)
             .need(1 << 20, "PDF")?;
-        let found = ocr::read(&drawn.with_extension("png"), &languages)?;
+        let found = ocr::read(&drawn.with_extension("png"), languages)?;
         let paragraphs = found.into_iter().flat_map(|page| page.paragraphs);
         pages[at] = paragraphs.collect::<Vec<_>>().join("\n\n");
     }

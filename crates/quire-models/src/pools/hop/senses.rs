@@ -1,4 +1,4 @@
-//! Hops that hear and see.
+//! Hops that hear, see and read.
 
 use quire_types::{ChatMessage, NanoUsd};
 use tracing::Instrument;
@@ -8,7 +8,8 @@ use super::super::gauge::Outcome;
 use super::Hop;
 use crate::Error;
 use crate::chat::{ChatStream, Picture, Schema};
-use crate::registry::{Feature, Tokens, Unit};
+use crate::pages::PageText;
+use crate::registry::{Capability, Feature, Tokens, Unit};
 use crate::sound::{SoundUsage, TranscribeCall, Transcript};
 
 impl Hop {
@@ -26,6 +27,26 @@ impl Hop {
     pub fn look_cost(&self, used: Tokens) -> NanoUsd {
         let picture = self.price.cost_of(Unit::Images, 1).unwrap_or_default();
         self.price.cost(used).saturating_add(picture)
+    }
+
+    /// Whether it reads pictures and does nothing else; others that read are asked as in a conversation.
+    pub fn is_reader(&self) -> bool {
+        self.model.does.contains(&Capability::Read)
+    }
+
+    /// Asks what stands on a picture, one page, and tells what that cost. Refused the second time, too.
+    pub async fn read(&self, picture: Picture<'_>) -> Result<(PageText, NanoUsd), Error> {
+        if !self.is_reader() || self.wish.work != Work::Read {
+            return Err(Error::Config("nothing was to be read".to_owned()));
+        }
+        let (mut ticket, span) = self.leave("read")?;
+        let read = self.server.read_page(picture).instrument(span).await;
+        let (text, told) = read.inspect_err(|error| ticket.failed(error))?;
+        ticket.hear(&told);
+        ticket.outcome = Outcome::Good;
+        let cost = self.price.cost_of(Unit::Pages, 1).unwrap_or_default();
+        ticket.beside = cost;
+        Ok((text, cost))
     }
 
     /// Whether it tells who says what.
