@@ -22,7 +22,7 @@ mod vectors;
 
 pub use batches::{Batch, BatchRoom, BatchState, Collected, MOST_BATCH_TEXTS};
 pub use chat::{
-    ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema, Streamed, Structured,
+    Answerer, ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema, Streamed, Structured,
     Unstructured,
 };
 pub use embed::Embedder;
