@@ -54,6 +54,7 @@ impl Asked {
             let begun = first.await;
             return Ok((hop, begun));
         };
+        hops.note_hedge(&hop);
         debug!(
             model = hop.model(),
             pool = hop.pool(),
@@ -67,7 +68,10 @@ impl Asked {
             begun = &mut first => (true, begun),
             begun = &mut second => (false, begun),
         };
-        if begun.as_ref().is_ok_and(Reading::has_begun) {
+        if has_spoken(&begun) {
+            if !is_first {
+                hops.note_hedge_won(&hop);
+            }
             let loser = if is_first { &second_lost } else { &first_lost };
             loser.store(true, Ordering::Relaxed);
             drop((first, second));
@@ -82,6 +86,9 @@ impl Asked {
             true => (&mut second).await,
             false => (&mut first).await,
         };
+        if is_first && has_spoken(&begun) {
+            hops.note_hedge_won(&hop);
+        }
         drop((first, second));
         Ok((if is_first { other } else { hop }, begun))
     }
@@ -105,6 +112,10 @@ impl Asked {
         *number += 1;
         Some((hop, attempt))
     }
+}
+
+fn has_spoken(begun: &Begun) -> bool {
+    begun.as_ref().is_ok_and(Reading::has_begun)
 }
 
 /// Asks, and waits for the first word or the end.

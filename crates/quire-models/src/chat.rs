@@ -4,6 +4,7 @@
 //! events. Refuses to know prompts, prices and second tries.
 
 mod answer;
+mod answerer;
 mod anthropic;
 mod gemini;
 mod openai;
@@ -11,6 +12,8 @@ mod responses;
 mod sse;
 mod structured;
 mod wire;
+
+use std::sync::{Arc, OnceLock};
 
 use futures::stream::BoxStream;
 use quire_types::ChatMessage;
@@ -22,6 +25,7 @@ use crate::registry::{Tokens, Wire};
 use crate::server::{Server, Told};
 use answer::Answer;
 
+pub use answerer::Answerer;
 pub use structured::{Structured, Unstructured};
 
 /// What a model is asked.
@@ -116,6 +120,8 @@ pub type ChatStream = BoxStream<'static, Result<ChatEvent, Error>>;
 pub struct Streamed {
     /// What the server says about its limits.
     pub told: Told,
+    /// Who says that it answers, once it has begun to.
+    pub by: Arc<OnceLock<Answerer>>,
     /// The answer.
     pub events: ChatStream,
 }
@@ -155,6 +161,7 @@ impl Server {
         );
         Ok(Streamed {
             told,
+            by: answer.by(),
             events: answer.into_stream(),
         })
     }

@@ -21,9 +21,9 @@ mod server;
 mod sound;
 mod vectors;
 
-pub use batches::{Batch, BatchState, Collected, MOST_BATCH_TEXTS, most_in_batch};
+pub use batches::{Batch, BatchRoom, BatchState, Collected, MOST_BATCH_TEXTS};
 pub use chat::{
-    ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema, Streamed, Structured,
+    Answerer, ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema, Streamed, Structured,
     Unstructured,
 };
 pub use embed::Embedder;

@@ -80,7 +80,7 @@ pub struct Provider {
     pub wire: Wire,
     /// Where it is, unless each pool says so itself.
     pub base_url: Option<String>,
-    /// Whether it takes work in batches that are done within a day, as OpenAI's batch API does.
+    /// Whether it takes work in batches that are done within a day, as OpenAI's and Gemini's batch APIs do.
     #[serde(default)]
     pub batches: bool,
 }

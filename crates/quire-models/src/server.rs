@@ -124,6 +124,11 @@ impl Server {
         self.base.host_str().unwrap_or_default()
     }
 
+    /// Where it listens.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.base.port_or_known_default()
+    }
+
     pub(crate) fn patience(&self) -> Patience {
         self.config.patience
     }

@@ -178,19 +178,22 @@ pub(crate) fn openai(call: &EmbedCall<'_>) -> Value {
 }
 
 fn gemini(call: &EmbedCall<'_>) -> Value {
-    let task = match call.are_questions {
-        true => "RETRIEVAL_QUERY",
-        false => "RETRIEVAL_DOCUMENT",
-    };
     let requests: Vec<Value> = call
         .texts
         .iter()
-        .map(|text| {
-            json!({"model": format!("models/{}", call.model), "content": {"parts": [{"text": text}]},
-                "taskType": task, "outputDimensionality": call.dimensions})
-        })
+        .map(|text| gemini_request(call.model, text, call.dimensions, call.are_questions))
         .collect();
     json!({ "requests": requests })
+}
+
+/// What Gemini is asked about one text.
+pub(crate) fn gemini_request(model: &str, text: &str, dimensions: u32, is_question: bool) -> Value {
+    let task = match is_question {
+        true => "RETRIEVAL_QUERY",
+        false => "RETRIEVAL_DOCUMENT",
+    };
+    json!({"model": format!("models/{model}"), "content": {"parts": [{"text": text}]},
+        "taskType": task, "outputDimensionality": dimensions})
 }
 
 /// Pieces of the list with so many texts and bytes at most; a longer text is a piece by itself.

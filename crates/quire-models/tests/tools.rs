@@ -588,72 +588,82 @@ async fn vectors_are_asked_for_where_the_same_model_is_and_never_of_another() {
     assert_eq!(other.count(), 0, "a region is a wall");
 }
 
+/// Both kinds of batches keep the same promises.
 #[tokio::test]
 async fn a_batch_is_found_by_its_mark_and_its_failed_lines_are_left_out() {
-    let double = ChatDouble::start().await.unwrap();
-    let openai = server(&double, Wire::OpenAi);
-    let lines: Vec<(String, String)> = (0..5)
-        .map(|number| (format!("id{number}"), format!("text {number}")))
-        .collect();
-    double.batches(BatchFate::Runs);
-    let begun = openai.begin_batch("m", 16, &lines, "mark 1").await.unwrap();
-    openai.begin_batch("m", 16, &lines, "mark 2").await.unwrap();
-    assert_eq!(begun.state, BatchState::Running);
-    assert_eq!(
-        openai.marked_batch("mark 1").await.unwrap().unwrap().id,
-        begun.id
-    );
-    assert!(openai.marked_batch("mark 3").await.unwrap().is_none());
+    for wire in [Wire::OpenAi, Wire::Gemini] {
+        let double = ChatDouble::start().await.unwrap();
+        let server = server(&double, wire);
+        let lines: Vec<(String, String)> = (0..5)
+            .map(|number| (format!("id{number}"), format!("text {number}")))
+            .collect();
+        let begin = async |mark: &str| server.begin_batch("m", 16, &lines, mark).await.unwrap();
+        double.batches(BatchFate::Runs);
+        let begun = begin("mark 1").await;
+        begin("mark 2").await;
+        assert_eq!(begun.state, BatchState::Running, "{wire:?}");
+        assert_eq!(
+            server.marked_batch("mark 1").await.unwrap().unwrap().id,
+            begun.id
+        );
+        assert!(server.marked_batch("mark 3").await.unwrap().is_none());
+        let state = server.batch(&begun.id).await.unwrap().state;
+        assert_eq!(state, BatchState::Running, "{wire:?}");
 
-    double.batches(BatchFate::FailsLinesWith("text 3".to_owned()));
-    let over = openai.batch(&begun.id).await.unwrap();
-    assert_eq!(over.state, BatchState::Completed);
-    let collected = openai.collect_batch(&over, 16).await.unwrap();
-    let mut found: Vec<&String> = collected.vectors.keys().collect();
-    found.sort();
-    assert_eq!(found, ["id0", "id1", "id2", "id4"]);
-    assert_eq!(collected.input_tokens, Some(20));
-    let plain = openai.embed(&embed(&texts(5))).await.unwrap();
-    assert_eq!(collected.vectors["id4"], plain.vectors[4]);
-    // Vectors of another length are no vectors.
-    let wrong = openai.collect_batch(&over, 8).await.unwrap();
-    assert!(wrong.vectors.is_empty());
-
-    let (files, _) = double.kept();
-    openai.forget_batch(&over).await.unwrap();
-    assert_eq!(double.kept().0, files - 3, "what went up, came, and failed");
-
-    double.batches(BatchFate::ExpiresAfter(2));
-    let begun = openai.begin_batch("m", 16, &lines, "mark 4").await.unwrap();
-    let over = openai.batch(&begun.id).await.unwrap();
-    assert_eq!(over.state, BatchState::Ended);
-    assert_eq!(
-        openai.collect_batch(&over, 16).await.unwrap().vectors.len(),
-        2
-    );
-
-    double.batches(BatchFate::Fails);
-    let begun = openai.begin_batch("m", 16, &lines, "mark 5").await.unwrap();
-    let over = openai.batch(&begun.id).await.unwrap();
-    assert_eq!(
-        over.state,
-        BatchState::Failed("line 1 is no JSON".to_owned())
-    );
-    let begun = openai.begin_batch("m", 16, &lines, "mark 6").await.unwrap();
-    openai.cancel_batch(&begun.id).await.unwrap();
-    assert_eq!(
-        openai.batch(&begun.id).await.unwrap().state,
-        BatchState::Ended
-    );
-
-    let gone = openai.batch("batch_77").await.unwrap_err();
-    assert!(matches!(
-        gone,
-        Error::Refused {
-            status: Some(404),
-            ..
+        double.batches(BatchFate::FailsLinesWith("text 3".to_owned()));
+        let over = server.batch(&begun.id).await.unwrap();
+        assert_eq!(over.state, BatchState::Completed, "{wire:?}");
+        let collected = server.collect_batch(&over, 16).await.unwrap();
+        let mut found: Vec<&String> = collected.vectors.keys().collect();
+        found.sort();
+        assert_eq!(found, ["id0", "id1", "id2", "id4"], "{wire:?}");
+        assert_eq!(collected.input_tokens, Some(20), "{wire:?}");
+        let plain = server.embed(&embed(&texts(5))).await.unwrap();
+        for at in [0, 1, 2, 4] {
+            assert_eq!(collected.vectors[&format!("id{at}")], plain.vectors[at]);
         }
-    ));
-    let strange = openai.batch("../files").await.unwrap_err();
-    assert!(matches!(strange, Error::Malformed { .. }), "{strange:?}");
+        // Vectors of another length are no vectors.
+        let wrong = server.collect_batch(&over, 8).await.unwrap();
+        assert!(wrong.vectors.is_empty(), "{wire:?}");
+
+        let (kept, _) = double.kept();
+        server.forget_batch(&over).await.unwrap();
+        // OpenAI's files: what went up, came, and failed. Gemini's batch is one.
+        let files = if wire == Wire::Gemini { 1 } else { 3 };
+        assert_eq!(double.kept().0, kept - files, "{wire:?}");
+
+        double.batches(BatchFate::ExpiresAfter(2));
+        let begun = begin("mark 4").await;
+        let over = server.batch(&begun.id).await.unwrap();
+        assert_eq!(over.state, BatchState::Ended, "{wire:?}");
+        let collected = server.collect_batch(&over, 16).await.unwrap();
+        assert_eq!(collected.vectors.len(), 2, "{wire:?}");
+
+        double.batches(BatchFate::Fails);
+        let begun = begin("mark 5").await;
+        let over = server.batch(&begun.id).await.unwrap();
+        let why = "line 1 is no JSON".to_owned();
+        assert_eq!(over.state, BatchState::Failed(why), "{wire:?}");
+        let begun = begin("mark 6").await;
+        server.cancel_batch(&begun.id).await.unwrap();
+        let over = server.batch(&begun.id).await.unwrap();
+        assert_eq!(over.state, BatchState::Ended, "{wire:?}");
+        let collected = server.collect_batch(&over, 16).await.unwrap();
+        assert!(collected.vectors.is_empty(), "{wire:?}");
+
+        let gone = server.batch("batch_77").await.unwrap_err();
+        let is_gone = matches!(
+            gone,
+            Error::Refused {
+                status: Some(404),
+                ..
+            }
+        );
+        assert!(is_gone, "{wire:?}: {gone:?}");
+        let strange = server.batch("../files").await.unwrap_err();
+        assert!(
+            matches!(strange, Error::Malformed { .. }),
+            "{wire:?}: {strange:?}"
+        );
+    }
 }

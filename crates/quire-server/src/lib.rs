@@ -20,7 +20,8 @@ mod routes;
 mod serve;
 mod state;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, SpanTotals};
+pub use middleware::EXPORTED_ONLY;
 pub use prefetch::Prefetch;
 pub use pressure::Pressure;
 pub use routes::{app, openapi};

@@ -22,12 +22,14 @@ mod admission;
 mod cache;
 mod models;
 mod search;
+mod spans;
 mod tasks;
 
 use admission::Admission;
 use cache::CacheMetrics;
 use models::ModelMetrics;
 use search::SearchMetrics;
+pub use spans::SpanTotals;
 use tasks::Tasks;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -111,6 +113,13 @@ impl Default for Metrics {
 }
 
 impl Metrics {
+    /// The same, with what becomes of spans that are exported.
+    #[must_use]
+    pub fn telling_of(mut self, spans: &SpanTotals) -> Self {
+        spans.register(&mut self.registry);
+        self
+    }
+
     pub(crate) fn request(&self, method: &str, route: &str, status: StatusCode, elapsed: Duration) {
         // A method is the caller's text; only known ones become a label.
         let known = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].contains(&method);

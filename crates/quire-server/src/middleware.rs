@@ -9,7 +9,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tracing::{Instrument, info, info_span};
+use tracing::field::Empty;
+use tracing::{Instrument, Span, info, info_span};
 
 use quire_types::{ErrorKind, RequestId};
 
@@ -23,6 +24,9 @@ pub(crate) struct RequestLabel {
     pub(crate) id: String,
     pub(crate) path: String,
 }
+
+/// The target of spans that are for a collector and not for the log.
+pub const EXPORTED_ONLY: &str = "quire::spans";
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,13 +42,19 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         .get::<MatchedPath>()
         .map_or("unmatched", MatchedPath::as_str)
         .to_owned();
-    let span = info_span!("request", request.id = %id);
+    let exported = exported_span(&request, &route, &id);
+    // Inside that one, so that what is logged below it names the request.
+    let span = exported.in_scope(|| info_span!("request", request.id = %id));
 
     request.extensions_mut().insert(RequestLabel {
         id: id.clone(),
         path: path.clone(),
     });
-    let mut response = next.run(request).instrument(span.clone()).await;
+    let mut response = next
+        .run(request)
+        .instrument(span.clone())
+        .instrument(exported.clone())
+        .await;
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = with_body(response, &error, &path, &id);
     }
@@ -61,6 +71,10 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         .or_insert(HeaderValue::from_static("no-store"));
 
     let elapsed = start.elapsed();
+    exported.record("http.response.status_code", response.status().as_u16());
+    if response.status().is_server_error() {
+        exported.record("error.type", response.status().as_str());
+    }
     app.metrics
         .request(method.as_str(), &route, response.status(), elapsed);
     let _in_span = span.enter();
@@ -70,6 +84,28 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
         elapsed_ms = elapsed.as_millis(), "request"
     );
     response
+}
+
+/// The span of a request for a collector, by OpenTelemetry's conventions for HTTP; made only where there is one. It ends
+/// when everything in it has ended, a stream of events included.
+fn exported_span(request: &Request, route: &str, id: &str) -> Span {
+    let method = match request.method().as_str() {
+        known @ ("GET" | "POST" | "PUT" | "PATCH" | "DELETE" | "HEAD" | "OPTIONS") => known,
+        _ => "_OTHER",
+    };
+    let caller = request.headers().get("traceparent");
+    info_span!(
+        target: EXPORTED_ONLY,
+        "http_request",
+        otel.name = %format_args!("{method} {route}"),
+        otel.kind = "server",
+        traceparent = caller.and_then(|value| value.to_str().ok()),
+        http.request.method = method,
+        http.route = route,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+        request.id = id,
+    )
 }
 
 fn given_id(request: &Request) -> Option<String> {

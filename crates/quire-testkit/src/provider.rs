@@ -227,7 +227,8 @@ impl ChatDouble {
         *lock(&self.shared.refused_word) = Some(word.to_owned());
     }
 
-    /// Keeps requests waiting that come from now on, or lets them go on.
+    /// Keeps requests waiting that come from now on, or lets them go on. A batch is made all the same, only nobody hears
+    /// of it.
     pub fn hold(&self, holds: bool) {
         self.shared.held.send_replace(holds);
     }
@@ -314,11 +315,17 @@ async fn handle(
     if shared.remembers.load(Ordering::Relaxed) {
         lock(&shared.received).push(request);
     }
-    if let Some(response) = of_batches.or(of_tokens) {
+    if let Some(response) = of_tokens {
         return response;
     }
     // The sender is beside what is read here, so this ends when the test lets it.
     let mut held = shared.held.subscribe();
+    if let Some(response) = of_batches {
+        if batches::is_making(&method, uri.path()) {
+            let _ = held.wait_for(|held| !held).await;
+        }
+        return response;
+    }
     let _ = held.wait_for(|held| !held).await;
     if refused {
         return error(

@@ -1,4 +1,4 @@
-//! A receiver of webhooks over real HTTP: remembers what came and answers as it is told.
+//! A receiver of webhooks, and of whatever else is posted, over real HTTP: remembers what came and answers as it is told.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 /// A message as it arrived.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// The path.
+    pub path: String,
     /// The headers.
     pub headers: HeaderMap,
     /// The body, byte by byte.
@@ -99,9 +101,17 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn receive(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
-    let body = body.to_vec();
-    lock(&shared.received).push(Message { headers, body });
+async fn receive(
+    State(shared): State<Arc<Shared>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    lock(&shared.received).push(Message {
+        path: uri.path().to_owned(),
+        headers,
+        body: body.to_vec(),
+    });
     let reply = lock(&shared.replies).pop_front();
     match reply {
         None => StatusCode::NO_CONTENT.into_response(),

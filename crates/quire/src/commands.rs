@@ -31,6 +31,7 @@ use std::path::Path;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use quire_server::SpanTotals;
 use quire_store::notebooks::{self, Notebook};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{PageRequest, Placement, Store, SystemTx, TenantTx};
@@ -45,7 +46,12 @@ pub(crate) use add::wait as wait_for;
 pub(crate) use ask::show as show_answer;
 
 /// Runs the command. The private server is left in order however the command ends.
-pub(crate) async fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
+/// `spans` counts those that are exported.
+pub(crate) async fn run(
+    cli: Cli,
+    output: &Output,
+    spans: Option<SpanTotals>,
+) -> Result<(), Failure> {
     match &cli.command {
         Command::Doctor => return doctor::run(&cli, output).await,
         Command::Openapi => return output.json(&quire_server::openapi()),
@@ -53,10 +59,11 @@ pub(crate) async fn run(cli: Cli, output: &Output) -> Result<(), Failure> {
     }
     let stop = stop_on_signal()?;
     let opening = Node::open(&cli);
-    let node = match until(&stop, Box::pin(opening)).await {
+    let mut node = match until(&stop, Box::pin(opening)).await {
         Some(node) => node?,
         None => return Err(interrupted()),
     };
+    node.spans = spans;
     let result = dispatch(&cli.command, &node, output, &stop).await;
     let closed = node.close().await;
     result.and(closed)

@@ -18,6 +18,11 @@ use quire_types::Secret;
 
 use crate::cli::Cli;
 use crate::failure::Failure;
+use crate::telemetry::Destination;
+
+mod telemetry;
+
+use telemetry::Telemetry;
 
 /// The whole configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,6 +45,7 @@ pub(crate) struct Config {
     pub(crate) cache: Cache,
     pub(crate) admission: Admission,
     pub(crate) connect: Connect,
+    pub(crate) telemetry: Telemetry,
 }
 
 /// Where everything is kept.
@@ -547,6 +553,13 @@ impl Admission {
             throttle_after: self.throttle_after,
             throttle_for: Duration::from_secs(self.throttle_for_s),
         }
+    }
+}
+
+impl Telemetry {
+    /// Where spans go; none where nobody wants any.
+    pub(crate) fn destination(&self) -> Result<Option<Destination>, Failure> {
+        self.destination_in(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
     }
 }
 

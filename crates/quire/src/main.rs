@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use cli::{Cli, Command};
+use telemetry::Exporter;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -37,7 +38,10 @@ fn main() -> ExitCode {
         );
     }
     let output = output::Output::new(cli.json);
-    telemetry::start(&cli);
+    let exporter = match telemetry::start(&cli) {
+        Ok(exporter) => exporter,
+        Err(failure) => return output.failed(&failure),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -49,7 +53,16 @@ fn main() -> ExitCode {
             )));
         }
     };
-    match runtime.block_on(commands::run(cli, &output)) {
+    let run = async {
+        let spans = exporter.as_ref().map(Exporter::totals);
+        let exporting = exporter.map(Exporter::start);
+        let result = commands::run(cli, &output, spans).await;
+        if let Some(exporting) = exporting {
+            exporting.close().await;
+        }
+        result
+    };
+    match runtime.block_on(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failed(&failure),
     }

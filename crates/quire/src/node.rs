@@ -30,7 +30,7 @@ use quire_models::registry::Model;
 use quire_models::{Embedder, Models, ModelsConfig, Patience, Pool, PoolState, Quota};
 use quire_postgres::{Options, Server};
 use quire_queue::{Worker, WorkerOptions};
-use quire_server::Metrics;
+use quire_server::{Metrics, SpanTotals};
 use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Database, Store, StoreConfig};
@@ -63,6 +63,8 @@ pub(crate) struct Node {
     pub(crate) data: PathBuf,
     pub(crate) store: Store,
     pub(crate) control: Control,
+    /// Counts spans that are exported; none where none are.
+    pub(crate) spans: Option<SpanTotals>,
     postgres: Option<Private>,
 }
 
@@ -159,6 +161,7 @@ impl Node {
             store,
             control,
             postgres,
+            spans: None,
         })
     }
 
@@ -252,7 +255,10 @@ impl Node {
             ingest,
             connect,
             bell,
-            metrics: Arc::new(Metrics::default()),
+            metrics: Arc::new(match &self.spans {
+                Some(spans) => Metrics::default().telling_of(spans),
+                None => Metrics::default(),
+            }),
         })
     }
 

@@ -3,11 +3,13 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::{Arc, OnceLock};
 
 use futures::{StreamExt, stream};
 use reqwest::Response;
 use tokio::time::{Instant, timeout_at};
 
+use super::answerer::Answerer;
 use super::sse::Events;
 use super::wire::{self, Said};
 use super::{ChatEvent, ChatStream, FinishReason};
@@ -35,6 +37,8 @@ pub(super) struct Answer {
     text_bytes: usize,
     usage: Option<Tokens>,
     finish_reason: Option<FinishReason>,
+    by: Arc<OnceLock<Answerer>>,
+    is_named: bool,
     ready: VecDeque<Result<ChatEvent, Error>>,
     ended: bool,
 }
@@ -72,9 +76,16 @@ impl Answer {
             text_bytes: 0,
             usage: None,
             finish_reason: None,
+            by: Arc::default(),
+            is_named: false,
             ready: VecDeque::new(),
             ended: false,
         }
+    }
+
+    /// Where it is told who answers.
+    pub(super) fn by(&self) -> Arc<OnceLock<Answerer>> {
+        self.by.clone()
     }
 
     pub(super) fn into_stream(self) -> ChatStream {
@@ -156,6 +167,7 @@ impl Answer {
             Body::Object(object) => {
                 let object = String::from_utf8_lossy(&std::mem::take(object)).into_owned();
                 let said = wire::parse(self.server.wire(), &object, self.server.api_key())?;
+                self.note_answerer(&object);
                 // Some servers that don't stream leave the reason out; their answer is whole all the same.
                 self.finish_reason = Some(FinishReason::Stop);
                 self.add(said)?;
@@ -178,6 +190,7 @@ impl Answer {
 
     fn hear(&mut self, data: &str) -> Step {
         let said = wire::parse(self.server.wire(), data, self.server.api_key())?;
+        self.note_answerer(data);
         let is_last = said.is_last;
         self.add(said)?;
         if is_last {
@@ -186,6 +199,16 @@ impl Answer {
             return Ok(ControlFlow::Break(()));
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The first piece of an answer says who gives it.
+    fn note_answerer(&mut self, piece: &str) {
+        if !std::mem::replace(&mut self.is_named, true)
+            && let Some(answerer) = Answerer::read(piece)
+        {
+            // Nobody else sets it.
+            let _ = self.by.set(answerer);
+        }
     }
 
     fn add(&mut self, said: Said) -> Result<(), Error> {

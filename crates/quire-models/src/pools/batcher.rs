@@ -7,8 +7,8 @@ use quire_types::{NanoUsd, Timestamp};
 
 use super::{Models, Pool, PoolState, Wish, Work, fit};
 use crate::Error;
-use crate::batches::{Batch, Collected};
-use crate::registry::{Model, Wire};
+use crate::batches::{Batch, BatchRoom, Collected};
+use crate::registry::Model;
 use crate::server::Server;
 
 /// One model in one pool that makes vectors in batches.
@@ -19,6 +19,7 @@ pub struct Batcher {
     /// For a million tokens.
     price: NanoUsd,
     dimensions: u32,
+    room: BatchRoom,
 }
 
 impl Models {
@@ -34,9 +35,8 @@ impl Models {
         };
         let (model, price) = fit(&supply.registry, &wish.chain, wish, at).ok()?;
         let provider = supply.registry.provider(&model.provider)?;
-        let has_batches =
-            provider.batches && matches!(provider.wire, Wire::OpenAi | Wire::Responses);
-        let price = price.batch_input.filter(|_| has_batches)?;
+        let room = BatchRoom::of(provider.wire, dimensions).filter(|_| provider.batches)?;
+        let price = price.batch_input?;
         let takes = |pool: &&Pool| match named {
             // What it has been given is asked for there, whatever has become of it.
             Some(name) => {
@@ -56,6 +56,7 @@ impl Models {
             pool: pool.id.clone(),
             price,
             dimensions,
+            room,
             model,
         })
     }
@@ -75,6 +76,11 @@ impl Batcher {
     /// The model, by its name at its provider.
     pub fn model(&self) -> &str {
         &self.model.name
+    }
+
+    /// What one batch may have.
+    pub fn room(&self) -> BatchRoom {
+        self.room
     }
 
     /// What so many tokens cost.

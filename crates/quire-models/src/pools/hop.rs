@@ -2,21 +2,21 @@
 //! stream ends, fails, or is dropped.
 
 mod senses;
+mod span;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use futures::{Stream, StreamExt};
 use quire_types::{ChatMessage, ErrorKind, Kind, NanoUsd};
-use tracing::field::Empty;
-use tracing::{Instrument, Span, debug, info_span};
+use tracing::{Instrument, Span, debug};
 
 use super::gauge::{Begun, Need, Outcome};
 use super::{Models, Ms, Wish, Work};
 use crate::Error;
-use crate::chat::{ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema};
+use crate::chat::{Answerer, ChatCall, ChatEvent, ChatStream, FinishReason, Picture, Schema};
 use crate::registry::{Capability, Feature, Model, Price, Tokens, Unit};
 use crate::rerank::{RerankCall, Reranked};
 use crate::server::{Server, Told};
@@ -43,6 +43,7 @@ struct Ticket {
     /// What is paid beside tokens.
     beside: NanoUsd,
     has_begun: bool,
+    by: Arc<OnceLock<Answerer>>,
     outcome: Outcome,
 }
 
@@ -77,6 +78,7 @@ impl Hop {
                 used: None,
                 beside: NanoUsd::ZERO,
                 has_begun: false,
+                by: Arc::default(),
                 outcome: Outcome::Unknown,
             })),
         }
@@ -129,7 +131,7 @@ impl Hop {
         schema: Option<&Schema>,
         picture: Option<Picture<'_>>,
     ) -> Result<ChatStream, Error> {
-        let (mut ticket, span) = self.leave("chat")?;
+        let (mut ticket, span) = self.leave_for("chat", schema.is_some())?;
         let call = ChatCall {
             model: &self.model.name,
             messages,
@@ -140,6 +142,7 @@ impl Hop {
         match self.server.stream(&call).instrument(span).await {
             Ok(answer) => {
                 ticket.hear(&answer.told);
+                ticket.by = answer.by;
                 Ok(Watched {
                     events: answer.events,
                     ticket,
@@ -234,28 +237,21 @@ impl Hop {
 
     /// Takes the ticket of the only call, which leaves now.
     fn leave(&self, operation: &'static str) -> Result<(Ticket, Span), Error> {
+        self.leave_for(operation, false)
+    }
+
+    fn leave_for(
+        &self,
+        operation: &'static str,
+        wants_json: bool,
+    ) -> Result<(Ticket, Span), Error> {
         let ticket = self
             .ticket
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
         let mut ticket = ticket.ok_or_else(|| Error::Config("a hop is asked once".to_owned()))?;
-        // Names and attributes are those of OpenTelemetry's conventions for generative AI.
-        let span = info_span!(
-            "model_call",
-            otel.name = %format_args!("{operation} {}", self.model.name),
-            otel.kind = "client",
-            gen_ai.operation.name = operation,
-            gen_ai.provider.name = %self.model.provider,
-            gen_ai.request.model = %self.model.name,
-            gen_ai.request.max_tokens = self.wish.output_tokens,
-            gen_ai.usage.input_tokens = Empty,
-            gen_ai.usage.output_tokens = Empty,
-            gen_ai.response.finish_reasons = Empty,
-            server.address = self.server.host(),
-            "error.type" = Empty,
-            pool = %self.pool,
-        );
+        let span = self.span(operation, wants_json);
         ticket.sent = Some(Sent {
             at: Instant::now(),
             span: span.clone(),
@@ -303,6 +299,7 @@ impl Ticket {
         if let Some(sent) = &self.sent {
             let mut state = self.models.inner.state();
             let took = sent.at.elapsed();
+            span::first_token(&sent.span, took);
             let tally = state.tallies.entry(self.key.clone()).or_default();
             tally.first_token.note(took);
             let pace = state.paces.entry(self.key.clone()).or_default();
@@ -313,14 +310,13 @@ impl Ticket {
     fn finished(&mut self, reason: &FinishReason) {
         self.outcome = Outcome::Good;
         if let Some(sent) = &self.sent {
-            let reasons = format!("[\"{}\"]", reason.as_str());
-            sent.span.record("gen_ai.response.finish_reasons", reasons);
+            span::finished(&sent.span, reason);
         }
     }
 
     fn failed(&mut self, error: &Error) {
         if let Some(sent) = &self.sent {
-            sent.span.record("error.type", error.kind().as_str());
+            span::failed(&sent.span, error);
         }
         self.outcome = match error {
             Error::Refused {
@@ -376,9 +372,10 @@ impl Drop for Ticket {
             tally.input_tokens = tally.input_tokens.saturating_add(used.input);
             tally.output_tokens = tally.output_tokens.saturating_add(used.received());
             tally.cost = tally.cost.saturating_add(self.price.cost(used));
-            sent.span.record("gen_ai.usage.input_tokens", used.input);
-            sent.span
-                .record("gen_ai.usage.output_tokens", used.received());
+            span::used(&sent.span, used);
+        }
+        if let Some(answerer) = self.by.get() {
+            span::answered_by(&sent.span, answerer);
         }
         tally.cost = tally.cost.saturating_add(self.beside);
         let duration_ms = u64::try_from(sent.at.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -6,7 +6,7 @@ use quire_types::{ErrorKind, Kind, NanoUsd, Timestamp};
 
 use super::choice::{Candidate, choose};
 use super::gauge::{Gauge, Need};
-use super::{Hop, MOST_HOPS, NoHop, Route};
+use super::{Hop, MOST_HOPS, NoHop, Route, Tally};
 use crate::Error;
 use crate::registry::Price;
 use crate::{sound, vectors};
@@ -71,6 +71,21 @@ impl Route {
             }
         }
         self.next(None).ok()
+    }
+
+    /// Counts that another one was asked beside this hop.
+    pub fn note_hedge(&self, silent: &Hop) {
+        self.tally(silent, |tally| tally.hedged += 1);
+    }
+
+    /// Counts that the one which was asked beside this hop answered.
+    pub fn note_hedge_won(&self, silent: &Hop) {
+        self.tally(silent, |tally| tally.hedges_won += 1);
+    }
+
+    fn tally(&self, hop: &Hop, note: impl FnOnce(&mut Tally)) {
+        let key = (hop.pool().to_owned(), hop.model().to_owned());
+        note(self.models.inner.state().tallies.entry(key).or_default());
     }
 
     /// The next model to ask, in the pool where it fits best; none when nothing is left to try. `failed` is how

@@ -52,6 +52,10 @@ pub struct Tally {
     pub limited: u64,
     /// Calls that were broken off, or refused for what was asked.
     pub other: u64,
+    /// Calls that were silent for so long that another model was asked beside.
+    pub hedged: u64,
+    /// Of these, those that the other one answered.
+    pub hedges_won: u64,
     /// Tokens that went in.
     pub input_tokens: u64,
     /// Tokens that came out.

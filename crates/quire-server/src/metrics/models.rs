@@ -115,6 +115,35 @@ fn counters(encoder: &mut DescriptorEncoder<'_>, tallies: &Tallies) -> fmt::Resu
         let dollars = tally.cost.nanos() as f64 / 1e9;
         ConstCounter::new(dollars).encode(cost.encode_family(&labels)?)?;
     }
+    hedges(
+        encoder,
+        tallies,
+        "model_hedges",
+        "Calls that were silent for so long that another model was asked beside",
+        |tally| tally.hedged,
+    )?;
+    hedges(
+        encoder,
+        tallies,
+        "model_hedges_won",
+        "Of these, those that the other model answered",
+        |tally| tally.hedges_won,
+    )
+}
+
+/// A counter by the pool and the model that were silent.
+fn hedges(
+    encoder: &mut DescriptorEncoder<'_>,
+    tallies: &Tallies,
+    name: &str,
+    help: &str,
+    count: fn(&Tally) -> u64,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (pool, model, tally) in tallies {
+        let labels = [("pool", pool.as_str()), ("model", model)];
+        ConstCounter::new(count(tally)).encode(family.encode_family(&labels)?)?;
+    }
     Ok(())
 }
 

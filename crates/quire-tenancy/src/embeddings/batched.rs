@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use quire_models::{Batch, BatchState, Batcher, Wish, Work};
+use quire_models::{Batch, BatchRoom, BatchState, Batcher, Wish, Work};
 use quire_store::corpus::Embedding;
 use quire_types::{ErrorKind, Kind as _, NanoUsd, Timestamp};
 
@@ -70,7 +70,8 @@ impl Over {
 }
 
 impl Embeddings {
-    /// The pool that takes batches for this tenant and model; none where no pool does.
+    /// The pool that takes batches for this tenant and model, or the one of this name, and what one may have; none where
+    /// no pool does.
     ///
     /// # Errors
     /// Those of the control plane.
@@ -78,9 +79,10 @@ impl Embeddings {
         &self,
         account: &Account,
         by: &Embedding,
-    ) -> Result<Option<String>, EmbedError> {
-        let batcher = self.batcher(account, by, None).await?;
-        Ok(batcher.map(|batcher| batcher.pool().to_owned()))
+        named: Option<&str>,
+    ) -> Result<Option<(String, BatchRoom)>, EmbedError> {
+        let batcher = self.batcher(account, by, named).await?;
+        Ok(batcher.map(|batcher| (batcher.pool().to_owned(), batcher.room())))
     }
 
     /// Sends texts, each with an id of the caller's, and charges what they cost at the most. `may_be_sent` says
@@ -157,12 +159,10 @@ impl Embeddings {
             return Ok(Looked::Over(Box::new(Over::lost())));
         };
         let remote = note.remote.as_deref().unwrap_or_default();
+        let lost = || Ok(Looked::Over(Box::new(Over::lost())));
         let batch = match batcher.look(remote).await {
-            Ok(batch) => batch,
-            Err(quire_models::Error::Refused {
-                status: Some(404), ..
-            }) => return Ok(Looked::Over(Box::new(Over::lost()))),
-            Err(error) => return Err(error.into()),
+            Err(error) if is_gone(&error) => return lost(),
+            looked => looked?,
         };
         let collected = match &batch.state {
             BatchState::Running => return Ok(Looked::Running),
@@ -173,7 +173,11 @@ impl Embeddings {
                     ..quire_models::Collected::default()
                 }
             }
-            BatchState::Completed | BatchState::Ended => batcher.collect(&batch).await?,
+            BatchState::Completed | BatchState::Ended => match batcher.collect(&batch).await {
+                // Somebody who died before that was noted has read and deleted it.
+                Err(error) if is_gone(&error) => return lost(),
+                collected => collected?,
+            },
         };
         Ok(Looked::Over(Box::new(Over {
             vectors: collected.vectors,
@@ -297,6 +301,17 @@ impl Providers {
         };
         Ok(self.models().batcher(&wish, chrono::Utc::now(), pool))
     }
+}
+
+/// Whether the provider does not know it any more.
+fn is_gone(error: &quire_models::Error) -> bool {
+    matches!(
+        error,
+        quire_models::Error::Refused {
+            status: Some(404),
+            ..
+        }
+    )
 }
 
 /// Whether the provider will not have it, today or tomorrow.

@@ -202,11 +202,12 @@ async fn a_batch_is_sent_once_charged_at_half_the_price_and_corrected() {
     let tenant = vectors.lab.tenant("one", &LIMITS).await;
     let account = vectors.lab.control.account(tenant.id).await.unwrap();
     let (embeddings, by) = (&vectors.embeddings, by());
-    let pool = embeddings.batch_pool(&account, &by).await.unwrap();
-    assert_eq!(pool.as_deref(), Some("local"));
+    let pool = embeddings.batch_pool(&account, &by, None).await.unwrap();
+    let (pool, _) = pool.unwrap();
+    assert_eq!(pool, "local");
     let mut note = Note {
         id: Uuid::now_v7(),
-        pool: pool.unwrap(),
+        pool,
         at: chrono::Utc::now(),
         remote: None,
     };

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use quire_testkit::postgres::eventually;
-use quire_testkit::provider::{BatchFate, ChatDouble, Script};
+use quire_testkit::provider::{BatchFate, ChatDouble, Dialect, Script};
 
 use crate::support::{Caller, Quire};
 
@@ -31,9 +31,14 @@ async fn search(caller: &Caller, query: &str, mode: &str) -> Value {
 
 /// What was paid for vectors: events, and tokens.
 async fn paid(quire: &Quire, caller: &Caller) -> (usize, i64) {
+    paid_for(quire, caller, MODEL).await
+}
+
+/// The same for those of a model.
+async fn paid_for(quire: &Quire, caller: &Caller, model: &str) -> (usize, i64) {
     let admin = quire.caller(&quire.admin_key);
     let mut paid = admin.usage_events(&caller.tenant, "embed").await;
-    paid.retain(|event| event["model"] == MODEL);
+    paid.retain(|event| event["model"] == model);
     let tokens = paid
         .iter()
         .map(|event| event["quantities"]["input_tokens"].as_i64().unwrap());
@@ -237,4 +242,73 @@ async fn a_move_by_a_batch_survives_a_crash_sends_nothing_twice_and_mends_what_f
     let found = search(&again, "Who inspects the crane?", "dense").await;
     assert!(!found["hits"].as_array().unwrap().is_empty(), "{found}");
     assert_eq!(asked(&double, &mut known), ["Who inspects the crane?"]);
+}
+
+/// Whoever dies between sending a batch and hearing what it is called finds it at the provider, by its mark.
+async fn a_batch_of_which_nobody_heard(provider: &str, dialect: Dialect, model: &str) {
+    let double = ChatDouble::start().await.unwrap();
+    let mut quire = Quire::up_with(&[("QUIRE__EMBEDDING__BATCH_PASSAGES", "2")]);
+    let caller = quire.tenant("acme").await;
+    let notebook = caller.notebook("n").await;
+    for (name, text) in [
+        ("roof.txt", "The warranty of the roof ends in 2031."),
+        ("crane.txt", "The crane CR-4410 is inspected by Halvorsen."),
+    ] {
+        caller.add(&notebook, name, text).await;
+    }
+    let admin = quire.caller(&quire.admin_key);
+    let pool = json!({"id": "remote-1", "region": "local", "provider": provider,
+        "base_url": double.base_url_of(dialect), "key": "sk-secret"});
+    admin.post("/v1/pools", &pool).await.created();
+    double.batches(BatchFate::Runs);
+    double.hold(true);
+    let to_model = [
+        "rebuild",
+        "acme",
+        "--embedding",
+        model,
+        "--dimensions",
+        "64",
+    ];
+    let begun = index(&quire, &to_model);
+    eventually("a batch is made", async || double.kept().1 == 1).await;
+    let is_called = |path: &str| {
+        let received = double.received().into_iter();
+        received
+            .filter(|one| one.method == "GET" && one.path.contains(path))
+            .count()
+            > 0
+    };
+    assert!(!is_called("batches"), "it has no name yet");
+
+    quire.kill_and_restart();
+    double.hold(false);
+    eventually("the batch is looked at", async || is_called("batches/")).await;
+    assert!(is_called("batches?"), "it was looked for");
+    assert_eq!(double.kept().1, 1, "nothing is sent twice");
+    double.batches(BatchFate::Completes);
+    let stats = of(&quire, model).await;
+    assert_eq!(stats["build"]["state"], "switched", "{stats:#}");
+    eventually("nothing stays at the provider", async || {
+        double.kept() == (0, 1)
+    })
+    .await;
+    let received = double.received().into_iter();
+    let mut plain = received
+        .filter(|one| one.path == "/v1/embeddings" || one.path.ends_with(":batchEmbedContents"));
+    assert!(plain.next().is_none(), "the batch brought all of it");
+    // Five tokens for each, once.
+    let tokens = begun["passages"].as_i64().unwrap() * 5;
+    let is_paid = async || paid_for(&quire, &caller, model).await == (1, tokens);
+    eventually("the vectors are paid for", is_paid).await;
+}
+
+#[tokio::test]
+async fn a_batch_of_openai_of_which_nobody_heard_is_found_again() {
+    a_batch_of_which_nobody_heard("openai", Dialect::OpenAi, MODEL).await;
+}
+
+#[tokio::test]
+async fn a_batch_of_gemini_of_which_nobody_heard_is_found_again() {
+    a_batch_of_which_nobody_heard("gemini", Dialect::Gemini, "gemini-embedding-001").await;
 }

@@ -31,6 +31,7 @@ mod questions;
 mod records;
 mod routes;
 mod season;
+mod spans;
 mod spending;
 mod support;
 mod tasks;

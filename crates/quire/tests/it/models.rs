@@ -371,4 +371,13 @@ async fn beside_a_model_that_is_silent_for_long_another_is_asked_and_both_are_ac
         won.iter().all(|request| lost.contains(request)),
         "{chats:#?}"
     );
+    // Everybody sees how often it was done, and what it brought; the second is asked for nothing else here.
+    let metrics = yard.admin.get("/metrics").await.text;
+    let of = r#"{pool="openai-1",model="gpt-4o-mini"}"#;
+    for line in [
+        format!("\nquire_model_hedges_total{of} {}\n", yard.second.count()),
+        format!("\nquire_model_hedges_won_total{of} 2\n"),
+    ] {
+        assert!(metrics.contains(&line), "{line}: {metrics}");
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::Utc;
 use uuid::Uuid;
 
-use quire_models::most_in_batch;
+use quire_models::BatchRoom;
 use quire_store::Placement;
 use quire_store::batches::{self, Batch};
 use quire_store::corpus::Embedding;
@@ -20,8 +20,6 @@ use quire_tenancy::{Account, Looked, Note, Over, SentBatch};
 use crate::vectors::to_embed;
 use crate::{Error, Ingest};
 
-/// A batch of so much text is made in memory, at the most.
-const MOST_BYTES: usize = 48 << 20;
 /// How often a batch is looked at: after a quarter of the time that it took so far, within these.
 const SOONEST: Duration = Duration::from_secs(2);
 const LATEST: Duration = Duration::from_mins(10);
@@ -149,7 +147,8 @@ impl Batches<'_> {
         if config.batch_passages == 0 || by.model.is_none() {
             return Ok(Begun::Nothing);
         }
-        let Some(pool) = config.embeddings.batch_pool(&self.account, by).await? else {
+        let embeddings = &config.embeddings;
+        let Some((pool, room)) = embeddings.batch_pool(&self.account, by, None).await? else {
             return Ok(Begun::Nothing);
         };
         let placement = self.placement();
@@ -159,7 +158,7 @@ impl Batches<'_> {
         if has_failed {
             return Ok(Begun::Nothing);
         }
-        let texts = self.texts(by).await?;
+        let texts = self.texts(room).await?;
         if texts.len() < config.batch_passages {
             return Ok(Begun::Nothing);
         }
@@ -174,7 +173,15 @@ impl Batches<'_> {
     }
 
     async fn send(&self, by: &Embedding, batch: &Batch, may_be_sent: bool) -> Result<Begun, Error> {
-        let texts = self.texts(by).await?;
+        let embeddings = &self.ingest.config.embeddings;
+        let pool = embeddings
+            .batch_pool(&self.account, by, Some(&batch.pool))
+            .await?;
+        let texts = match pool {
+            Some((_, room)) => self.texts(room).await?,
+            // Whoever is to send it says so.
+            None => Vec::new(),
+        };
         self.send_texts(by, batch, &texts, may_be_sent).await
     }
 
@@ -203,8 +210,8 @@ impl Batches<'_> {
     }
 
     /// What is to be embedded next, as much as a batch has room for, each text once.
-    async fn texts(&self, by: &Embedding) -> Result<Vec<(String, String)>, Error> {
-        let most = most_in_batch(by.dimension.unwrap_or(0).unsigned_abs());
+    async fn texts(&self, room: BatchRoom) -> Result<Vec<(String, String)>, Error> {
+        let most = room.texts;
         let search = &self.ingest.config.search;
         let page = search
             .page_to_embed(self.placement(), self.build, most)
@@ -214,7 +221,7 @@ impl Batches<'_> {
             let text = to_embed(context, body);
             let name = name_of(&text);
             bytes += text.len();
-            if texts.len() == most || bytes > MOST_BYTES {
+            if texts.len() == most || bytes > room.bytes {
                 break;
             }
             if known.insert(name.clone()) {
