@@ -225,12 +225,13 @@ mod tests {
                 otel.kind = "server",
                 status = tracing::field::Empty
             );
-            let between = outer.in_scope(|| info_span!("between", secret = "prompt"));
-            let inner = between.in_scope(
-                || info_span!("inner", otel.kind = "client", otel.name = %"chat m", tokens = 7_u64),
-            );
-            inner.in_scope(|| info!(text = "prompt", "an event"));
-            drop((inner, between));
+            outer.in_scope(|| {
+                let between = info_span!("between", secret = "prompt");
+                between.in_scope(|| {
+                    let inner = info_span!("inner", otel.kind = "client", otel.name = %"chat m", tokens = 7_u64);
+                    inner.in_scope(|| info!(text = "prompt", "an event"));
+                });
+            });
             outer.record("status", 500);
             outer.record("status", 200);
         });

@@ -87,7 +87,8 @@ fn attributes(of: &Value) -> Map<String, Value> {
     named.collect()
 }
 
-#[tokio::test]
+// The collector has to go on while this waits for the program to end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_collector_learns_who_was_asked_and_what_it_took_and_no_word_of_it() {
     let collector = Receiver::start().await.unwrap();
     let yard = Yard::with(&[
