@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use quire_store::TenantTx;
@@ -282,14 +283,48 @@ impl Keyed {
         let mut order: Vec<usize> = (0..self.ids.len()).collect();
         // In the order of the keys, so that two producers wait for each other instead of dying together.
         order.sort_by(|a, b| self.keys[*a].cmp(&self.keys[*b]));
-        // Producers that leave the waiting task as it is share its key while it isn't due, so none of them waits for
-        // another's commit. Once it is due they take turns with the worker, which passes over a key that is held.
-        let held: Vec<(Uuid, String)> = sqlx::query_as(
+        let mut holder = HashMap::new();
+        if !self.replace.contains(&true) {
+            // Whoever had to wait for another's new key finds it by the second statement and shares it.
+            holder.extend(self.claim(tx, &order, "nothing").await?);
+            order.retain(|row| !holder.contains_key(&self.keys[*row]));
+        }
+        if !order.is_empty() {
+            let claimed = self.claim(
+                tx,
+                &order,
+                "update set payload = case when excluded.unique_key in (select unique_key from new where replaces)
+                                           then excluded.payload else keyed.payload end",
+            );
+            holder.extend(claimed.await?);
+        }
+        Ok(self
+            .ids
+            .iter()
+            .zip(&self.keys)
+            .filter_map(|(id, key)| {
+                let holder = *holder.get(key)?;
+                (holder != *id).then_some((*id, holder))
+            })
+            .collect())
+    }
+
+    /// The task that holds each key now, of those that are known.
+    ///
+    /// Producers that leave the waiting task as it is share its key while it isn't due, so none of them waits for another's
+    /// commit. Once it is due they take turns with the worker, which passes over a key that is held.
+    async fn claim(
+        &self,
+        tx: &mut TenantTx,
+        order: &[usize],
+        on_conflict: &'static str,
+    ) -> Result<HashMap<String, Uuid>, Error> {
+        let held: Vec<(String, Uuid)> = sqlx::query_as(AssertSqlSafe(format!(
             "with new as materialized (
                  select * from unnest($2::uuid[], $3::text[], $4::jsonb[], $5::bool[], $6::float8[])
                      as n (id, unique_key, payload, replaces, delay)
              ), shared as materialized (
-                 select k.id, k.unique_key from queue.keyed k
+                 select k.unique_key, k.id from queue.keyed k
                  join new n on n.unique_key = k.unique_key and not n.replaces
                  where k.tenant_id = $1 and k.is_waiting and k.due_at > clock_timestamp()
                  for key share of k
@@ -297,13 +332,11 @@ impl Keyed {
                  insert into queue.keyed (tenant_id, id, unique_key, payload, due_at)
                  select $1, n.id, n.unique_key, n.payload, now() + make_interval(secs => n.delay)
                  from new n where n.unique_key not in (select unique_key from shared)
-                 on conflict (tenant_id, unique_key) where is_waiting
-                 do update set payload = case when excluded.unique_key in (select unique_key from new where replaces)
-                                              then excluded.payload else keyed.payload end
-                 returning id, unique_key
+                 on conflict (tenant_id, unique_key) where is_waiting do {on_conflict}
+                 returning unique_key, id
              )
-             select * from shared union all select * from claimed",
-        )
+             select * from shared union all select * from claimed"
+        )))
         .bind(tx.tenant_id())
         .bind(order.iter().map(|row| self.ids[*row]).collect::<Vec<_>>())
         .bind(
@@ -318,19 +351,20 @@ impl Keyed {
                 .map(|row| self.payloads[*row].clone())
                 .collect::<Vec<_>>(),
         )
-        .bind(order.iter().map(|row| self.replace[*row]).collect::<Vec<_>>())
-        .bind(order.iter().map(|row| self.delays[*row]).collect::<Vec<_>>())
+        .bind(
+            order
+                .iter()
+                .map(|row| self.replace[*row])
+                .collect::<Vec<_>>(),
+        )
+        .bind(
+            order
+                .iter()
+                .map(|row| self.delays[*row])
+                .collect::<Vec<_>>(),
+        )
         .fetch_all(tx.connection())
         .await?;
-        let holder: HashMap<String, Uuid> = held.into_iter().map(|(id, key)| (key, id)).collect();
-        Ok(self
-            .ids
-            .iter()
-            .zip(&self.keys)
-            .filter_map(|(id, key)| {
-                let holder = *holder.get(key)?;
-                (holder != *id).then_some((*id, holder))
-            })
-            .collect())
+        Ok(held.into_iter().collect())
     }
 }
