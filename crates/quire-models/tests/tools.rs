@@ -318,7 +318,7 @@ async fn speech_is_paid_by_the_second_or_by_the_token_and_never_bought_without_a
     // By the token, if that can be true.
     let diarize = hop("gpt-4o-transcribe-diarize").unwrap();
     let (transcript, cost) = diarize.transcribe(b"fLaC", "part.flac").await.unwrap();
-    assert_eq!(cost.map(NanoUsd::nanos), Some(372_000));
+    assert_eq!(cost.map(NanoUsd::nanos), Some(225_000));
     assert_eq!(transcript.segments[1].speaker.as_deref(), Some("B"));
     double.push(reply(
         &json!({"text": "x", "usage": {"type": "tokens", "input_tokens": 9_000_000_000_u64,

@@ -230,9 +230,9 @@ async fn passages_go_by_the_turns_of_speakers_where_the_model_tells_them() {
     let sent = site.double.received().remove(0).body;
     assert_eq!(sent["response_format"], "diarized_json");
     assert_eq!(sent["chunking_strategy"], "auto");
-    // Paid by the token: 42 at $6, 12 at $10 a million.
+    // Paid by the token: 42 at $2.50, 12 at $10 a million.
     let attempts = site.attempts("transcribe", 1).await;
-    assert_eq!(attempts[0].cost.nanos(), 372_000);
+    assert_eq!(attempts[0].cost.nanos(), 225_000);
     assert_eq!(attempts[0].quantities.input_tokens, 42);
 }
 
