@@ -188,9 +188,7 @@ async fn ask(admitted: &Admitted, dialect: Dialect, script: Script) -> Result<Ca
             None => return Ok(Came::NoEnd(number)),
             Some(_) if has_begun => return Ok(Came::CutOff(number)),
             Some(error) => {
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
+                attempt.failed(&error);
                 failed = Some(error);
             }
         }

@@ -9,6 +9,7 @@ mod answer;
 mod answering;
 mod ask;
 mod cache;
+mod chains;
 mod compose;
 mod conversation;
 mod error;
@@ -31,10 +32,9 @@ mod vector;
 mod versions;
 
 pub use answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
-pub use ask::{
-    ANSWER, Asker, AskerConfig, Asking, BATCH, COMPLEX, Found, Question, REPHRASE, RERANK,
-};
+pub use ask::{Asker, AskerConfig, Asking, Found, Question};
 pub use cache::{CacheTotals, Caches, Tier};
+pub use chains::{ANSWER, BATCH, COMPLEX, REPHRASE, RERANK};
 pub use conversation::Said;
 pub use error::Error;
 pub use explain::{Explanation, Origin, Outcome, Step, StepName};

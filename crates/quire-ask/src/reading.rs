@@ -58,9 +58,7 @@ impl Reading {
                 runtime: Handle::current(),
             }),
             Err(error) => {
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
+                attempt.failed(&error);
                 Err(error)
             }
         }
@@ -106,7 +104,7 @@ impl Reading {
                 if error.is_unbilled()
                     && let Some(attempt) = self.attempt.take()
                 {
-                    attempt.refused();
+                    attempt.failed(error);
                 }
             }
             None => self.events = None,

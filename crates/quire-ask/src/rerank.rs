@@ -120,9 +120,8 @@ impl Asked {
                     return Ok((reranked.order.into_iter().collect(), step));
                 }
                 Err(error) => {
-                    if error.is_unbilled() {
-                        attempt.refused();
-                    } else {
+                    attempt.failed(&error);
+                    if !error.is_unbilled() {
                         step.cost = step.cost.saturating_add(costs.1);
                     }
                     failed = Some(error);

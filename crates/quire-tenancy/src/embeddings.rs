@@ -270,9 +270,7 @@ async fn by_provider(
                 return Ok(embedded.vectors);
             }
             Err(error) => {
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
+                attempt.failed(&error);
                 failed = Some(error);
             }
         }

@@ -1,7 +1,7 @@
 //! Speech, pictures and pages by models of providers, which are paid for like every other.
 //!
 //! Each piece of sound, each picture and each page is a request of its own: what it may cost is held before it is sent and
-//! charged after, hop after hop. That nobody can be asked, or that the tenant has no money for it, is an outcome and
+//! charged after, hop after hop; a picture that is asked about once more is another. That nobody can be asked, or that the tenant has no money for it, is an outcome and
 //! no error, since whoever asks can go on without. Knows no file and no passage.
 
 mod hearing;
@@ -17,7 +17,7 @@ use quire_types::{ErrorKind, Kind, NanoUsd, NotebookId};
 
 use crate::control::{Admitted, Call};
 use crate::known::Account;
-use crate::models::Providers;
+use crate::models::{Providers, Wanted};
 use crate::seats::Class;
 use crate::{Error, Reason, Refusal};
 
@@ -68,7 +68,64 @@ enum Held {
     NoMoney(Refusal),
 }
 
+/// What a model made of it, or how it failed, which the next one may make good; beside it what nobody can.
+type Tried<T> = Result<Result<T, quire_models::Error>, SenseError>;
+
+/// Something that a model is to hear, see or read.
+trait Sense: Sync {
+    /// What a model makes of it.
+    type Made;
+
+    /// The notebook it is of.
+    fn notebook(&self) -> NotebookId;
+
+    /// The models that may be asked, and what they may take.
+    fn wanted(&self) -> Wanted;
+
+    /// Asks one of them; `number` says which attempt it is.
+    fn ask(
+        &self,
+        admitted: &Admitted,
+        number: i16,
+        hop: &Hop,
+    ) -> impl Future<Output = Tried<Self::Made>> + Send;
+}
+
 impl Providers {
+    /// Asks the models that are wanted, one after another, until one has an answer.
+    async fn sense<S: Sense>(
+        &self,
+        account: &Arc<Account>,
+        sense: &S,
+    ) -> Result<Sensed<S::Made>, SenseError> {
+        let mut hops = match self.route(account, sense.wanted()).await {
+            Ok(hops) => hops,
+            Err(Error::NoModel(none)) => return Ok(Sensed::none(none, None)),
+            Err(error) => return Err(error.into()),
+        };
+        let admitted = match self.hold(account, sense.notebook(), hops.most()).await? {
+            Held::Yes(admitted) => admitted,
+            Held::NoMoney(refusal) => return Ok(Sensed::Nobody { why: refusal.text }),
+        };
+        let (mut failed, mut number) = (None, 0_i16);
+        loop {
+            let hop = match hops.next(failed.as_ref()) {
+                Ok(hop) => hop,
+                Err(none) => return Ok(Sensed::none(none, failed)),
+            };
+            number = number.saturating_add(1);
+            match sense.ask(&admitted, number, &hop).await? {
+                Ok(value) => {
+                    return Ok(Sensed::By {
+                        model: hop.model().to_owned(),
+                        value,
+                    });
+                }
+                Err(error) => failed = Some(error),
+            }
+        }
+    }
+
     /// Holds what a piece of work may cost.
     async fn hold(
         &self,
@@ -93,31 +150,10 @@ impl Providers {
 }
 
 impl<T> Sensed<T> {
-    fn by(hop: &Hop, value: T) -> Self {
-        Self::By {
-            model: hop.model().to_owned(),
-            value,
-        }
-    }
-
     /// How the last one failed says more than that there is no other.
     fn none(none: NoHop, failed: Option<quire_models::Error>) -> Self {
         Self::Nobody {
             why: failed.map_or_else(|| none.to_string(), |error| error.to_string()),
         }
-    }
-
-    /// That no model can be asked is an outcome; that the database can't be is an error.
-    fn no_route(error: Error) -> Result<Self, SenseError> {
-        match error {
-            Error::NoModel(none) => Ok(Self::none(none, None)),
-            other => Err(other.into()),
-        }
-    }
-}
-
-impl<T> From<Refusal> for Sensed<T> {
-    fn from(refusal: Refusal) -> Self {
-        Self::Nobody { why: refusal.text }
     }
 }

@@ -286,9 +286,10 @@ impl Attempt {
         self.state = Progress::Begun;
     }
 
-    /// The provider could not be reached or said no: that costs nothing, unless its answer had begun.
-    pub fn refused(mut self) {
-        if self.state != Progress::Begun
+    /// It failed: that costs nothing where the provider certainly did no work, unless its answer had begun.
+    pub fn failed(mut self, error: &quire_models::Error) {
+        if error.is_unbilled()
+            && self.state != Progress::Begun
             && let Some(event) = self.event.take()
         {
             self.end(Event {

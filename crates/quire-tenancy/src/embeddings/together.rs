@@ -215,9 +215,9 @@ impl Line {
                     return deliver(pieces, embedded.vectors);
                 }
                 Err(error) => {
-                    if error.is_unbilled() {
-                        attempts.into_iter().for_each(Attempt::refused);
-                    }
+                    attempts
+                        .into_iter()
+                        .for_each(|attempt| attempt.failed(&error));
                     if error.kind() == ErrorKind::Invalid && pieces.len() > 1 {
                         for piece in pieces {
                             Box::pin(self.send(vec![piece])).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use quire_models::{Hop, Transcript, Work};
 use quire_types::NotebookId;
 
-use super::{Held, SenseError, Sensed};
-use crate::control::Attempt;
+use super::{Sense, SenseError, Sensed, Tried};
+use crate::control::Admitted;
 use crate::known::Account;
 use crate::models::{Providers, Wanted};
 use crate::usage::{Kind, Quantities};
@@ -74,73 +74,56 @@ impl Providers {
         account: &Arc<Account>,
         to_hear: ToHear<'_>,
     ) -> Result<Sensed<Written>, SenseError> {
-        let seconds = to_hear.length_ms.div_ceil(1_000).max(1);
-        let wanted = Wanted {
+        self.sense(account, &to_hear).await
+    }
+}
+
+impl Sense for ToHear<'_> {
+    type Made = Written;
+
+    fn notebook(&self) -> NotebookId {
+        self.notebook
+    }
+
+    fn wanted(&self) -> Wanted {
+        let seconds = self.length_ms.div_ceil(1_000).max(1);
+        Wanted {
             chain: SPEECH.to_owned(),
             input_tokens: seconds.saturating_mul(INPUT_TOKENS),
             output_tokens: seconds.saturating_mul(OUTPUT_TOKENS),
             work: Work::Transcribe { seconds },
             ..Wanted::default()
-        };
-        let mut hops = match self.route(account, wanted).await {
-            Ok(hops) => hops,
-            Err(error) => return Sensed::no_route(error),
-        };
-        let admitted = match self.hold(account, to_hear.notebook, hops.most()).await? {
-            Held::Yes(admitted) => admitted,
-            Held::NoMoney(refusal) => return Ok(refusal.into()),
-        };
-        let (mut failed, mut number) = (None, 0_i16);
-        loop {
-            let hop = match hops.next(failed.as_ref()) {
-                Ok(hop) => hop,
-                Err(none) => return Ok(Sensed::none(none, failed)),
-            };
-            number = number.saturating_add(1);
-            let (provider, model) = (hop.provider(), hop.model());
-            let attempt = admitted
-                .attempt(Kind::Transcribe, number, provider, model, hop.costs())
-                .await?;
-            match ask(&hop, to_hear, attempt).await {
-                Ok(transcript) => {
-                    let value = Written {
-                        transcript,
-                        tells_speakers: hop.tells_speakers(),
-                    };
-                    return Ok(Sensed::by(&hop, value));
-                }
-                Err(error) => failed = Some(error),
-            }
         }
     }
-}
 
-async fn ask(
-    hop: &Hop,
-    to_hear: ToHear<'_>,
-    attempt: Attempt,
-) -> Result<Transcript, quire_models::Error> {
-    match hop.transcribe(to_hear.sound, to_hear.file_name).await {
-        Ok((transcript, cost)) => {
-            if let Some(cost) = cost {
-                let count = |tokens: Option<u64>| {
-                    i64::try_from(tokens.unwrap_or_default()).unwrap_or(i64::MAX)
-                };
-                let quantities = Quantities {
-                    audio_ms: i64::try_from(to_hear.length_ms).unwrap_or(i64::MAX),
-                    input_tokens: count(transcript.usage.input_tokens),
-                    output_tokens: count(transcript.usage.output_tokens),
-                    ..Quantities::default()
-                };
-                attempt.close(quantities, cost);
+    async fn ask(&self, admitted: &Admitted, number: i16, hop: &Hop) -> Tried<Written> {
+        let (provider, model) = (hop.provider(), hop.model());
+        let attempt = admitted
+            .attempt(Kind::Transcribe, number, provider, model, hop.costs())
+            .await?;
+        match hop.transcribe(self.sound, self.file_name).await {
+            Ok((transcript, cost)) => {
+                if let Some(cost) = cost {
+                    let count = |tokens: Option<u64>| {
+                        i64::try_from(tokens.unwrap_or_default()).unwrap_or(i64::MAX)
+                    };
+                    let quantities = Quantities {
+                        audio_ms: i64::try_from(self.length_ms).unwrap_or(i64::MAX),
+                        input_tokens: count(transcript.usage.input_tokens),
+                        output_tokens: count(transcript.usage.output_tokens),
+                        ..Quantities::default()
+                    };
+                    attempt.close(quantities, cost);
+                }
+                Ok(Ok(Written {
+                    transcript,
+                    tells_speakers: hop.tells_speakers(),
+                }))
             }
-            Ok(transcript)
-        }
-        Err(error) => {
-            if error.is_unbilled() {
-                attempt.refused();
+            Err(error) => {
+                attempt.failed(&error);
+                Ok(Err(error))
             }
-            Err(error)
         }
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::seeing::{Asked, in_one_line};
-use super::{Held, SenseError, Sensed};
+use super::{Sense, SenseError, Sensed, Tried};
 use crate::control::Admitted;
 use crate::known::Account;
 use crate::models::{Providers, Wanted};
@@ -93,36 +93,31 @@ impl Providers {
         account: &Arc<Account>,
         to_read: ToRead<'_>,
     ) -> Result<Sensed<ReadOff>, SenseError> {
-        let wanted = Wanted {
+        self.sense(account, &to_read).await
+    }
+}
+
+impl Sense for ToRead<'_> {
+    type Made = ReadOff;
+
+    fn notebook(&self) -> NotebookId {
+        self.notebook
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
             chain: OCR.to_owned(),
             input_tokens: Picture::MOST_TOKENS + TEXT_TOKENS,
             output_tokens: REPLY_TOKENS,
             work: Work::Read,
             ..Wanted::default()
-        };
-        let mut hops = match self.route(account, wanted).await {
-            Ok(hops) => hops,
-            Err(error) => return Sensed::no_route(error),
-        };
-        let admitted = match self.hold(account, to_read.notebook, hops.most()).await? {
-            Held::Yes(admitted) => admitted,
-            Held::NoMoney(refusal) => return Ok(refusal.into()),
-        };
-        let (mut failed, mut number) = (None, 0_i16);
-        loop {
-            let hop = match hops.next(failed.as_ref()) {
-                Ok(hop) => hop,
-                Err(none) => return Ok(Sensed::none(none, failed)),
-            };
-            number = number.saturating_add(1);
-            let read = match hop.is_reader() {
-                true => plainly(&admitted, number, &hop, to_read.large).await?,
-                false => in_conversation(&admitted, number, &hop, to_read.small).await?,
-            };
-            match read {
-                Ok(read) => return Ok(Sensed::by(&hop, read)),
-                Err(error) => failed = Some(error),
-            }
+        }
+    }
+
+    async fn ask(&self, admitted: &Admitted, number: i16, hop: &Hop) -> Tried<ReadOff> {
+        match hop.is_reader() {
+            true => plainly(admitted, number, hop, self.large).await,
+            false => in_conversation(admitted, number, hop, self.small).await,
         }
     }
 }
@@ -133,7 +128,7 @@ async fn plainly(
     number: i16,
     hop: &Hop,
     picture: Picture<'_>,
-) -> Result<Result<ReadOff, Error>, SenseError> {
+) -> Tried<ReadOff> {
     let (provider, model) = (hop.provider(), hop.model());
     let attempt = admitted
         .attempt(Kind::Read, number, provider, model, hop.costs())
@@ -151,9 +146,7 @@ async fn plainly(
             })
         }
         Err(error) => {
-            if error.is_unbilled() {
-                attempt.refused();
-            }
+            attempt.failed(&error);
             Err(error)
         }
     })
@@ -165,7 +158,7 @@ async fn in_conversation(
     number: i16,
     hop: &Hop,
     picture: Picture<'_>,
-) -> Result<Result<ReadOff, Error>, SenseError> {
+) -> Tried<ReadOff> {
     let asked = Asked {
         kind: Kind::Read,
         messages: &messages(),

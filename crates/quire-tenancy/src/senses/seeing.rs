@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::{Held, SenseError, Sensed};
+use super::{Sense, SenseError, Sensed, Tried};
 use crate::control::{Admitted, Attempt};
 use crate::known::Account;
 use crate::models::{Providers, Wanted};
@@ -108,57 +108,72 @@ impl Providers {
         account: &Arc<Account>,
         to_see: ToSee<'_>,
     ) -> Result<Sensed<Seen>, SenseError> {
-        let wanted = || Wanted {
+        let first = Look {
+            to_see,
+            messages: messages(),
+        };
+        let mut said = self.sense(account, &first).await?;
+        if let Sensed::By {
+            value: Err(wrong), ..
+        } = &mut said
+        {
+            let shown = wrong.text.floor_char_boundary(SHOWN_AGAIN_BYTES);
+            wrong.text.truncate(shown);
+            let again = Look {
+                to_see,
+                messages: wrong.repair(&first.messages, &SCHEMA),
+            };
+            said = self.sense(account, &again).await?;
+        }
+        Ok(match said {
+            Sensed::By {
+                model,
+                value: Ok(reply),
+            } => Sensed::By {
+                model,
+                value: reply.clean(),
+            },
+            Sensed::By {
+                value: Err(wrong), ..
+            } => Sensed::Nobody {
+                why: format!("what the model said can't be read, twice: {}", wrong.why),
+            },
+            Sensed::Nobody { why } => Sensed::Nobody { why },
+        })
+    }
+}
+
+/// A picture, and what is said to the model about it.
+struct Look<'a> {
+    to_see: ToSee<'a>,
+    messages: Vec<ChatMessage>,
+}
+
+impl Sense for Look<'_> {
+    type Made = Result<Reply, Unstructured>;
+
+    fn notebook(&self) -> NotebookId {
+        self.to_see.notebook
+    }
+
+    fn wanted(&self) -> Wanted {
+        Wanted {
             chain: VISION.to_owned(),
             input_tokens: Picture::MOST_TOKENS + TEXT_TOKENS,
             output_tokens: REPLY_TOKENS,
             work: Work::Look,
             ..Wanted::default()
-        };
-        let mut hops = match self.route(account, wanted()).await {
-            Ok(hops) => hops,
-            Err(error) => return Sensed::no_route(error),
-        };
-        let twice = hops.most().saturating_add(hops.most());
-        let admitted = match self.hold(account, to_see.notebook, twice).await? {
-            Held::Yes(admitted) => admitted,
-            Held::NoMoney(refusal) => return Ok(refusal.into()),
-        };
-        let (mut failed, mut number, mut messages) = (None, 0_i16, messages());
-        let mut is_repaired = false;
-        loop {
-            let hop = match hops.next(failed.as_ref()) {
-                Ok(hop) => hop,
-                Err(none) => return Ok(Sensed::none(none, failed)),
-            };
-            number = number.saturating_add(1);
-            let asked = Asked {
-                kind: Kind::Describe,
-                messages: &messages,
-                schema: &SCHEMA,
-                picture: to_see.picture,
-            };
-            let mut wrong = match asked.of::<Reply>(&admitted, number, &hop).await? {
-                Ok(Ok(reply)) => return Ok(Sensed::by(&hop, reply.clean())),
-                Ok(Err(wrong)) => wrong,
-                Err(error) => {
-                    failed = Some(error);
-                    continue;
-                }
-            };
-            if std::mem::replace(&mut is_repaired, true) {
-                let why = format!("what the model said can't be read, twice: {}", wrong.why);
-                return Ok(Sensed::Nobody { why });
-            }
-            let shown = wrong.text.floor_char_boundary(SHOWN_AGAIN_BYTES);
-            wrong.text.truncate(shown);
-            messages = wrong.repair(&messages, &SCHEMA);
-            failed = None;
-            hops = match self.route(account, wanted()).await {
-                Ok(hops) => hops,
-                Err(error) => return Sensed::no_route(error),
-            };
         }
+    }
+
+    async fn ask(&self, admitted: &Admitted, number: i16, hop: &Hop) -> Tried<Self::Made> {
+        let asked = Asked {
+            kind: Kind::Describe,
+            messages: &self.messages,
+            schema: &SCHEMA,
+            picture: self.to_see.picture,
+        };
+        asked.of::<Reply>(admitted, number, hop).await
     }
 }
 
@@ -177,7 +192,7 @@ impl Asked<'_> {
         admitted: &Admitted,
         number: i16,
         hop: &Hop,
-    ) -> Result<Result<Result<R, Unstructured>, quire_models::Error>, SenseError> {
+    ) -> Tried<Result<R, Unstructured>> {
         let (provider, model) = (hop.provider(), hop.model());
         let attempt = admitted
             .attempt(self.kind, number, provider, model, hop.costs())
@@ -186,9 +201,7 @@ impl Asked<'_> {
         let events = match hop.look(self.messages, schema, self.picture).await {
             Ok(events) => events,
             Err(error) => {
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
+                attempt.failed(&error);
                 return Ok(Err(error));
             }
         };
@@ -219,9 +232,7 @@ async fn whole(
             Ok(ChatEvent::Usage(tokens)) => used = Some(tokens),
             Ok(ChatEvent::Done { .. }) => {}
             Err(error) => {
-                if error.is_unbilled() {
-                    attempt.refused();
-                }
+                attempt.failed(&error);
                 return Err(error);
             }
         }

@@ -18,8 +18,12 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// Where spans go; none where nobody wants any. `variable` is the environment.
-    pub(super) fn destination_in(
+    /// Where spans go; none where nobody wants any.
+    pub(crate) fn destination(&self) -> Result<Option<Destination>, Failure> {
+        self.destination_in(super::variable)
+    }
+
+    fn destination_in(
         &self,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Destination>, Failure> {
