@@ -24,7 +24,7 @@ pub async fn announce(tx: &mut TenantTx, events: &[NewEvent]) -> Result<(), Erro
             key: Some(endpoint.to_string()),
             ..Wishes::once(format!("deliver/{endpoint}/now"), Duration::ZERO)
         };
-        let payload = json!({ "endpoint": endpoint });
+        let payload = json!({ "endpoint": endpoint }).to_string();
         enqueue_kind(tx, DELIVER_EVENTS, [(payload, wishes)]).await?;
     }
     Ok(())

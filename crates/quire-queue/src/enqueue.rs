@@ -94,17 +94,17 @@ pub async fn enqueue_all<'a, T: Task>(
                 priority: wishes.priority.or(Some(T::PRIORITY)),
                 ..wishes
             };
-            Ok((serde_json::to_value(task)?, wishes))
+            Ok((serde_json::to_string(task)?, wishes))
         })
         .collect();
     enqueue_kind(tx, T::KIND, rows?).await
 }
 
-/// Adds tasks of a kind whose work is another crate's.
+/// Adds tasks of a kind whose work is another crate's; the payloads are JSON.
 pub(crate) async fn enqueue_kind(
     tx: &mut TenantTx,
     kind: &str,
-    tasks: impl IntoIterator<Item = (serde_json::Value, Wishes)>,
+    tasks: impl IntoIterator<Item = (String, Wishes)>,
 ) -> Result<Vec<TaskId>, Error> {
     let mut now = Rows::default();
     let mut later = Rows::default();
@@ -197,25 +197,26 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub(crate) const SHARDS: u8 = 64;
 
 const READY: &str = "insert into queue.ready
-        (tenant_id, id, shard, kind, payload, priority, key, cost_ms, deadline)
-    select $1, t.id, coalesce((select shard from queue.tenants where tenant_id = $1), $2), $3,
-           t.payload, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline)
-    from unnest($4::uuid[], $5::jsonb[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
-         as t (id, payload, priority, key, cost_ms, deadline, delay)";
+        (tenant_id, id, run_token, shard, kind, payload, priority, key, cost_ms, deadline)
+    select $1, t.id, (select pg_current_xact_id()::text::bigint << 16) | (t.place & 65535),
+           coalesce((select shard from queue.tenants where tenant_id = $1), $2), $3,
+           t.payload::json, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline)
+    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
+         with ordinality as t (id, payload, priority, key, cost_ms, deadline, delay, place)";
 
 const DEFERRED: &str = "insert into queue.deferred
         (tenant_id, id, shard, kind, payload, priority, key, cost_ms, deadline, run_at)
     select $1, t.id, coalesce((select shard from queue.tenants where tenant_id = $1), $2), $3,
-           t.payload, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline),
+           t.payload::json, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline),
            now() + make_interval(secs => t.delay)
-    from unnest($4::uuid[], $5::jsonb[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
+    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
          as t (id, payload, priority, key, cost_ms, deadline, delay)";
 
 /// Columns of new rows.
 #[derive(Default)]
 struct Rows {
     ids: Vec<Uuid>,
-    payloads: Vec<Option<serde_json::Value>>,
+    payloads: Vec<Option<String>>,
     priorities: Vec<i16>,
     keys: Vec<Option<String>>,
     costs: Vec<Option<i32>>,
@@ -272,7 +273,7 @@ fn keep<T>(column: &mut Vec<T>, stays: &[bool]) {
 struct Keyed {
     ids: Vec<Uuid>,
     keys: Vec<String>,
-    payloads: Vec<serde_json::Value>,
+    payloads: Vec<String>,
     replace: Vec<bool>,
     delays: Vec<f64>,
 }
@@ -321,7 +322,7 @@ impl Keyed {
     ) -> Result<HashMap<String, Uuid>, Error> {
         let held: Vec<(String, Uuid)> = sqlx::query_as(AssertSqlSafe(format!(
             "with new as materialized (
-                 select * from unnest($2::uuid[], $3::text[], $4::jsonb[], $5::bool[], $6::float8[])
+                 select * from unnest($2::uuid[], $3::text[], $4::text[], $5::bool[], $6::float8[])
                      as n (id, unique_key, payload, replaces, delay)
              ), shared as materialized (
                  select k.unique_key, k.id from queue.keyed k
@@ -330,7 +331,7 @@ impl Keyed {
                  for key share of k
              ), claimed as (
                  insert into queue.keyed (tenant_id, id, unique_key, payload, due_at)
-                 select $1, n.id, n.unique_key, n.payload, now() + make_interval(secs => n.delay)
+                 select $1, n.id, n.unique_key, n.payload::json, now() + make_interval(secs => n.delay)
                  from new n where n.unique_key not in (select unique_key from shared)
                  on conflict (tenant_id, unique_key) where is_waiting do {on_conflict}
                  returning unique_key, id

@@ -35,7 +35,7 @@ pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
 pub use operate::{
     ALERT_AT, Advice, DeadGroup, Event, Level, PriorityStats, SLOW_DOWN_AT, Selection, Stats,
-    TaskRow, TenantWork, advise, cancel, dead, discard, events, get, list, retry, stats,
+    TaskRow, TenantWork, advise, cancel, dead, discard, events, get, level, list, retry, stats,
     top_tenants,
 };
 pub use rules::{TenantShare, dedicate, pause_kind, pause_tenant, set_tenant_share};
@@ -61,6 +61,11 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             4,
             "shared keys",
             include_str!("../migrations/0004_shared_keys.sql"),
+        ),
+        (
+            5,
+            "less to write",
+            include_str!("../migrations/0005_less_to_write.sql"),
         ),
     ],
 };

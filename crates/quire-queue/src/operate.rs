@@ -58,6 +58,19 @@ pub struct Selection {
     pub signature: Option<String>,
 }
 
+impl Selection {
+    /// What ends tasks for good wants to know which.
+    fn check(&self) -> Result<(), Error> {
+        let names_any = self.task.is_some() || self.tenant.is_some();
+        match names_any || self.kind.is_some() || self.signature.is_some() {
+            true => Ok(()),
+            false => Err(Error::Invalid(
+                "say which tasks: one, those of a tenant, of a kind or of a group".to_owned(),
+            )),
+        }
+    }
+}
+
 const TASKS: &str = "with open as materialized (select unnest(tasks) as id from queue.receipts), t as (
     (select tenant_id, id, kind, case when id in (select id from open) then 'running' else 'ready' end as state,
             priority, attempt, key, null::timestamptz as at, error, error_kind, payload
@@ -188,6 +201,7 @@ pub async fn retry(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Erro
 
 /// Removes dead tasks for good. Returns how many there were.
 pub async fn discard(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Error> {
+    selection.check()?;
     let discarded = sqlx::query(
         "delete from queue.dead
          where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
@@ -206,13 +220,10 @@ pub async fn discard(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Er
 /// is its row: what is gone is not handed out, and what it says at its end is refused. The row that takes
 /// its place has its kind told by the worker that owns it. Returns how many there were.
 pub async fn cancel(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Error> {
-    if selection.task.is_none() && selection.tenant.is_none() && selection.kind.is_none() {
-        return Err(Error::Invalid(
-            "say which tasks: one, those of a tenant or those of a kind".to_owned(),
-        ));
-    }
+    selection.check()?;
     let mut cancelled = 0;
-    for table in ["ready", "deferred"] {
+    // What becomes ready meanwhile was in neither, so the first look is repeated.
+    for table in ["ready", "deferred", "ready"] {
         // Without its key, deadline and cost: telling waits for nobody and is quickly done.
         let statement = AssertSqlSafe(format!(
             "with gone as (
@@ -273,6 +284,15 @@ pub enum Level {
 }
 
 impl Level {
+    /// So many ready tasks.
+    const fn of(ready: u64) -> Self {
+        match ready {
+            SLOW_DOWN_AT.. => Self::Full,
+            ALERT_AT.. => Self::Alert,
+            _ => Self::Normal,
+        }
+    }
+
     /// The name on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -306,12 +326,22 @@ impl Stats {
 
     /// How much waits.
     pub fn level(&self) -> Level {
-        match self.ready() {
-            SLOW_DOWN_AT.. => Level::Full,
-            ALERT_AT.. => Level::Alert,
-            _ => Level::Normal,
-        }
+        Level::of(self.ready())
     }
+}
+
+/// How much waits, as the workers said at their last beat; counted, as far as it matters, when none of them lives.
+pub async fn level(tx: &mut SystemTx) -> Result<Level, Error> {
+    let ready: i64 = sqlx::query_scalar(
+        "select coalesce((select sum((b ->> 'queued')::bigint)::bigint
+                          from queue.workers, jsonb_array_elements(report -> 'backlog') b
+                          where lease_until > clock_timestamp()),
+                         (select count(*) from (select from queue.ready limit $1) r))",
+    )
+    .bind(i64::try_from(SLOW_DOWN_AT).unwrap_or(i64::MAX))
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(Level::of(u64::try_from(ready).unwrap_or(0)))
 }
 
 /// What all workers said at their last beat. Costs the same at any depth of the queue.

@@ -5,7 +5,6 @@
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::Priority;
@@ -24,7 +23,6 @@ pub(crate) struct Held {
     /// Attempts that ended before.
     pub(crate) attempt: i16,
     pub(crate) is_keyed: bool,
-    pub(crate) deadline: Option<DateTime<Utc>>,
     /// It does not run; its kind is told.
     pub(crate) is_cancelled: bool,
     is_handed: bool,
@@ -134,7 +132,6 @@ impl Owner {
             priority,
             attempt: row.attempt,
             is_keyed: row.is_keyed,
-            deadline: row.deadline,
             is_cancelled: row.is_cancelled,
             is_handed: false,
             is_void: false,

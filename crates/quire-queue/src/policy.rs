@@ -33,7 +33,7 @@ const SCALE: u64 = 1 << 10;
 /// Of tenants with the same tag the one that came last is next, so that somebody with a single task does
 /// not wait for a round of all others; but every so often the one that came first is, so that a stream of
 /// newcomers holds nobody back for ever.
-const LATEST_OF: u64 = 4;
+const LATEST_OF: u64 = 32;
 
 /// A task that was added and not yet finished.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -42,7 +42,6 @@ pub(crate) struct Arrival {
     pub(crate) attempt: i16,
     pub(crate) key: Option<String>,
     pub(crate) cost_ms: Option<i32>,
-    pub(crate) deadline: Option<DateTime<Utc>>,
     pub(crate) is_keyed: bool,
     /// It does not run; its kind is told.
     pub(crate) is_cancelled: bool,
@@ -65,10 +64,19 @@ pub(crate) struct Cursor {
     next: i64,
     /// Transactions that were going on.
     open: Vec<i64>,
+    /// When the server started, in microseconds: one that lost its last moments counts transactions anew.
+    server: i64,
 }
 
 impl Cursor {
-    fn parse(snapshot: &str) -> Result<Self, Error> {
+    /// To which everything is new.
+    pub(crate) const START: Self = Self {
+        next: 0,
+        open: Vec::new(),
+        server: 0,
+    };
+
+    fn parse(snapshot: &str, server: i64) -> Result<Self, Error> {
         let broken = || Error::Database(sqlx::Error::Protocol(format!("snapshot {snapshot:?}")));
         let mut parts = snapshot.split(':').skip(1);
         let next = parts
@@ -80,7 +88,12 @@ impl Cursor {
         let open = open
             .map(|part| part.parse().map_err(|_| broken()))
             .collect::<Result<_, _>>()?;
-        Ok(Self { next, open })
+        Ok(Self { next, open, server })
+    }
+
+    /// Whether what this one has seen is still behind the present.
+    fn holds_at(&self, present: &Self) -> bool {
+        self.server == present.server && self.next <= present.next
     }
 
     /// Whatever is new to one of them is new to this one.
@@ -90,20 +103,25 @@ impl Cursor {
         let mut open: Vec<i64> = open.filter(|token| *token < next).collect();
         open.sort_unstable();
         open.dedup();
-        Self { next, open }
+        match self.server == other.server {
+            true => Self {
+                next,
+                open,
+                ..*self
+            },
+            false => Self::START,
+        }
     }
 }
 
-const ARRIVAL: &str =
-    "shard, run_token, id, tenant_id, kind, priority, attempt, key, cost_ms, deadline,
-    is_cancelled, payload is null as is_keyed";
+const ARRIVAL: &str = "shard, run_token, id, tenant_id, kind, priority, attempt, key, cost_ms, is_cancelled, payload is null as is_keyed";
 
 /// Every ready task of some shards.
 pub(crate) async fn load(tx: &mut SystemTx, shards: &[i16]) -> Result<Vec<Arrival>, Error> {
     // Tokens of another cluster, from a restored dump, would be new for ever.
     sqlx::query(
-        "update queue.ready set run_token = pg_current_xact_id()::text::bigint
-         where shard = any($1) and run_token > pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
+        "update queue.ready set run_token = default
+         where shard = any($1) and run_token >> 16 > pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     )
     .bind(shards)
     .execute(tx.connection())
@@ -119,14 +137,17 @@ pub(crate) async fn load(tx: &mut SystemTx, shards: &[i16]) -> Result<Vec<Arriva
 
 /// The present, to ask later what came since.
 pub(crate) async fn now(tx: &mut SystemTx) -> Result<Cursor, Error> {
-    let snapshot: String = sqlx::query_scalar("select pg_current_snapshot()::text")
-        .fetch_one(tx.connection())
-        .await?;
-    Cursor::parse(&snapshot)
+    let (snapshot, server): (String, i64) = sqlx::query_as(
+        "select pg_current_snapshot()::text, (extract(epoch from pg_postmaster_start_time()) * 1000000)::bigint",
+    )
+    .fetch_one(tx.connection())
+    .await?;
+    Cursor::parse(&snapshot, server)
 }
 
 /// The ready tasks that became visible since the cursor, and the new cursor. Exact: a row is new if its
-/// transaction had not begun or was still open then, however long it stayed open.
+/// transaction had not begun or was still open then, however long it stayed open. All are new to a server that was
+/// started since.
 pub(crate) async fn arrivals(
     tx: &mut SystemTx,
     shards: &[i16],
@@ -134,15 +155,20 @@ pub(crate) async fn arrivals(
 ) -> Result<(Vec<Arrival>, Cursor), Error> {
     // Asked before the rows: what commits in between is seen twice, which the owner notices.
     let cursor = now(tx).await?;
+    let since = match since.holds_at(&cursor) {
+        true => since,
+        false => &Cursor::START,
+    };
     // `offset 0` keeps the planner from turning the look-ups of each shard into one pass over everything.
     let statement = sqlx::AssertSqlSafe(format!(
         "select r.* from unnest($1::smallint[]) as s (own) cross join lateral (
-             select {ARRIVAL} from queue.ready where shard = own and run_token >= $2 offset 0
+             select {ARRIVAL} from queue.ready where shard = own and run_token >= $2 << 16 offset 0
          ) r
          union all
          select r.* from unnest($1::smallint[]) as s (own) cross join unnest($3::bigint[]) as o (open)
          cross join lateral (
-             select {ARRIVAL} from queue.ready where shard = own and run_token = open offset 0
+             select {ARRIVAL} from queue.ready
+             where shard = own and run_token >= open << 16 and run_token < (open + 1) << 16 offset 0
          ) r"
     ));
     let rows = sqlx::query_as(statement)
@@ -170,6 +196,8 @@ pub(crate) struct Handed {
     pub(crate) payload: String,
     pub(crate) error_kind: Option<String>,
     pub(crate) error: Option<String>,
+    /// Its deadline has passed, by the clock that set it.
+    pub(crate) is_late: bool,
 }
 
 /// What came of handing out.
@@ -210,6 +238,7 @@ pub(crate) async fn hand_out(
              select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
          )
          select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload,
+                coalesce(deadline < now(), false) as is_late,
                 case when $8 then set_config('synchronous_commit', 'off', true) end
          from found",
     )
@@ -442,6 +471,25 @@ impl Failed {
     }
 }
 
+/// The tasks of these places that are still there.
+pub(crate) async fn at(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Arrival>, Error> {
+    let mut columns = Places::default();
+    places.iter().for_each(|place| columns.push(*place));
+    let statement = sqlx::AssertSqlSafe(format!(
+        "select r.* from unnest($1::smallint[], $2::bigint[], $3::uuid[]) as k (own, token, task)
+         cross join lateral (
+             select {ARRIVAL} from queue.ready where shard = own and run_token = token and id = task limit 1
+         ) r"
+    ));
+    let rows = sqlx::query_as(statement)
+        .bind(columns.shards)
+        .bind(columns.tokens)
+        .bind(columns.ids)
+        .fetch_all(tx.connection())
+        .await?;
+    Ok(rows)
+}
+
 /// Which of these rows are still there: a running task without its row was cancelled.
 pub(crate) async fn existing(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Uuid>, Error> {
     let mut columns = Places::default();
@@ -478,10 +526,11 @@ pub(crate) async fn promote(
         "), moved as (",
         "    insert into queue.ready (",
         moved!(),
-        ", payload, attempt, error_kind, error)",
+        ", payload, attempt, error_kind, error, run_token)",
         "    select ",
         moved!(),
-        ", payload, attempt, error_kind, error from gone",
+        ", payload, attempt, error_kind, error,",
+        "           (select pg_current_xact_id()::text::bigint << 16) | (row_number() over () & 65535) from gone",
         ") select count(*), max(run_at) from gone"
     );
     let (count, last): (i64, Option<DateTime<Utc>>) = sqlx::query_as(statement)
@@ -523,10 +572,22 @@ mod tests {
 
     #[test]
     fn a_snapshot_is_read() {
-        let cursor = |text: &str| Cursor::parse(text).map(|cursor| (cursor.next, cursor.open));
+        let cursor = |text: &str| Cursor::parse(text, 1).map(|cursor| (cursor.next, cursor.open));
         assert_eq!(cursor("790:790:").ok(), Some((790, vec![])));
         assert_eq!(cursor("790:795:790,793").ok(), Some((795, vec![790, 793])));
         assert!(cursor("790").is_err());
         assert!(cursor("790:x:").is_err());
+    }
+
+    #[test]
+    fn after_a_restart_everything_is_new() {
+        let [before, later, behind] = ["790:795:790", "790:796:", "790:791:"]
+            .map(|text| Cursor::parse(text, 1).unwrap_or(Cursor::START));
+        assert!(before.holds_at(&later));
+        assert!(!before.holds_at(&behind), "it counts anew");
+        let restarted = Cursor { server: 2, ..later };
+        assert!(!before.holds_at(&restarted));
+        assert_eq!(before.earlier(&restarted), Cursor::START);
+        assert!(!Cursor::START.holds_at(&before));
     }
 }

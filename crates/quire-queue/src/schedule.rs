@@ -102,11 +102,18 @@ pub async fn schedule<T: Task>(
     let clock = Clock::parse(&plan.rule.to_text(), &plan.time_zone)?;
     let now = Utc::now();
     let due = clock.first(now)?;
-    let id = Uuid::now_v7();
+    let known: Option<Uuid> =
+        sqlx::query_scalar("select id from queue.schedules where tenant_id = $1 and name = $2")
+            .bind(tx.tenant_id())
+            .bind(&plan.name)
+            .fetch_optional(tx.connection())
+            .await?;
+    // Made again, it keeps its id, which its jitter comes from.
+    let id = known.unwrap_or_else(Uuid::now_v7);
     let id: Uuid = sqlx::query_scalar(
         "insert into queue.schedules (tenant_id, id, name, kind, priority, payload, rule, time_zone, jitter_s, missed,
                                       due_at, next_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $11 + make_interval(secs => $12))
+         values ($1, $2, $3, $4, $5, $6::json, $7, $8, $9, $10, $11, $11 + make_interval(secs => $12))
          on conflict (tenant_id, name) do update
          set kind = excluded.kind, priority = excluded.priority, payload = excluded.payload, rule = excluded.rule,
              time_zone = excluded.time_zone, jitter_s = excluded.jitter_s, missed = excluded.missed,
@@ -118,7 +125,7 @@ pub async fn schedule<T: Task>(
     .bind(&plan.name)
     .bind(T::KIND)
     .bind(T::PRIORITY as i16)
-    .bind(serde_json::to_value(task)?)
+    .bind(serde_json::to_string(task)?)
     .bind(plan.rule.to_text())
     .bind(&plan.time_zone)
     .bind(jitter_s)
@@ -333,16 +340,26 @@ pub(crate) async fn fire(
         .collect();
     sqlx::query(
         "insert into queue.ready (tenant_id, id, shard, kind, payload, priority)
-         select f.tenant_id, f.id, coalesce(t.shard, f.shard), f.kind, f.payload, f.priority
-         from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::jsonb[], $6::smallint[])
+         select f.tenant_id, f.id, coalesce(t.shard, f.shard), f.kind, f.payload::json, f.priority
+         from unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::text[], $5::text[], $6::smallint[])
               as f (tenant_id, id, shard, kind, payload, priority)
          left join queue.tenants t on t.tenant_id = f.tenant_id",
     )
     .bind(fired.iter().map(|due| due.tenant_id).collect::<Vec<_>>())
     .bind(fired.iter().map(|_| Uuid::now_v7()).collect::<Vec<_>>())
-    .bind(fired.iter().map(|due| shard_of(due.tenant_id.into())).collect::<Vec<_>>())
+    .bind(
+        fired
+            .iter()
+            .map(|due| shard_of(due.tenant_id.into()))
+            .collect::<Vec<_>>(),
+    )
     .bind(fired.iter().map(|due| due.kind.clone()).collect::<Vec<_>>())
-    .bind(fired.iter().map(|due| due.payload.clone()).collect::<Vec<_>>())
+    .bind(
+        fired
+            .iter()
+            .map(|due| due.payload.to_string())
+            .collect::<Vec<_>>(),
+    )
     .bind(fired.iter().map(|due| due.priority).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;

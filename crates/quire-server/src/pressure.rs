@@ -40,7 +40,7 @@ impl Pressure {
 
 async fn look(store: &Store) -> Result<Level, quire_queue::Error> {
     let mut tx = store.system().await?;
-    let level = quire_queue::stats(&mut tx).await?.level();
+    let level = quire_queue::level(&mut tx).await?;
     tx.commit().await?;
     Ok(level)
 }

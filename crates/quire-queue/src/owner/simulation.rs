@@ -174,7 +174,6 @@ impl World {
                     attempt: 0,
                     key,
                     cost_ms: None,
-                    deadline: None,
                     is_keyed: false,
                     is_cancelled: false,
                 },

@@ -80,6 +80,8 @@ pub(super) struct Engine<C> {
     next_poll: Instant,
     next_due: Instant,
     is_poll_wanted: bool,
+    /// What was seen may not be what the server remembers.
+    has_lost_sight: bool,
     next_beat: Instant,
     last_beat: Instant,
     /// Until then it takes nothing from those who look dead.
@@ -138,6 +140,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let (outcomes, finished) = mpsc::unbounded_channel();
         let now = Instant::now();
         let ledger = Ledger::new(worker.options.tally.clone());
+        let worker_lease = worker.options.lease;
         Self {
             worker,
             me,
@@ -151,9 +154,11 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             next_poll: now,
             next_due: now,
             is_poll_wanted: false,
+            has_lost_sight: false,
             next_beat: now,
             last_beat: now,
-            modest_until: now,
+            // Others that live may be about to renew their leases, if the database was away.
+            modest_until: now + worker_lease / 2,
             wanted: Vec::new(),
             running: HashMap::new(),
             handing: HashMap::new(),
@@ -179,9 +184,13 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
 
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let bell = self.worker.bell.clone();
-        let heard = Arc::new(Notify::new());
+        let (heard, lost) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let mut ears = JoinSet::new();
-        ears.spawn(operations::listen(self.worker.store.clone(), heard.clone()));
+        ears.spawn(operations::listen(
+            self.worker.store.clone(),
+            heard.clone(),
+            lost.clone(),
+        ));
         let mut give_up: Option<Instant> = None;
         loop {
             if self.is_draining && self.is_done(give_up) {
@@ -208,6 +217,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                     self.is_news = true;
                 }
                 () = heard.notified() => self.is_poll_wanted = true,
+                () = lost.notified() => self.has_lost_sight = true,
                 () = tokio::time::sleep_until(wake.into()) => {}
                 () = stop.cancelled(), if !self.is_draining => {
                     self.is_draining = true;
@@ -326,7 +336,10 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             && (self.is_poll_wanted || now >= self.next_poll)
             && !self.busy.contains("poll")
         {
-            let cursor = cursor.clone();
+            let cursor = match std::mem::take(&mut self.has_lost_sight) {
+                true => Cursor::START,
+                false => cursor.clone(),
+            };
             self.busy.insert("poll");
             self.is_poll_wanted = false;
             self.next_poll = now + self.worker.options.poll;
@@ -415,6 +428,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 self.handing.remove(&receipt);
                 self.after_hand_out(receipt, taken, result);
             }
+            Done::Later(news) => self.arrive(news),
             Done::Settle { receipts, result } => {
                 self.busy.remove("settle");
                 self.after_settle(receipts, result);

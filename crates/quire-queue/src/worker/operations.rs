@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
+use tracing::{debug, warn};
 use uuid::Uuid;
 
 use quire_store::{Store, SystemTx};
@@ -25,6 +25,8 @@ const CHANNEL: &str = "quire_tasks";
 const DUE: i64 = 1_000;
 /// How long an operation may take.
 const LIMIT: Duration = Duration::from_secs(60);
+/// How long a task is left to a producer that is just changing it.
+const CHANGING: Duration = Duration::from_millis(100);
 /// How far back a change of rules is looked for at every beat.
 const CHANGES: Duration = Duration::from_secs(15);
 
@@ -51,6 +53,8 @@ pub(super) enum Done {
         taken: Vec<(Ticket, Held)>,
         result: Result<HandedOut, Error>,
     },
+    /// Tasks whose producers were just changing them.
+    Later(News),
     Settle {
         receipts: Vec<Uuid>,
         result: Result<Vec<Uuid>, Error>,
@@ -327,6 +331,26 @@ pub(super) async fn hand_out(
     }
 }
 
+/// Looks again, after a moment, at tasks whose producers were just changing them.
+pub(super) async fn later(store: Store, places: Vec<RowPlace>) -> Done {
+    loop {
+        tokio::time::sleep(CHANGING).await;
+        let news = async {
+            let mut tx = store.system().await?;
+            let rows = rows::at(&mut tx, &places).await?;
+            let news = News::of(&mut tx, rows).await?;
+            tx.commit().await?;
+            Ok(news)
+        };
+        match limited(news).await {
+            Ok(news) => return Done::Later(news),
+            Err(error) => {
+                warn!(%error, "can't look for tasks that were being changed; trying again")
+            }
+        }
+    }
+}
+
 pub(super) async fn settle(
     store: Store,
     settlements: Vec<Settlement>,
@@ -388,13 +412,16 @@ async fn try_call(store: &Store) -> Result<(), Error> {
 
 /// Hears the calls of other processes for as long as it is polled. Where notices do not get through, as
 /// behind a pooler of transactions, the polls find what is new.
-pub(super) async fn listen(store: Store, heard: Arc<Notify>) {
+///
+/// A connection that broke may have been the server's end, and then what was seen of it may be void: that is `lost`.
+pub(super) async fn listen(store: Store, heard: Arc<Notify>, lost: Arc<Notify>) {
     loop {
         match store.listen(CHANNEL).await {
             Ok(mut listener) => {
                 while listener.recv().await.is_ok() {
                     heard.notify_one();
                 }
+                lost.notify_one();
             }
             Err(error) => debug!(%error, "can't listen for calls of other workers"),
         }

@@ -240,16 +240,21 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             .map(|handed| ((handed.id, handed.run_token), handed))
             .collect();
         let mut open = 0;
+        let mut changing = Vec::new();
         for (ticket, held) in taken {
             let handed = handed.remove(&(held.place.id, held.place.token));
             if handed.is_some_and(|handed| self.start(ticket, held, handed, receipt)) {
                 open += 1;
-            } else if later.contains(&held.place.id) {
-                self.owner.put_back(ticket);
-                self.is_poll_wanted = true;
             } else {
+                if later.contains(&held.place.id) {
+                    changing.push(held.place);
+                }
                 self.owner.gone(ticket);
             }
+        }
+        if !changing.is_empty() {
+            let store = self.worker.store.clone();
+            self.operations.spawn(operations::later(store, changing));
         }
         if open > 0 {
             self.receipts.insert(receipt, open);
@@ -277,10 +282,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             place: held.place,
             is_complete: is_complete.clone(),
         };
-        let is_late = |deadline| deadline < chrono::Utc::now();
         let void = match held.is_cancelled {
             true => Some(Void::Cancelled),
-            false => held.deadline.is_some_and(is_late).then_some(Void::Late),
+            false => handed.is_late.then_some(Void::Late),
         };
         let context = self.worker.context.clone();
         let outcomes = self.outcomes.clone();
