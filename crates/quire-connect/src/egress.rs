@@ -126,10 +126,9 @@ impl Rules {
         self.allowed.iter().any(|network| network.contains(address))
     }
 
-    /// Whether the filter lets a connection through. Beside the ports of the web only the operator's own
-    /// services are reached.
-    fn lets_through(&self, address: IpAddr, any_port: bool) -> bool {
-        self.is_allowed(address) || (!any_port && is_public(address))
+    /// Whether the filter lets a connection through.
+    fn lets_through(&self, address: IpAddr, own_only: bool) -> bool {
+        self.is_allowed(address) || (!own_only && is_public(address))
     }
 
     /// The same for databases, which have all kinds of ports, but none of those that belong to other services.
@@ -141,16 +140,16 @@ impl Rules {
 /// Looks names up and leaves out what must not be reached.
 struct Filter {
     rules: Arc<Rules>,
-    any_port: bool,
+    own_only: bool,
 }
 
 impl Resolve for Filter {
     fn resolve(&self, name: Name) -> Resolving {
-        let (rules, any_port) = (self.rules.clone(), self.any_port);
+        let (rules, own_only) = (self.rules.clone(), self.own_only);
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
             let through: Vec<SocketAddr> = found
-                .filter(|address| rules.lets_through(address.ip(), any_port))
+                .filter(|address| rules.lets_through(address.ip(), own_only))
                 .collect();
             if through.is_empty() {
                 return Err("the name leads to no address that may be reached".into());
@@ -164,9 +163,9 @@ impl Resolve for Filter {
 #[derive(Clone)]
 pub struct Egress {
     rules: Arc<Rules>,
-    /// For the ports of the web.
+    /// For https at the ports of the web.
     web: Client,
-    /// For other ports, which only the operator's own services may have.
+    /// For the rest, which only the operator's own services may have.
     own: Client,
 }
 
@@ -207,18 +206,18 @@ impl Egress {
         }
         let host = url.host_str().ok_or_else(|| bad("it has no host"))?;
         let literal: Option<IpAddr> = host.trim_matches(['[', ']']).parse().ok();
-        let is_own = literal.is_some_and(|address| self.rules.is_allowed(address));
         match url.scheme() {
             "https" => {}
-            "http" if is_own || !self.rules.allowed.is_empty() => {}
+            // Where it leads is seen when its name is looked up.
+            "http" if !self.rules.allowed.is_empty() => {}
             "http" => return Err(bad("it must begin with https://")),
             other => return Err(bad(&format!("'{other}' is not https"))),
         }
         if let Some(address) = literal
-            && !self.rules.lets_through(address, has_odd_port(&url))
+            && !self.rules.lets_through(address, is_for_own(&url))
         {
             return Err(bad(
-                "it is not on the public Internet, or has an unusual port",
+                "it is not on the public Internet, not https, or has an unusual port",
             ));
         }
         if has_odd_port(&url) && self.rules.allowed.is_empty() {
@@ -233,7 +232,7 @@ impl Egress {
     /// When the address can't be used.
     pub fn request(&self, method: Method, url: &str) -> Result<RequestBuilder, Error> {
         let url = self.check(url)?;
-        let client = if has_odd_port(&url) {
+        let client = if is_for_own(&url) {
             &self.own
         } else {
             &self.web
@@ -312,18 +311,23 @@ impl Egress {
     }
 }
 
+/// Whether only the operator's own services may have such an address.
+fn is_for_own(url: &Url) -> bool {
+    url.scheme() == "http" || has_odd_port(url)
+}
+
 /// Whether a port is none of the web.
 fn has_odd_port(url: &Url) -> bool {
     url.port().is_some_and(|port| port != 80 && port != 443)
 }
 
-fn client(rules: &Arc<Rules>, any_port: bool) -> Result<Client, Error> {
+fn client(rules: &Arc<Rules>, own_only: bool) -> Result<Client, Error> {
     // Fails when another crate was first with the same provider, which is as good.
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
         .dns_resolver(Arc::new(Filter {
             rules: rules.clone(),
-            any_port,
+            own_only,
         }))
         .redirect(redirect::Policy::none())
         .no_proxy()
@@ -493,6 +497,8 @@ mod tests {
         let own = Egress::new(vec!["127.0.0.0/8".parse().unwrap()]).unwrap();
         assert!(own.check("http://127.0.0.1:8080/").is_ok());
         assert!(own.check("http://10.0.0.1:8080/").is_err());
+        assert!(own.check("http://1.1.1.1/").is_err());
+        assert!(own.check("https://1.1.1.1/").is_ok());
     }
 
     #[tokio::test]
@@ -507,5 +513,10 @@ mod tests {
             let sent = egress.request(Method::GET, name).unwrap().send().await;
             assert!(sent.unwrap_err().is_connect(), "{name}");
         }
+        // Without TLS only what was let through.
+        let networks = ["10.0.0.0/8"].map(|network| network.parse().unwrap());
+        let own = Egress::new(networks.to_vec()).unwrap();
+        let sent = own.request(Method::GET, "http://localhost/").unwrap();
+        assert!(sent.send().await.unwrap_err().is_connect());
     }
 }

@@ -249,9 +249,8 @@ impl Segment {
         let Some(clusters) = &self.clusters else {
             return Ok(codes.scan(&query, all, mask, limit, level)?);
         };
-        // A narrow mask leaves little to scan, and its rows may be in any list.
         let blocks = match mask {
-            Some(mask) if is_narrow(mask) => vec![all],
+            Some(mask) if !lets_nearly_all(mask) => vec![all],
             _ => clusters.blocks(rotated)?,
         };
         let mask = mask.map(|mask| clusters.mask(mask));
@@ -574,8 +573,8 @@ fn slice(hot: &Bytes, footer: &Footer, section: Section) -> Option<Bytes> {
     (range.end <= hot.len() && range.start <= range.end).then(|| hot.slice(range))
 }
 
-/// Whether a mask lets so few rows through that all their codes can be scanned.
-fn is_narrow(mask: &[u32]) -> bool {
-    let open: usize = mask.iter().map(|word| word.count_ones() as usize).sum();
-    open * 10 < mask.len() * BLOCK_ROWS
+/// Whether a mask holds so few rows back that those which are wanted are in the nearest lists as without it. Those
+/// of another one may be in any list.
+fn lets_nearly_all(mask: &[u32]) -> bool {
+    clusters::open_rows(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use quire_connect::connections::{Told, Wanted};
 use quire_store::connections::{self as rows, Connection};
 use quire_store::{Placement, TenantTx, every};
-use quire_types::{ConnectionId, ErrorKind, Secret};
+use quire_types::{ConnectionId, ErrorKind, Secret, TenantId};
 
 use super::{notebook, read_key, tenant};
 use crate::cli::{ConnectionArg, ConnectionCommand, ConnectionCreateArgs};
@@ -111,7 +111,7 @@ async fn create(args: &ConnectionCreateArgs, node: &Node, output: &Output) -> Re
     };
     let connect = node.services().await?.connect;
     let (connection, told) = connect.connect(placement, &wanted).await?;
-    made(output, &connection, &told)
+    made(output, placement.tenant, &connection, &told)
 }
 
 async fn set(
@@ -161,27 +161,36 @@ fn settings(text: Option<&str>) -> Result<Value, Failure> {
     }
 }
 
-fn made(output: &Output, connection: &Connection, told: &Told) -> Result<(), Failure> {
+fn made(
+    output: &Output,
+    tenant: TenantId,
+    connection: &Connection,
+    told: &Told,
+) -> Result<(), Failure> {
+    let hook = format!("/hooks/{tenant}/{}", connection.id);
     let (name, value, note) = match told {
         Told::Account(account) => (
             "account",
             account.as_str(),
-            "connected; whose account it is:",
+            "connected; whose account it is:".to_owned(),
         ),
         Told::Signing(secret) => (
             "secret",
             secret.as_ref().map_or("", Secret::expose),
-            "senders sign with this secret; it is not shown again:",
+            format!("events are sent to {hook}, signed with this secret; it is not shown again:"),
         ),
         Told::Link(link) => (
             "authorize_url",
             link.as_str(),
-            "whoever has the account follows this link within a quarter of an hour:",
+            "whoever has the account follows this link within a quarter of an hour:".to_owned(),
         ),
     };
     if output.is_json() {
         let mut shown = shown(connection);
         shown[name] = value.into();
+        if let Told::Signing(_) = told {
+            shown["hook"] = hook.into();
+        }
         return output.json(&shown);
     }
     output.note(note);
