@@ -241,6 +241,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         dimension: 2,
         footer: Vec::new(),
     };
+    segments::note(&mut tx, &new).await.unwrap();
     let moved = segments::install(&mut tx, &new, &[(folded, 1)], None).await;
     assert_eq!(moved.unwrap(), 1);
     let [building, switched] = [Uuid::from_u128(2), Uuid::from_u128(1)];
