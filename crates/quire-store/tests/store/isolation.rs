@@ -172,6 +172,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         builds::restore(switched, &[(source, 1, segment)]),
         builds::note_segment(building, SegmentId::generate()),
         embeddings::building(embedding),
+        embeddings::note_alive(embedding),
         embeddings::missing(embedding, 100),
         embeddings::keep(embedding, &new_segment, &[(folded, 1)]),
         embeddings::retire_unnamed(embedding),
