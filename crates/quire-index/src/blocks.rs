@@ -105,11 +105,12 @@ impl Blocks {
         found
     }
 
-    /// Notes that a block was read, and keeps it if it is read often.
-    pub(crate) fn read(&self, key: BlockKey, block: &Bytes) {
+    /// Notes that a block was read, and keeps a copy if it is read often: what was read may be a slice of
+    /// something larger.
+    pub(crate) fn read(&self, key: BlockKey, block: &[u8]) {
         self.read_bytes.fetch_add(block.len(), Ordering::Relaxed);
         if self.sketch.add(&key) >= KEPT_FROM {
-            self.kept.insert(key, block.clone());
+            self.kept.insert(key, Bytes::copy_from_slice(block));
         }
     }
 

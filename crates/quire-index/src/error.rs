@@ -56,8 +56,8 @@ pub enum Error {
     /// Vectors could not be coded or compared.
     #[error("vectors: {0}")]
     Vectors(#[from] quire_vectors::Error),
-    /// A question's vector that no angle can be measured to.
-    #[error("the question's vector is zero, or not a number")]
+    /// A vector that no angle can be measured to.
+    #[error("a vector is zero, or not a number: no angle can be measured to it")]
     Direction,
     /// The thread that searched ended early.
     #[error("the search was interrupted")]

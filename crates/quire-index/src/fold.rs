@@ -1,7 +1,7 @@
 //! Moving passages: from the tail into a segment, and from several segments into one.
 //!
-//! A segment is built and stored first, under a name nobody knows; then one transaction makes sources
-//! name it. A process that ends before that leaves an object that the sweep finds, one that ends after
+//! A segment is built, written down as one that nothing names, and stored; then one transaction makes sources
+//! name it. A process that ends before that leaves what the sweep removes, one that ends after
 //! it leaves nothing to do. Two processes may do the same work at once: whoever comes second moves
 //! nothing. Decides nothing about when; that is for the task that calls.
 
@@ -13,7 +13,9 @@ use quire_store::segments::{self, Located, Manifest};
 use quire_store::{Placement, segments::TailSize};
 use quire_types::{SegmentId, SourceId};
 
-use crate::segment::{Recipe, SegmentWriter, Stored, Survivors, key, merge};
+use crate::segment::{
+    Built, MIN_CLUSTERED_ROWS, Recipe, SegmentWriter, Stored, Survivors, key, merge,
+};
 use crate::view::View;
 use crate::{Error, Search, blocking};
 
@@ -28,6 +30,8 @@ pub struct FoldPolicy {
     pub least_rows: u32,
     /// Rows of a folded segment, about; the rest becomes another.
     pub segment_rows: u32,
+    /// A segment of so many rows is searched by clusters: a part of it, which is faster and may miss something.
+    pub cluster_rows: u32,
     /// More segments than this are merged.
     pub segments: usize,
     /// A segment with a larger share of dead rows is written again.
@@ -41,6 +45,7 @@ impl Default for FoldPolicy {
             tail_age: Duration::from_mins(15),
             least_rows: 300,
             segment_rows: 200_000,
+            cluster_rows: MIN_CLUSTERED_ROWS,
             segments: 4,
             dead_share: 0.2,
         }
@@ -99,7 +104,7 @@ impl Search {
                 break;
             }
         }
-        self.merge_due(placement, &mut done).await?;
+        self.merge_all(placement, &mut done).await?;
         Ok(done)
     }
 
@@ -119,8 +124,13 @@ impl Search {
             return Ok(Folded { lag, ..done });
         }
         let mut done = Folded::default();
-        self.merge_due(placement, &mut done).await?;
+        self.merge_all(placement, &mut done).await?;
         Ok(done)
+    }
+
+    async fn merge_all(&self, placement: Placement, done: &mut Folded) -> Result<(), Error> {
+        self.merge_due(placement, done).await?;
+        self.merge_archives(placement, done).await
     }
 
     /// When passages move.
@@ -163,7 +173,7 @@ impl Search {
         }
         let built = blocking(move || writer.finish()).await?;
         done.written_bytes += built.bytes();
-        let stored = built.store(self.store.objects()).await?;
+        let stored = self.put(placement, built).await?;
         let moved = self.install(placement, &stored, None).await?;
         done.folded += moved;
         Ok(moved)
@@ -175,8 +185,26 @@ impl Search {
             dimension: manifest.dimension?.unsigned_abs() as usize,
             rotation_seed: self.store.rotation_seed(),
             language: self.language_of(manifest),
+            cluster_rows: self.config.fold.cluster_rows,
             is_archive: false,
         })
+    }
+
+    /// Stores a segment that is to be installed.
+    pub(crate) async fn put(&self, placement: Placement, built: Built) -> Result<Stored, Error> {
+        let mut tx = self.store.tenant(placement).await?;
+        segments::note(&mut tx, &built.new_segment()).await?;
+        tx.commit().await?;
+        built.store(self.store.objects()).await
+    }
+
+    /// Removes a segment that was stored and not installed. After an error nobody could know whether it was,
+    /// so then it is left to the sweep.
+    pub(crate) async fn take_back(&self, placement: Placement, id: SegmentId) -> Result<(), Error> {
+        self.store.objects().delete(&key(placement, id)).await?;
+        let mut tx = self.store.tenant(placement).await?;
+        segments::forget(&mut tx, &[id]).await?;
+        Ok(tx.commit().await?)
     }
 
     async fn install(
@@ -189,10 +217,8 @@ impl Search {
         let moved = segments::install(&mut tx, &stored.new, &stored.versions, from).await?;
         tx.commit().await?;
         if moved == 0 {
-            // Somebody else was first, and nothing names the object. After an error nobody could know,
-            // so then it is left to the sweep.
-            let key = key(placement, stored.new.id);
-            self.store.objects().delete(&key).await?;
+            // Somebody else was first.
+            self.take_back(placement, stored.new.id).await?;
         }
         Ok(moved)
     }
@@ -237,7 +263,7 @@ impl Search {
             return Ok(0);
         };
         done.written_bytes += built.bytes();
-        let stored = built.store(self.store.objects()).await?;
+        let stored = self.put(placement, built).await?;
         let from: Vec<SegmentId> = chosen.iter().map(|part| part.segment.id()).collect();
         let moved = self.install(placement, &stored, Some(&from)).await?;
         done.merged += moved;

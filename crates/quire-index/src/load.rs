@@ -5,7 +5,7 @@ use quire_store::passages::NewPassage;
 use quire_store::segments::{self, Loaded};
 use quire_types::PassageId;
 
-use crate::segment::{Recipe, SegmentWriter, key};
+use crate::segment::{Recipe, SegmentWriter};
 use crate::{Error, Folded, Search, blocking};
 
 /// A version of a source with everything that is to be found of it.
@@ -23,7 +23,7 @@ impl Search {
     /// the same load changes nothing the second time.
     ///
     /// # Errors
-    /// Those of writing, and vectors of different dimensions. What was installed before stays.
+    /// Those of writing, vectors of different dimensions, and such as no angle can be measured to. What was installed before stays.
     pub async fn load(
         &self,
         placement: Placement,
@@ -35,6 +35,7 @@ impl Search {
         let language = self.language_of(&manifest);
         let rotation_seed = self.store.rotation_seed();
         let most = self.config.fold.segment_rows;
+        let cluster_rows = self.config.fold.cluster_rows;
         let mut sources = sources.into_iter().peekable();
         let mut done = Folded::default();
         loop {
@@ -45,6 +46,7 @@ impl Search {
                 dimension: first.passages.first().map_or(0, |one| one.embedding.len()),
                 rotation_seed,
                 language,
+                cluster_rows,
             };
             let (rest, loaded, built) = blocking(move || {
                 let mut part = vec![first];
@@ -60,13 +62,12 @@ impl Search {
             .await?;
             sources = rest;
             done.written_bytes += built.bytes();
-            let stored = built.store(self.store.objects()).await?;
+            let stored = self.put(placement, built).await?;
             let mut tx = self.store.tenant(placement).await?;
             let moved = segments::load(&mut tx, &stored.new, &loaded).await?;
             tx.commit().await?;
             if moved == 0 {
-                let key = key(placement, stored.new.id);
-                self.store.objects().delete(&key).await?;
+                self.take_back(placement, stored.new.id).await?;
             }
             done.folded += moved;
         }

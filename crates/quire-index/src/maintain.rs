@@ -14,6 +14,8 @@ mod rollback;
 mod stats;
 mod sweep;
 
+use quire_types::{ErrorKind, Kind};
+
 pub use archive::Moved;
 pub use check::{Mended, Problem, SegmentCheck, Verified};
 pub use embed::EmbedPage;
@@ -23,3 +25,8 @@ pub use rebuild::{BuildProgress, Rebuild, RebuildError, Rebuilt};
 pub use rollback::RolledBack;
 pub use stats::{SegmentStats, Stats};
 pub use sweep::Swept;
+
+/// Whether an error says that a store did not answer, and nothing of what is in it.
+fn is_passing(error: &crate::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
+}

@@ -2,8 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
+use tokio::time::Instant;
 
 use quire_store::corpus::{self, Change, Embedding, Entry};
 use quire_store::passages::{self, Indexed, Passage};
@@ -17,7 +19,7 @@ use crate::cache::{Slot, Views};
 use crate::score::{self, Address};
 use crate::segment::{Io, Segment, Text};
 use crate::totals::Counts;
-use crate::view::{Contents, View, added_in};
+use crate::view::{Archived, Contents, View, added_in};
 use crate::{BlockTotals, Error, Filter, FoldPolicy, Found, Hit, Query, blocking};
 
 /// Passages that are read from the database at a time.
@@ -32,6 +34,8 @@ pub struct SearchConfig {
     pub language: Language,
     /// When passages move from the tail into segments.
     pub fold: FoldPolicy,
+    /// How long a segment is left alone at least that could not be read.
+    pub retry: Duration,
 }
 
 impl Default for SearchConfig {
@@ -40,6 +44,7 @@ impl Default for SearchConfig {
             memory_bytes: 256 << 20,
             language: Language::English,
             fold: FoldPolicy::default(),
+            retry: Duration::from_secs(5),
         }
     }
 }
@@ -72,7 +77,7 @@ impl Search {
 
     /// The best passages for a question, best first. Sees everything that was committed before the
     /// call. Where a segment can't be read, the others answer, and the answer says so. An archived notebook
-    /// comes back when the filter names it.
+    /// comes back when the filter names it; where it can't, the others that it names answer likewise.
     ///
     /// # Errors
     /// [`Error::Archived`] while it is on its way; otherwise those of reading.
@@ -88,8 +93,10 @@ impl Search {
     /// Those of [`Search::search`].
     pub async fn snapshot(&self, placement: Placement, filter: &Filter) -> Result<Snapshot, Error> {
         let view = self.view(placement).await?;
+        let (view, asleep) = self.woken(placement, view, filter).await?;
         Ok(Snapshot {
-            view: self.woken(placement, view, filter).await?,
+            view,
+            asleep,
             search: self.clone(),
             placement,
         })
@@ -212,7 +219,10 @@ impl Search {
                 ..Filter::default()
             };
             if !view.archived_in(&notebook).is_empty() {
-                self.woken(placement, view, &notebook).await?;
+                let (_, asleep) = self.woken(placement, view, &notebook).await?;
+                if let Some(segment) = asleep.first() {
+                    return Err(Error::Missing { segment: *segment });
+                }
                 return Box::pin(self.passages(placement, source, page)).await;
             }
             return Ok(page.page(Vec::new()));
@@ -279,9 +289,9 @@ impl Search {
         let mut tx = self.store.tenant_snapshot(placement).await?;
         let manifest = segments::manifest(&mut tx).await?;
         let old = held.clone();
-        // A view that lacks a segment is tried again each time: the store may be back. What it does have
+        // A view that lacks a segment is tried again after a while: the store may be back. What it does have
         // stays open, which counts most while the store is away.
-        let is_current = |view: &&Arc<View>| view.missing.is_empty() && view.manifest == manifest;
+        let is_current = |view: &&Arc<View>| view.is_settled() && view.manifest == manifest;
         if let Some(view) = old.as_ref().filter(is_current) {
             tx.commit().await?;
             return Ok(view.clone());
@@ -300,6 +310,13 @@ impl Search {
         self.views.resized(placement, &slot, view.bytes());
         *held = Some(view.clone());
         Ok(view)
+    }
+
+    /// When what could not be read is tried again: the later the longer it was waited for, so that a store that
+    /// hangs holds up few.
+    pub(crate) fn next_try(&self, began: Instant) -> Instant {
+        let waited = u32::try_from(began.elapsed().as_secs()).unwrap_or(u32::MAX);
+        Instant::now() + self.config.retry * waited.saturating_add(1)
     }
 
     /// What the tenant's words are reduced with.
@@ -324,16 +341,24 @@ impl Search {
         let archives = tiers::archives(&mut tx, None).await?;
         let tail = read_tail(&mut tx, None).await?;
         tx.commit().await?;
-        let mut archived: HashMap<NotebookId, u64> = HashMap::new();
+        let mut archived: HashMap<NotebookId, Archived> = HashMap::new();
         for archive in archives {
-            let rows = u64::from(archive.segment.rows.unsigned_abs());
-            *archived.entry(archive.notebook).or_default() += rows;
+            let of = archived.entry(archive.notebook).or_default();
+            of.passages += u64::from(archive.segment.rows.unsigned_abs());
+            of.segments.push(archive.segment.id);
         }
         let open: HashMap<SegmentId, &Arc<Segment>> = old
             .iter()
             .flat_map(|view| &view.segments)
             .map(|segment| (segment.id(), segment))
             .collect();
+        let waiting = old.filter(|view| view.is_settled());
+        let is_waiting = |id: &SegmentId| waiting.is_some_and(|view| view.missing.contains(id));
+        let mut retry_at = waiting.and_then(|view| view.retry_at);
+        let (entries, left): (Vec<segments::Segment>, Vec<_>) = entries
+            .into_iter()
+            .partition(|entry| open.contains_key(&entry.id) || !is_waiting(&entry.id));
+        let began = Instant::now();
         let opened = join_all(entries.iter().map(async |entry| match open.get(&entry.id) {
             Some(segment) => Ok((*segment).clone()),
             None => Segment::open(self.store.objects(), placement, entry).await,
@@ -341,7 +366,8 @@ impl Search {
         .await;
         let named: HashSet<SegmentId> =
             located.iter().filter_map(|source| source.segment).collect();
-        let (mut segments, mut missing) = (Vec::new(), Vec::new());
+        let mut segments = Vec::new();
+        let mut missing: Vec<SegmentId> = left.iter().map(|entry| entry.id).collect();
         for (entry, opened) in entries.iter().zip(opened) {
             match opened {
                 Ok(segment) => {
@@ -363,6 +389,7 @@ impl Search {
                             "a segment is damaged or gone; 'quire index mend' reads its sources again");
                     }
                     missing.push(entry.id);
+                    retry_at = Some(self.next_try(began));
                 }
             }
         }
@@ -372,6 +399,7 @@ impl Search {
             located,
             segments,
             missing,
+            retry_at,
             archived,
             tail,
         };
@@ -384,6 +412,8 @@ pub struct Snapshot {
     pub(crate) search: Search,
     pub(crate) placement: Placement,
     pub(crate) view: Arc<View>,
+    /// Archives that the filter names and that can't be brought back now.
+    asleep: Vec<SegmentId>,
 }
 
 impl Snapshot {
@@ -403,7 +433,8 @@ impl Snapshot {
     pub async fn search(&self, query: &Query) -> Result<Found, Error> {
         let search = &self.search;
         let found = search.search_view(self.placement, &self.view, query);
-        let found = found.await?;
+        let mut found = found.await?;
+        found.missing.extend(&self.asleep);
         let asked = &search.asked;
         asked.note(&search.store, self.placement, &found.hits);
         Ok(found)
@@ -412,7 +443,7 @@ impl Snapshot {
 
 /// Whether the changes since tell all that is different now.
 fn can_advance(view: &View, manifest: &Manifest) -> bool {
-    view.missing.is_empty()
+    view.is_settled()
         && view.manifest.generation == manifest.generation
         // Only an erased corpus begins again.
         && view.manifest.version <= manifest.version

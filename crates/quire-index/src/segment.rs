@@ -33,6 +33,7 @@ use crate::Error;
 use crate::blocks::{BlockKey, BlockKind, Blocks};
 use crate::text::LexicalSegment;
 
+pub(crate) use clusters::MIN_ROWS as MIN_CLUSTERED_ROWS;
 pub(crate) use merge::{Survivors, merge};
 pub(crate) use sources::{SourceRows, Sources};
 pub(crate) use texts::Text;
@@ -100,10 +101,18 @@ impl Segment {
         let footer = Footer::decode(&entry.footer, placement, id).map_err(broken)?;
         let key = key(placement, id);
         let end = u64::try_from(entry.bytes).unwrap_or(0);
+        // Apart, since each is kept by itself: where both are one read, one of them is copied.
+        let lexical = footer.extent(Section::Lexical).range();
+        let parts = [lexical.clone(), lexical.end..end.max(lexical.end)];
         loop {
-            let hot = in_time(id, objects.range(&key, footer.hot_start()..end)).await?;
+            let mut read = in_time(id, objects.ranges(&key, &parts)).await?.into_iter();
+            let (lexical, hot) = (
+                read.next().unwrap_or_default(),
+                read.next().unwrap_or_default(),
+            );
             let (name, footer) = (key.clone(), footer.clone());
-            let checked = crate::blocking(move || Self::checked(placement, id, name, footer, hot));
+            let checked =
+                crate::blocking(move || Self::checked(placement, id, name, footer, lexical, hot));
             match checked.await {
                 // A copy on local disk may be what is wrong.
                 Err(Error::Segment { .. }) if objects.distrust(&key) => {}
@@ -117,6 +126,7 @@ impl Segment {
         id: SegmentId,
         key: ObjectKey,
         footer: Footer,
+        lexical: Bytes,
         hot: Bytes,
     ) -> Result<Self, Error> {
         let broken = |what| Error::Segment {
@@ -129,14 +139,15 @@ impl Segment {
         if own != Some(&footer.encode()) {
             return Err(broken("footer"));
         }
-        for section in Section::ALL.into_iter().filter(|section| section.is_hot()) {
+        for (section, what) in [
+            (Section::Codes, "codes"),
+            (Section::Sources, "table"),
+            (Section::Blocks, "table"),
+            (Section::Clusters, "table"),
+        ] {
             let bytes = slice(&hot, &footer, section).ok_or_else(|| broken("layout"))?;
-            if crc32fast::hash(&bytes) != footer.extent(section).crc {
-                return Err(broken(match section {
-                    Section::Codes => "codes",
-                    Section::Lexical => "inverted index",
-                    _ => "table",
-                }));
+            if crc32fast::hash(bytes) != footer.extent(section).crc {
+                return Err(broken(what));
             }
         }
         let dimension = padded(footer.dimension as usize);
@@ -148,15 +159,17 @@ impl Segment {
         } else {
             rows
         };
-        Codes::new(dimension, coded, &part(Section::Codes)).map_err(|_| broken("codes"))?;
-        // The inverted index keeps its own copy, so it comes first and is cut off.
-        let lexical = Bytes::from(part(Section::Lexical).to_vec());
+        Codes::new(dimension, coded, part(Section::Codes)).map_err(|_| broken("codes"))?;
+        let is_shared = !hot.is_unique();
+        if crate::text::checksum(&lexical) != Some(footer.extent(Section::Lexical).crc) {
+            return Err(broken("inverted index"));
+        }
         let lexical = LexicalSegment::open(lexical).map_err(|_| broken("inverted index"))?;
         let clusters = part(Section::Clusters);
         let clusters = if clusters.is_empty() {
             None
         } else {
-            let clusters = Clusters::decode(&clusters, rows);
+            let clusters = Clusters::decode(clusters, rows);
             Some(clusters.ok_or_else(|| broken("clusters"))?)
         };
         Ok(Self {
@@ -164,11 +177,16 @@ impl Segment {
             id,
             key,
             rotation: Rotation::new(dimension, footer.rotation_seed)?,
-            hot: Bytes::copy_from_slice(&hot[lexical_bytes(&footer).min(hot.len())..]),
             footer,
             dimension,
             lexical,
             clusters,
+            // A slice of something larger would keep all of it.
+            hot: if is_shared {
+                Bytes::copy_from_slice(&hot)
+            } else {
+                hot
+            },
             resident: Resident::default(),
         })
     }
@@ -193,6 +211,7 @@ impl Segment {
             dimension: self.footer.dimension as usize,
             rotation_seed: self.footer.rotation_seed,
             language: self.lexical.language(),
+            cluster_rows: MIN_CLUSTERED_ROWS,
             is_archive: self.is_archive(),
         }
     }
@@ -403,8 +422,7 @@ impl Segment {
                 return Err(self.damaged(kind.name()));
             }
             let block = match kind {
-                // What was read may be a slice of something larger, which must not be kept.
-                BlockKind::Vectors => Bytes::copy_from_slice(&bytes),
+                BlockKind::Vectors => bytes,
                 BlockKind::Texts => texts::unpack(&bytes).ok_or_else(|| self.damaged("texts"))?,
             };
             io.blocks.read(self.block_key(kind, index), &block);
@@ -469,13 +487,7 @@ impl Segment {
     }
 
     fn hot_part(&self, section: Section) -> &[u8] {
-        let cut = lexical_bytes(&self.footer);
-        hot_range(&self.footer, section)
-            .and_then(|range| {
-                let range = range.start.checked_sub(cut)?..range.end.checked_sub(cut)?;
-                self.hot.get(range)
-            })
-            .unwrap_or_default()
+        slice(&self.hot, &self.footer, section).unwrap_or_default()
     }
 
     fn damaged(&self, what: &'static str) -> Error {
@@ -556,21 +568,13 @@ impl Found {
     }
 }
 
-/// What the inverted index takes of the hot part, of which it is the beginning.
-fn lexical_bytes(footer: &Footer) -> usize {
-    usize::try_from(footer.extent(Section::Lexical).length).unwrap_or(usize::MAX)
-}
-
-fn hot_range(footer: &Footer, section: Section) -> Option<Range<usize>> {
+/// A section of what is read at once, after the inverted index.
+fn slice<'a>(hot: &'a [u8], footer: &Footer, section: Section) -> Option<&'a [u8]> {
     let range = footer.extent(section).range();
-    let start = usize::try_from(range.start.checked_sub(footer.hot_start())?).ok()?;
-    let end = usize::try_from(range.end.checked_sub(footer.hot_start())?).ok()?;
-    Some(start..end)
-}
-
-fn slice(hot: &Bytes, footer: &Footer, section: Section) -> Option<Bytes> {
-    let range = hot_range(footer, section)?;
-    (range.end <= hot.len() && range.start <= range.end).then(|| hot.slice(range))
+    let first = footer.extent(Section::Lexical).range().end;
+    let start = usize::try_from(range.start.checked_sub(first)?).ok()?;
+    let end = usize::try_from(range.end.checked_sub(first)?).ok()?;
+    hot.get(start..end)
 }
 
 /// Whether a mask holds so few rows back that those which are wanted are in the nearest lists as without it. Those

@@ -23,6 +23,7 @@ use quire_types::Language;
 
 pub use analysis::terms;
 pub(crate) use bm25::Bm25;
+pub(crate) use bundle::checksum;
 pub(crate) use query::{LexicalQuery, Statistics};
 pub(crate) use segment::{LexicalBuilder, LexicalSegment};
 pub(crate) use tail::LexicalTail;

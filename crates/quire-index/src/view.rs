@@ -10,6 +10,8 @@ mod tail;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use quire_store::corpus::{Change, Entry};
 use quire_store::passages::Indexed;
 use quire_store::segments::{Located, Manifest};
@@ -45,8 +47,17 @@ pub(crate) struct View {
     alive: Vec<Option<Mask>>,
     /// Segments that could not be opened: their passages can't be found now.
     pub(crate) missing: Vec<SegmentId>,
-    /// Notebooks with an archive, and the passages in it: they can't be found either.
-    pub(crate) archived: HashMap<NotebookId, u64>,
+    /// When these are tried again.
+    pub(crate) retry_at: Option<Instant>,
+    /// Notebooks with archives: what is in these can't be found either.
+    pub(crate) archived: HashMap<NotebookId, Archived>,
+}
+
+/// What of a notebook is archived.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Archived {
+    pub(crate) passages: u64,
+    pub(crate) segments: Vec<SegmentId>,
 }
 
 /// The sources that changes brought new passages of.
@@ -62,7 +73,8 @@ pub(crate) struct Contents {
     pub(crate) located: Vec<Located>,
     pub(crate) segments: Vec<Arc<Segment>>,
     pub(crate) missing: Vec<SegmentId>,
-    pub(crate) archived: HashMap<NotebookId, u64>,
+    pub(crate) retry_at: Option<Instant>,
+    pub(crate) archived: HashMap<NotebookId, Archived>,
     pub(crate) tail: Vec<Indexed>,
 }
 
@@ -82,6 +94,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: contents.missing,
+            retry_at: contents.retry_at,
             archived: contents.archived,
         };
         let mut in_tail = Vec::new();
@@ -154,6 +167,7 @@ impl View {
             live_rows: 0,
             alive: Vec::new(),
             missing: self.missing.clone(),
+            retry_at: self.retry_at,
             archived: self.archived.clone(),
         };
         view.add_to_tail(now, added);
@@ -260,12 +274,18 @@ impl View {
             .map(AsRef::as_ref)
     }
 
-    /// The archived notebooks that a filter names, with their passages.
-    pub(crate) fn archived_in(&self, filter: &Filter) -> Vec<(NotebookId, u64)> {
+    /// The archived notebooks that a filter names.
+    pub(crate) fn archived_in(&self, filter: &Filter) -> Vec<(NotebookId, &Archived)> {
         let named = filter.notebooks.iter().flatten();
         named
-            .filter_map(|notebook| Some((*notebook, *self.archived.get(notebook)?)))
+            .filter_map(|notebook| Some((*notebook, self.archived.get(notebook)?)))
             .collect()
+    }
+
+    /// Whether it lacks nothing, or what it lacks is not to be tried again yet.
+    pub(crate) fn is_settled(&self) -> bool {
+        let retry_at = self.retry_at;
+        self.missing.is_empty() || retry_at.is_some_and(|at| Instant::now() < at)
     }
 
     /// What is alive in a segment.

@@ -9,11 +9,13 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use quire_index::{Error, Filter, FoldPolicy, Found, Fusion, Mode, Query, Search, SearchConfig};
+use quire_index::{
+    BulkSource, Error, Filter, FoldPolicy, Found, Fusion, Mode, Query, Search, SearchConfig,
+};
 use quire_store::passages::{self, NewPassage};
-use quire_store::segments::Segment;
+use quire_store::segments::{Loaded, Segment};
 use quire_store::tenants::Tenant;
 use quire_store::{ObjectKey, PageRequest, Store, notebooks, segments, sources};
 use quire_testkit::postgres::TestStore;
@@ -32,6 +34,7 @@ fn searching(store: &Store, segments: usize) -> Search {
     };
     let config = SearchConfig {
         fold,
+        retry: Duration::ZERO,
         ..SearchConfig::default()
     };
     Search::new(store.clone(), config)
@@ -175,13 +178,14 @@ impl Lab {
         (dense, missing)
     }
 
-    /// Search finds every passage once, and the manifest names only what exists.
+    /// Search finds every passage once, and what it reads exists.
     async fn check(&self, search: &Search) {
         let (found, missing) = self.everything(search).await;
         assert_eq!(missing, []);
         assert_eq!(found, self.without(&[]));
-        let (known, objects) = self.objects().await;
-        assert!(known.is_subset(&objects), "{known:?} {objects:?}");
+        for segment in self.segments().await {
+            assert!(self.file(segment.id).exists(), "{segment:?}");
+        }
     }
 
     /// The objects of the segments that the manifest knows, and those that there are.
@@ -452,10 +456,94 @@ async fn what_changes_while_a_merge_is_under_way_stays_as_it_is() {
             .sum();
         assert_eq!(rows, 27);
         let (known, objects) = lab.objects().await;
-        // What can't be removed is left to the sweep.
-        let orphans = usize::from(fault.is_some());
-        assert_eq!(objects.difference(&known).count(), orphans);
+        // What can't be removed is left to the sweep, which knows it.
+        assert_eq!(objects, known);
     }
+}
+
+#[tokio::test]
+async fn a_sweep_that_comes_before_a_slow_fold_costs_a_try_and_loses_nothing() {
+    let mut lab = Lab::new().await;
+    let (store, unreliable) = lab.unreliable().await;
+    let placement = lab.tenant.placement();
+    let (slow, elsewhere) = (searching(&store, 1), searching(&lab.test.store, 1));
+    unreliable.delay(Duration::ZERO, Duration::from_millis(20));
+    for merges in [false, true] {
+        for _ in 0..=usize::from(merges) {
+            lab.put_rows(&format!("{}.txt", lab.versions), 0, 20).await;
+            if merges {
+                lab.fold(&searching(&store, 9)).await.unwrap();
+            }
+        }
+        unreliable.reset_counts();
+        let mut fold = Box::pin(slow.fold(placement));
+        held_when(fold.as_mut(), || unreliable.counts().writes > 0).await;
+        // Another node, whose clock is far ahead, or whose sweep comes after a long pause of the first.
+        let ahead = SystemTime::now() + Duration::from_hours(9_000);
+        let grace = Duration::from_hours(24);
+        let swept = elsewhere.sweep(placement, ahead.into(), grace, false);
+        let swept = swept.await.unwrap();
+        assert!(!swept.retired.is_empty());
+        let late = fold.await.unwrap_err();
+        assert!(
+            matches!(late, Error::Store(quire_store::Error::Swept)),
+            "{late}"
+        );
+        assert_eq!(late.kind(), ErrorKind::Unavailable);
+        lab.check(&elsewhere).await;
+        lab.fold(&slow).await.unwrap();
+        assert_eq!(lab.tail_rows().await, 0);
+        for search in [&slow, &elsewhere, &searching(&store, 1)] {
+            lab.check(search).await;
+        }
+        // What was stored all the same goes with the next sweep.
+        let ahead = SystemTime::now() + Duration::from_hours(9_000);
+        let swept = elsewhere.sweep(placement, ahead.into(), grace, false);
+        swept.await.unwrap();
+        let (known, objects) = lab.objects().await;
+        assert_eq!(objects, known);
+        lab.check(&elsewhere).await;
+    }
+}
+
+#[tokio::test]
+async fn what_can_not_be_read_is_left_alone_for_a_while() {
+    let mut lab = Lab::new().await;
+    let (store, unreliable) = lab.unreliable().await;
+    let placement = lab.tenant.placement();
+    lab.put_rows("old.txt", 0, 60).await;
+    lab.fold(&searching(&lab.test.store, 9)).await.unwrap();
+    let old = lab.segments().await.pop().unwrap().id;
+    lab.put_rows("tail.txt", 3, 10).await;
+    let config = SearchConfig {
+        retry: Duration::from_hours(1),
+        ..SearchConfig::default()
+    };
+    let search = Search::new(store, config);
+    unreliable.fail_all(Some(Fault::Error));
+    let questions = (0..20).map(|_| search.prefetch(placement));
+    for done in futures::future::join_all(questions).await {
+        done.unwrap();
+    }
+    let tried = unreliable.counts().reads;
+    assert!(tried > 0);
+    // Whatever changes meanwhile is seen, in the tail and in segments.
+    let rest = lab.without(&["old.txt"]);
+    assert_eq!(lab.everything(&search).await, (rest, vec![old]));
+    lab.put_rows("new.txt", 5, 10).await;
+    lab.delete("tail.txt").await;
+    let rest = lab.without(&["old.txt"]);
+    assert_eq!(lab.everything(&search).await, (rest.clone(), vec![old]));
+    assert_eq!(
+        unreliable.counts().reads,
+        tried,
+        "one question asked for all"
+    );
+    unreliable.fail_all(None);
+    lab.fold(&searching(&lab.test.store, 9)).await.unwrap();
+    assert_eq!(lab.everything(&search).await, (rest, vec![old]));
+    // Somebody who has not waited for it yet does.
+    lab.check(&searching(&lab.test.store, 9)).await;
 }
 
 /// Where the sections of a segment are in its file, by their names: see `segment/format.rs`.
@@ -858,8 +946,23 @@ async fn vectors_that_can_not_be_compared_are_refused_when_they_come() {
         message.starts_with("vectors of 3 dimensions can't join a corpus of 8: rebuild"),
         "{message}"
     );
-    // A refusal leaves nothing behind, neither in the tail nor in a segment.
+    // A bulk load asks for no less.
     let search = searching(&lab.test.store, 9);
+    for embedding in [vec![0.0; DIMENSION], vec![f32::NAN; DIMENSION]] {
+        let source = BulkSource {
+            loaded: Loaded {
+                source: SourceId::generate(),
+                version: 1,
+                media_type: MediaType::Text,
+                pages: None,
+                passages: 1,
+            },
+            passages: vec![passage("crane", embedding)],
+        };
+        let refused = search.load(lab.tenant.placement(), [source]).await;
+        assert!(matches!(refused, Err(Error::Direction)));
+    }
+    // A refusal leaves nothing behind, neither in the tail nor in a segment.
     lab.check(&search).await;
     assert_eq!(lab.fold(&search).await.unwrap().folded, 1);
     lab.check(&search).await;

@@ -634,5 +634,41 @@ async fn random_steps_give_what_a_plain_sort_gives() {
         }
     }
     assert_eq!(searches[0].usage().0, 2);
-    assert_eq!(searches[1].usage(), (0, 0), "there is no room for any view");
+    assert_eq!(
+        searches[1].usage().0,
+        1,
+        "there is no room for any view, and one is held all the same"
+    );
+}
+
+#[tokio::test]
+async fn a_view_without_room_is_read_once_however_many_ask() {
+    let test = TestStore::new().await;
+    let roomy = searching(&test, ROOMY);
+    let mut tenants = Vec::new();
+    for slug in ["a", "b"] {
+        let tenant = test.tenant(slug).await;
+        let notebook = notebook(&test, &tenant, "n").await;
+        add(&test, &tenant, notebook, "one", &[passage("beam", axis(0))]).await;
+        roomy.fold(tenant.placement()).await.unwrap();
+        tenants.push(tenant.placement());
+    }
+    let search = searching(&test, 0);
+    let prefetch = async |tenant: usize| {
+        let asked = (0..8).map(|_| search.prefetch(tenants[tenant]));
+        for done in futures::future::join_all(asked).await {
+            done.unwrap();
+        }
+        search.totals().cold_bytes
+    };
+    let once = prefetch(0).await;
+    assert!(once > 0);
+    assert_eq!(prefetch(0).await, once);
+    assert_eq!(search.usage().0, 1);
+    // There is room for one of that size, and the later one has it.
+    let both = prefetch(1).await;
+    assert!(both > once);
+    assert_eq!(prefetch(1).await, both);
+    assert_eq!(search.usage().0, 1);
+    assert!(prefetch(0).await > both);
 }

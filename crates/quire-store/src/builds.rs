@@ -354,19 +354,6 @@ pub async fn newest_switched(tx: &mut TenantTx) -> Result<Option<Build>, Error> 
     Ok(found)
 }
 
-/// Segments that builds are making, of those that gave a sign of life since an instant.
-pub async fn in_the_making(tx: &mut TenantTx, since: Timestamp) -> Result<Vec<SegmentId>, Error> {
-    let ids: Vec<Uuid> = sqlx::query_scalar(
-        "select unnest(new_segments) from shard.index_builds
-         where tenant_id = $1 and state = 'building' and told_at >= $2",
-    )
-    .bind(tx.tenant_id())
-    .bind(since)
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(ids.into_iter().map(SegmentId::from).collect())
-}
-
 /// Ends builds that gave no sign of life since an instant: they can't switch any more.
 pub async fn expire_builds(tx: &mut TenantTx, since: Timestamp) -> Result<(), Error> {
     sqlx::query(
@@ -439,7 +426,7 @@ pub async fn restore(
     retire_unnamed(tx).await?;
     sqlx::query(
         "update shard.corpora c
-         set generation = generation + 1,
+         set version = version + 1, generation = generation + 1,
              language = case when $3 then b.language_before else c.language end
          from shard.index_builds b
          where c.tenant_id = $1 and b.tenant_id = $1 and b.id = $2",

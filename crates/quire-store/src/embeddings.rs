@@ -108,6 +108,19 @@ pub async fn building(tx: &mut TenantTx, id: Uuid) -> Result<Option<Embedded>, E
     }))
 }
 
+/// Notes that a build is being looked at, so that no sweep takes it for dead while it waits for others.
+pub async fn note_alive(tx: &mut TenantTx, build: Uuid) -> Result<(), Error> {
+    sqlx::query(
+        "update shard.index_builds set told_at = now()
+         where tenant_id = $1 and id = $2 and state = 'building' and embeds",
+    )
+    .bind(tx.tenant_id())
+    .bind(build)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
 /// What search sees and a build has not embedded yet, in order of the sources: at most so many of them.
 pub async fn missing(tx: &mut TenantTx, build: Uuid, limit: i64) -> Result<Vec<Located>, Error> {
     let ids: Vec<Uuid> = sqlx::query_scalar(
@@ -138,7 +151,7 @@ pub async fn keep(
     if !is_building(tx, build).await? {
         return Ok(false);
     }
-    segments::insert(tx, new).await?;
+    segments::claim(tx, new).await?;
     let places: Vec<(SourceId, i32, SegmentId)> = versions
         .iter()
         .map(|(source, version)| (*source, *version, new.id))

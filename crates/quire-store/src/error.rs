@@ -42,6 +42,9 @@ pub enum Error {
         /// What is too short, without its name.
         what: &'static str,
     },
+    /// A segment took so long to come that a sweep has removed it.
+    #[error("a segment was swept before it was installed: it is made anew with the next try")]
+    Swept,
     /// The disk below the object store is full.
     #[error("the disk is full: free some space below the data directory, then try again")]
     DiskFull,
@@ -93,7 +96,9 @@ impl Kind for Error {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge(_) => ErrorKind::TooLarge,
-            Self::DiskFull | Self::Interrupted | Self::Remodelled => ErrorKind::Unavailable,
+            Self::DiskFull | Self::Interrupted | Self::Remodelled | Self::Swept => {
+                ErrorKind::Unavailable
+            }
             Self::Sealed(_) | Self::Keyring(_) => ErrorKind::Unavailable,
             Self::UnsafeRole(_) | Self::Migrate(_) | Self::Truncated { .. } => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),

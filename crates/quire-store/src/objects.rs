@@ -7,6 +7,7 @@ mod copies;
 mod key;
 mod multipart;
 mod s3;
+mod torn;
 
 use std::ops::Range;
 use std::path::{Path as FilePath, PathBuf};
@@ -359,10 +360,7 @@ impl Objects {
             // Files of uploads that a crash cut off have no name that a listing tells.
             match tokio::fs::remove_dir_all(root.join(prefix.as_ref())).await {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::Objects(object_store::Error::Generic {
-                        store: "directory",
-                        source: error.into(),
-                    }));
+                    return Err(directory_error(error).into());
                 }
                 _ => {}
             }
@@ -385,6 +383,24 @@ impl Objects {
             modified: object.last_modified,
         });
         Ok(entries.try_collect().await?)
+    }
+
+    /// Removes what writes to a directory left over that were cut off, and says how many bytes that is: files
+    /// of the tenant that no listing tells, last written before an instant. A dry run leaves them.
+    pub async fn remove_torn(
+        &self,
+        placement: Placement,
+        before: DateTime<Utc>,
+        is_dry: bool,
+    ) -> Result<u64, Error> {
+        let Some(root) = &self.root else {
+            return Ok(0);
+        };
+        let dir = root.join(key::prefix(placement));
+        let removed =
+            tokio::task::spawn_blocking(move || torn::remove(&dir, before.into(), is_dry));
+        let removed = removed.await.map_err(|_| Error::Interrupted)?;
+        removed.map_err(|error| directory_error(error).into())
     }
 
     /// Writes a stream in parts, over whatever has the name, and returns its size in bytes.
@@ -426,6 +442,13 @@ pub enum UploadError<E> {
 
 fn store_error<E>(error: object_store::Error) -> UploadError<E> {
     UploadError::Store(error.into())
+}
+
+fn directory_error(error: std::io::Error) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "directory",
+        source: error.into(),
+    }
 }
 
 fn file_error(file: &FilePath, source: &std::io::Error) -> Error {

@@ -2,7 +2,11 @@
 //!
 //! A version that search sees is in the tail (rows of `passages`) or in one segment. Passages move
 //! with [`install`] only, in one transaction, and only those whose place has not changed since they
-//! were read: whoever comes second moves nothing. Knows nothing of what is inside a segment.
+//! were read: whoever comes second moves nothing. A segment is a row before it is an object ([`note`]), and
+//! only what no sweep has condemned is installed: so however long somebody pauses, and whatever clocks say,
+//! nothing names an object that is gone. Knows nothing of what is inside a segment.
+
+mod retired;
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -10,8 +14,10 @@ use uuid::Uuid;
 
 use quire_types::{Groups, MediaType, NotebookId, SegmentId, SourceId, Timestamp};
 
-use crate::sources::{decode, groups};
+use crate::sources::{decode, group_names};
 use crate::{Error, TenantTx};
+
+pub use retired::{Retired, all_retired, condemn, forget, kept, now, retire_unnamed};
 
 /// Where the corpus of a tenant stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq, sqlx::FromRow)]
@@ -105,20 +111,19 @@ pub struct Located {
 }
 
 impl sqlx::FromRow<'_, PgRow> for Located {
+    /// By position, as [`located`] selects them: there are thousands, and names are looked up slowly.
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        let media_type: Option<String> = row.try_get("media_type")?;
+        let media_type: Option<String> = row.try_get(4)?;
         Ok(Self {
-            source: row.try_get::<Uuid, _>("id")?.into(),
-            version: row.try_get("live_version")?,
-            notebook: row.try_get::<Uuid, _>("notebook_id")?.into(),
-            name: row.try_get("name")?,
+            source: row.try_get::<Uuid, _>(0)?.into(),
+            version: row.try_get(1)?,
+            notebook: row.try_get::<Uuid, _>(2)?.into(),
+            name: row.try_get(3)?,
             media_type: decode(media_type.unwrap_or_default())?,
-            added_at: row.try_get("added_at")?,
-            passages: row.try_get("passages")?,
-            segment: row
-                .try_get::<Option<Uuid>, _>("segment_id")?
-                .map(Into::into),
-            groups: groups(row)?,
+            passages: row.try_get(5)?,
+            segment: row.try_get::<Option<Uuid>, _>(6)?.map(Into::into),
+            groups: group_names(row.try_get(7)?)?,
+            added_at: row.try_get(8)?,
         })
     }
 }
@@ -156,7 +161,7 @@ pub struct TailSize {
 pub async fn tail_size(tx: &mut TenantTx) -> Result<TailSize, Error> {
     let size = sqlx::query_as(
         "select coalesce(sum(passages), 0)::bigint as rows, 
-                extract(epoch from now() - min(updated_at))::float8 as age_s
+                extract(epoch from now() - min(coalesce(ended_at, updated_at)))::float8 as age_s
          from shard.sources
          where tenant_id = $1 and live_version is not null and segment_id is null and passages > 0",
     )
@@ -166,7 +171,7 @@ pub async fn tail_size(tx: &mut TenantTx) -> Result<TailSize, Error> {
     Ok(size)
 }
 
-/// A segment whose object is stored and which nothing names yet.
+/// A segment that is to be installed.
 #[derive(Clone, Debug)]
 pub struct NewSegment {
     /// Its id.
@@ -179,6 +184,39 @@ pub struct NewSegment {
     pub dimension: i32,
     /// The end of its object.
     pub footer: Vec<u8>,
+}
+
+/// Writes down that a segment is about to be stored: as one that nothing names, so that a sweep removes it
+/// after the grace unless it is installed before.
+pub async fn note(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
+    sqlx::query(
+        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer, retired_at)
+         values ($1, $2, $3, $4, $5, $6, now())",
+    )
+    .bind(tx.tenant_id())
+    .bind(new.id.uuid())
+    .bind(new.rows)
+    .bind(new.bytes)
+    .bind(new.dimension)
+    .bind(&new.footer)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+/// Makes a segment one that counts, which was [noted](note) and stored. Refused once a sweep has condemned it:
+/// its object may be gone.
+pub(crate) async fn claim(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
+    let claimed = sqlx::query(
+        "update shard.segments set retired_at = null, created_at = now()
+         where tenant_id = $1 and id = $2 and condemned_at is null",
+    )
+    .bind(tx.tenant_id())
+    .bind(new.id.uuid())
+    .execute(tx.connection())
+    .await?;
+    let swept = Error::Swept;
+    (claimed.rows_affected() == 1).then_some(()).ok_or(swept)
 }
 
 /// Makes a segment the place of these versions of sources, which were read from `from`: the tail (none)
@@ -215,7 +253,7 @@ pub async fn install(
         return Ok(0);
     }
     let moved: Vec<Uuid> = there.iter().map(|(id, _)| *id).collect();
-    insert(tx, new).await?;
+    claim(tx, new).await?;
     sqlx::query("update shard.sources set segment_id = $2 where tenant_id = $1 and id = any($3)")
         .bind(tx.tenant_id())
         .bind(new.id.uuid())
@@ -273,7 +311,7 @@ pub async fn load(tx: &mut TenantTx, new: &NewSegment, versions: &[Loaded]) -> R
     if known.is_empty() {
         return Ok(0);
     }
-    insert(tx, new).await?;
+    claim(tx, new).await?;
     sqlx::query("delete from shard.passages where tenant_id = $1 and source_id = any($2)")
         .bind(tx.tenant_id())
         .bind(&known)
@@ -305,42 +343,13 @@ pub async fn load(tx: &mut TenantTx, new: &NewSegment, versions: &[Loaded]) -> R
     Ok(rows.into_iter().map(i64::from).sum())
 }
 
-pub(crate) async fn insert(tx: &mut TenantTx, new: &NewSegment) -> Result<(), Error> {
-    sqlx::query(
-        "insert into shard.segments (tenant_id, id, rows, bytes, dimension, footer)
-         values ($1, $2, $3, $4, $5, $6)",
-    )
-    .bind(tx.tenant_id())
-    .bind(new.id.uuid())
-    .bind(new.rows)
-    .bind(new.bytes)
-    .bind(new.dimension)
-    .bind(&new.footer)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
-/// Retires the segments that no source names: nothing in them is alive.
-pub async fn retire_unnamed(tx: &mut TenantTx) -> Result<(), Error> {
-    sqlx::query(
-        "update shard.segments g set retired_at = now()
-         where g.tenant_id = $1 and g.retired_at is null and g.built_by is null
-           and not exists (select from shard.sources s
-                           where s.tenant_id = $1 and s.segment_id = g.id)",
-    )
-    .bind(tx.tenant_id())
-    .execute(tx.connection())
-    .await?;
-    Ok(())
-}
-
 /// Sets what words are reduced with from now on; segments keep what they were made with until they are
 /// rebuilt.
 pub async fn set_language(tx: &mut TenantTx, language: &str) -> Result<(), Error> {
     sqlx::query(
         "insert into shard.corpora as c (tenant_id, version, language) values ($1, 0, $2)
-         on conflict (tenant_id) do update set language = $2, generation = c.generation + 1",
+         on conflict (tenant_id) do update
+         set language = $2, version = c.version + 1, generation = c.generation + 1",
     )
     .bind(tx.tenant_id())
     .bind(language)
@@ -375,34 +384,27 @@ pub async fn alive(tx: &mut TenantTx) -> Result<Vec<(SegmentId, i64)>, Error> {
         .collect())
 }
 
-/// Whether a segment has a larger share of dead passages than this.
-pub async fn are_worn(tx: &mut TenantTx, dead_share: f64) -> Result<bool, Error> {
+/// Whether there are more segments than this that search reads, or a segment or an archive has a larger share
+/// of dead passages.
+pub async fn are_worn(
+    tx: &mut TenantTx,
+    most_segments: usize,
+    dead_share: f64,
+) -> Result<bool, Error> {
     let worn = sqlx::query_scalar(
-        "select exists (
-             select from shard.segments g
-             where g.tenant_id = $1 and g.retired_at is null and g.archive_of is null and g.built_by is null
-               and (select coalesce(sum(s.passages), 0) from shard.sources s
-                    where s.tenant_id = $1 and s.segment_id = g.id) < g.rows * (1 - $2::float8))",
+        "select count(*) filter (where g.archive_of is null) > $2
+             or coalesce(bool_or((select coalesce(sum(s.passages), 0) from shard.sources s
+                                  where s.tenant_id = $1 and s.segment_id = g.id)
+                                 < g.rows * (1 - $3::float8)), false)
+         from shard.segments g
+         where g.tenant_id = $1 and g.retired_at is null and g.built_by is null",
     )
     .bind(tx.tenant_id())
+    .bind(i64::try_from(most_segments).unwrap_or(i64::MAX))
     .bind(dead_share)
     .fetch_one(tx.connection())
     .await?;
     Ok(worn)
-}
-
-/// Forgets retired segments whose objects are gone.
-pub async fn forget(tx: &mut TenantTx, ids: &[SegmentId]) -> Result<(), Error> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
-    sqlx::query(
-        "delete from shard.segments
-         where tenant_id = $1 and id = any($2) and retired_at is not null",
-    )
-    .bind(tx.tenant_id())
-    .bind(ids)
-    .execute(tx.connection())
-    .await?;
-    Ok(())
 }
 
 /// Every segment that the manifest knows, retired ones included: the objects that are not orphans.
@@ -448,67 +450,6 @@ pub async fn give_up(tx: &mut TenantTx, segment: SegmentId) -> Result<Vec<(Sourc
         .into_iter()
         .map(|(id, _, latest)| (id.into(), latest))
         .collect())
-}
-
-/// A segment that nothing names any more and whose object is still there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Retired {
-    /// Its id.
-    pub id: SegmentId,
-    /// The size of its object.
-    pub bytes: i64,
-    /// Since when nothing names it.
-    pub retired_at: Timestamp,
-}
-
-impl sqlx::FromRow<'_, PgRow> for Retired {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get::<Uuid, _>("id")?.into(),
-            bytes: row.try_get("bytes")?,
-            retired_at: row.try_get("retired_at")?,
-        })
-    }
-}
-
-/// The segments that nothing names any more, oldest first.
-pub async fn all_retired(tx: &mut TenantTx) -> Result<Vec<Retired>, Error> {
-    let found = sqlx::query_as(
-        "select id, bytes, retired_at from shard.segments
-         where tenant_id = $1 and retired_at is not null order by retired_at, id",
-    )
-    .bind(tx.tenant_id())
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(found)
-}
-
-/// Condemns the segments that were retired before an instant: no rollback brings them back from now on, so
-/// their objects may go. Returns them, those that were condemned earlier included.
-pub async fn condemn(tx: &mut TenantTx, before: Timestamp) -> Result<Vec<Retired>, Error> {
-    let found = sqlx::query_as(
-        "update shard.segments set condemned_at = coalesce(condemned_at, now())
-         where tenant_id = $1 and retired_at < $2 returning id, bytes, retired_at",
-    )
-    .bind(tx.tenant_id())
-    .bind(before)
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(found)
-}
-
-/// These segments as the manifest knows them, retired ones included, oldest first. Those that are gone or
-/// condemned are left out.
-pub async fn kept(tx: &mut TenantTx, ids: &[SegmentId]) -> Result<Vec<Segment>, Error> {
-    let found = sqlx::query_as(
-        "select id, rows, bytes, dimension, footer, created_at from shard.segments
-         where tenant_id = $1 and id = any($2) and condemned_at is null order by id",
-    )
-    .bind(tx.tenant_id())
-    .bind(uuids(ids))
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(found)
 }
 
 pub(crate) fn uuids(ids: &[SegmentId]) -> Vec<Uuid> {

@@ -113,7 +113,10 @@ where
 
 /// The groups of a row.
 pub(crate) fn groups(row: &PgRow) -> Result<Option<Groups>, sqlx::Error> {
-    let names: Option<Vec<String>> = row.try_get("groups")?;
+    group_names(row.try_get("groups")?)
+}
+
+pub(crate) fn group_names(names: Option<Vec<String>>) -> Result<Option<Groups>, sqlx::Error> {
     let groups = names.map(Groups::try_from).transpose();
     groups.map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }

@@ -31,6 +31,8 @@ pub struct NotebookTier {
     pub asked_at: Option<Timestamp>,
     /// When something in it last changed, or when it was created.
     pub changed_at: Timestamp,
+    /// When its newest recording was added.
+    pub recorded_at: Option<Timestamp>,
     /// Its passages, archived ones included.
     pub passages: i64,
     /// Those that are in an archive.
@@ -47,6 +49,7 @@ struct Row {
     status: Option<String>,
     asked_at: Option<Timestamp>,
     changed_at: Timestamp,
+    recorded_at: Option<Timestamp>,
     passages: i64,
     archived: i64,
 }
@@ -59,6 +62,7 @@ pub async fn tiers(
     let rows: Vec<Row> = sqlx::query_as(
         "select n.id, n.name, n.tier, n.tier_since, n.tier_pinned, n.status, n.asked_at,
                 greatest(n.created_at, max(s.updated_at)) as changed_at,
+                max(s.created_at) filter (where s.media_type in ('audio', 'video')) as recorded_at,
                 coalesce(sum(s.passages), 0)::bigint as passages,
                 coalesce(sum(s.passages) filter (where g.id is not null), 0)::bigint as archived
          from shard.notebooks n
@@ -86,6 +90,7 @@ impl Row {
             status: self.status.map(decode).transpose()?,
             asked_at: self.asked_at,
             changed_at: self.changed_at,
+            recorded_at: self.recorded_at,
             passages: self.passages,
             archived: self.archived,
         })

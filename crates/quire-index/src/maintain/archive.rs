@@ -5,17 +5,22 @@
 //! by its id waits a moment, or is told how long it takes. Questions over all notebooks leave archives out.
 //! Decides nothing about when a notebook is archived.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use quire_store::segments::{self, Located};
+use quire_store::tiers::Archive;
 use quire_store::{Placement, notebooks, tiers};
 use quire_types::{NotebookId, SegmentId, Tier};
 
+use super::is_passing;
 use super::rebuild::plan;
-use crate::segment::{Recipe, Segment, Survivors, key, merge};
+use crate::segment::{Recipe, Segment, Survivors, merge};
 use crate::view::View;
-use crate::{Error, Filter, Search};
+use crate::{Error, Filter, Folded, Search};
 
 /// How long a question waits for its notebook.
 const WAIT: Duration = Duration::from_secs(2);
@@ -62,22 +67,90 @@ impl Search {
         };
         let is_wanted = |source: &Located| source.notebook == notebook;
         for chunk in plan(&view, is_wanted, self.config.fold.segment_rows, 1) {
-            let merged = merge(&self.io(placement), placement, recipe, &chunk, |_| {}).await?;
-            let Some(built) = merged else { continue };
-            done.written_bytes += built.bytes();
-            let stored = built.store(self.store.objects()).await?;
-            let from: Vec<SegmentId> = chunk.iter().map(|part| part.segment.id()).collect();
-            let mut tx = self.store.tenant(placement).await?;
-            let moved =
-                tiers::archive(&mut tx, notebook, &stored.new, &stored.versions, &from).await?;
-            tx.commit().await?;
-            self.moved(placement, stored.new.id, moved, &mut done)
-                .await?;
+            let moved = self.archived(placement, notebook, recipe, &chunk).await?;
+            done.passages += moved.passages;
+            done.written_bytes += moved.written_bytes;
         }
         let mut tx = self.store.tenant(placement).await?;
         tiers::set(&mut tx, notebook, Tier::Archived).await?;
         tx.commit().await?;
         Ok(done)
+    }
+
+    /// Makes one archive of parts of segments.
+    async fn archived(
+        &self,
+        placement: Placement,
+        notebook: NotebookId,
+        recipe: Recipe,
+        parts: &[Survivors],
+    ) -> Result<Moved, Error> {
+        let mut done = Moved::default();
+        let merged = merge(&self.io(placement), placement, recipe, parts, |_| {}).await?;
+        let Some(built) = merged else { return Ok(done) };
+        done.written_bytes += built.bytes();
+        let stored = self.put(placement, built).await?;
+        let from: Vec<SegmentId> = parts.iter().map(|part| part.segment.id()).collect();
+        let mut tx = self.store.tenant(placement).await?;
+        let moved = tiers::archive(&mut tx, notebook, &stored.new, &stored.versions, &from).await?;
+        tx.commit().await?;
+        self.moved(placement, stored.new.id, moved, &mut done)
+            .await?;
+        Ok(done)
+    }
+
+    /// Writes archives again, without what is dead, of which that is too large a share.
+    ///
+    /// # Errors
+    /// Those of the stores. An archive that is damaged stays as it is.
+    pub(crate) async fn merge_archives(
+        &self,
+        placement: Placement,
+        done: &mut Folded,
+    ) -> Result<(), Error> {
+        let mut tx = self.store.tenant_snapshot(placement).await?;
+        let archives = tiers::archives(&mut tx, None).await?;
+        if archives.is_empty() {
+            return Ok(tx.commit().await?);
+        }
+        let located = segments::located(&mut tx, None).await?;
+        let manifest = segments::manifest(&mut tx).await?;
+        tx.commit().await?;
+        let mut alive: HashMap<SegmentId, i32> = HashMap::new();
+        for source in &located {
+            if let Some(segment) = source.segment {
+                *alive.entry(segment).or_default() += source.passages;
+            }
+        }
+        let Some(recipe) = self.recipe(&manifest) else {
+            return Ok(());
+        };
+        let recipe = Recipe {
+            is_archive: true,
+            ..recipe
+        };
+        for Archive { notebook, segment } in archives {
+            let (id, rows) = (segment.id, segment.rows);
+            let dead = rows - alive.get(&id).copied().unwrap_or_default();
+            if f64::from(dead) <= self.config.fold.dead_share * f64::from(rows) {
+                continue;
+            }
+            let written = async {
+                let segment = Segment::open(self.store.objects(), placement, &segment).await?;
+                let parts = [survivors(segment, &located)];
+                self.archived(placement, notebook, recipe, &parts).await
+            };
+            match written.await {
+                Ok(moved) => {
+                    done.merged += moved.passages;
+                    done.written_bytes += moved.written_bytes;
+                }
+                Err(error) if is_passing(&error) => return Err(error),
+                Err(error) => tracing::error!(tenant = %placement.tenant, segment = %id, %error,
+                    "an archive can't be written again; 'quire index mend' reads its sources again"),
+            }
+        }
+        Ok(())
     }
 
     /// Brings everything in a notebook's archives back into the index. Does nothing where there is none.
@@ -111,7 +184,7 @@ impl Search {
                 continue;
             };
             done.written_bytes += built.bytes();
-            let stored = built.store(self.store.objects()).await?;
+            let stored = self.put(placement, built).await?;
             let mut tx = self.store.tenant(placement).await?;
             let moved = tiers::bring_back(&mut tx, &stored.new, &stored.versions, &[id]).await?;
             tx.commit().await?;
@@ -133,51 +206,78 @@ impl Search {
     ) -> Result<(), Error> {
         done.passages += rows;
         if rows == 0 {
-            // Somebody else was first, and nothing names the object.
-            self.store.objects().delete(&key(placement, id)).await?;
+            // Somebody else was first.
+            self.take_back(placement, id).await?;
         }
         Ok(())
     }
 
-    /// The view once the archived notebooks that a filter names are back.
+    /// The view once the archived notebooks that a filter names are back, and the archives of those that can't be
+    /// brought back now.
     ///
     /// # Errors
-    /// [`Error::Archived`] when that takes longer than a question waits; it goes on in the background.
+    /// [`Error::Archived`] when that takes longer than a question waits; it goes on in the background. Those of
+    /// reading the archives, where the filter names nothing else that is there.
     pub(crate) async fn woken(
         &self,
         placement: Placement,
         view: Arc<View>,
         filter: &Filter,
-    ) -> Result<Arc<View>, Error> {
+    ) -> Result<(Arc<View>, Vec<SegmentId>), Error> {
         let wanted = view.archived_in(filter);
         if wanted.is_empty() {
-            return Ok(view);
+            return Ok((view, Vec::new()));
         }
-        let rows: u64 = wanted.iter().map(|(_, rows)| rows).sum();
+        let passages: u64 = wanted.iter().map(|(_, archived)| archived.passages).sum();
+        let notebooks: Vec<NotebookId> = wanted.iter().map(|(notebook, _)| *notebook).collect();
+        let first = wanted
+            .iter()
+            .find_map(|(_, archived)| archived.segments.first().copied());
         let search = self.clone();
         // In a task of its own: it goes on when the question does not wait any longer.
-        let waking = tokio::spawn(async move {
-            let slot = search.views.slot(placement);
-            let _one_at_a_time = slot.waking.lock().await;
-            for (notebook, _) in wanted {
-                if let Err(error) = search.bring_back(placement, notebook).await {
-                    tracing::error!(tenant = %placement.tenant, %notebook, %error,
-                        "an archived notebook can't be brought back");
-                    return Err(error);
-                }
+        let waking = tokio::spawn(async move { search.wake(placement, &notebooks, first).await });
+        let Ok(done) = tokio::time::timeout(WAIT, waking).await else {
+            return Err(Error::Archived {
+                passages,
+                wait: Duration::from_secs(1 + passages / ROWS_PER_SECOND),
+            });
+        };
+        let woken = done.map_err(|_| Error::Interrupted)?;
+        let view = self.view(placement).await?;
+        match woken {
+            Ok(()) => Ok((view, Vec::new())),
+            Err(error) if view.passing(filter).next().is_none() => Err(error),
+            Err(_) => {
+                let asleep = view.archived_in(filter).into_iter();
+                let asleep = asleep.flat_map(|(_, archived)| archived.segments.clone());
+                Ok((view.clone(), asleep.collect()))
             }
-            Ok(())
-        });
-        match tokio::time::timeout(WAIT, waking).await {
-            Ok(done) => {
-                done.map_err(|_| Error::Interrupted)??;
-                self.view(placement).await
-            }
-            Err(_) => Err(Error::Archived {
-                passages: rows,
-                wait: Duration::from_secs(1 + rows / ROWS_PER_SECOND),
-            }),
         }
+    }
+
+    /// Brings notebooks back, unless that failed a moment ago.
+    async fn wake(
+        &self,
+        placement: Placement,
+        notebooks: &[NotebookId],
+        first: Option<SegmentId>,
+    ) -> Result<(), Error> {
+        let slot = self.views.slot(placement);
+        let mut retry_at = slot.waking.lock().await;
+        let began = Instant::now();
+        if let Some(segment) = first.filter(|_| retry_at.is_some_and(|at| began < at)) {
+            return Err(Error::Missing { segment });
+        }
+        let mut done = Ok(());
+        for notebook in notebooks {
+            if let Err(error) = self.bring_back(placement, *notebook).await {
+                tracing::error!(tenant = %placement.tenant, %notebook, %error,
+                    "an archived notebook can't be brought back");
+                done = Err(error);
+            }
+        }
+        *retry_at = done.is_err().then(|| self.next_try(began));
+        done
     }
 }
 

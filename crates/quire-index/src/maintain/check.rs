@@ -136,6 +136,7 @@ impl Search {
             located,
             segments: sound,
             missing: Vec::new(),
+            retry_at: None,
             archived: HashMap::new(),
             tail,
         };

@@ -79,7 +79,7 @@ impl Search {
         Ok(new.id)
     }
 
-    /// What a build embeds with; none when it is no longer building.
+    /// What a build embeds with; none when it is no longer building. Whoever asks keeps the build alive.
     ///
     /// # Errors
     /// Those of the database.
@@ -89,6 +89,7 @@ impl Search {
         build: Uuid,
     ) -> Result<Option<Embedding>, Error> {
         let mut tx = self.store.tenant(placement).await?;
+        embeddings::note_alive(&mut tx, build).await?;
         let embedded = embeddings::building(&mut tx, build).await?;
         tx.commit().await?;
         Ok(embedded.map(|embedded| embedded.embedding))
@@ -188,6 +189,7 @@ impl Search {
             dimension: vectors.first().map_or(0, Vec::len),
             rotation_seed: self.store.rotation_seed(),
             language: self.language_of(&manifest),
+            cluster_rows: self.config.fold.cluster_rows,
             is_archive: false,
         };
         let built = blocking(move || write(placement, recipe, page, &vectors)).await?;
@@ -209,7 +211,7 @@ impl Search {
         if !is_building {
             return Err(RebuildError::Superseded);
         }
-        Ok(built.store(self.store.objects()).await?)
+        Ok(self.put(placement, built).await?)
     }
 
     async fn keep(
@@ -331,6 +333,7 @@ impl Search {
             located,
             segments: opened,
             missing: Vec::new(),
+            retry_at: None,
             archived: HashMap::new(),
             tail: Vec::new(),
         };
@@ -342,8 +345,12 @@ impl Search {
         let fold = &self.config.fold;
         let placement = io.placement;
         for chunk in plan(view, |_| true, fold.segment_rows, fold.segments) {
-            let Some(recipe) = chunk.first().map(|part| part.segment.recipe()) else {
+            let Some(first) = chunk.first() else {
                 continue;
+            };
+            let recipe = Recipe {
+                cluster_rows: fold.cluster_rows,
+                ..first.segment.recipe()
             };
             let Some(built) = merge(io, placement, recipe, &chunk, |_| {}).await? else {
                 continue;
@@ -385,11 +392,7 @@ fn write(
         let rows = u32::try_from(source.texts.len()).unwrap_or(u32::MAX);
         writer.source(source.source, source.version, source.first, rows);
         for text in &source.texts {
-            let vector = vectors.next().filter(|vector| {
-                let square: f32 = vector.iter().map(|value| value * value).sum();
-                square.is_normal()
-            });
-            let vector = vector.ok_or(Error::Direction)?;
+            let vector = vectors.next().ok_or(Error::Direction)?;
             writer.push(&text.context, &text.body, &text.place, vector)?;
         }
     }

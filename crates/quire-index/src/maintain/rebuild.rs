@@ -20,7 +20,7 @@ use quire_types::{ErrorKind, Kind, Language, SegmentId, SourceId};
 
 use super::recall;
 use crate::blocks::Blocks;
-use crate::segment::{Io, Recipe, Segment, SourceRows, Survivors, key, merge};
+use crate::segment::{Io, Recipe, Segment, SourceRows, Survivors, merge};
 use crate::view::{Contents, View};
 use crate::{Error, Search, blocking};
 
@@ -167,6 +167,7 @@ impl Search {
             dimension: dimension.unwrap_or(0).unsigned_abs() as usize,
             rotation_seed: change.rotation_seed.unwrap_or(self.store.rotation_seed()),
             language: change.language.unwrap_or(view.language),
+            cluster_rows: self.config.fold.cluster_rows,
             is_archive: false,
         };
         let fold = &self.config.fold;
@@ -253,7 +254,7 @@ impl Search {
             building.written_bytes += built.bytes();
             // Written down before it is stored, so that a sweep knows it.
             self.note(building).await?;
-            let stored = built.store(self.store.objects()).await?;
+            let stored = self.put(building.placement, built).await?;
             building.stored.push((stored.new, stored.versions));
         }
         let candidate = Arc::new(self.candidate(building, view).await?);
@@ -299,6 +300,7 @@ impl Search {
             located,
             segments: opened,
             missing: Vec::new(),
+            retry_at: None,
             archived: HashMap::new(),
             tail: Vec::new(),
         };
@@ -332,8 +334,7 @@ impl Search {
             if *rows > 0 {
                 installed.push(segment.id);
             } else {
-                let key = key(building.placement, segment.id);
-                self.store.objects().delete(&key).await?;
+                self.take_back(building.placement, segment.id).await?;
             }
         }
         let moved: i64 = moved.into_iter().sum();
@@ -359,8 +360,7 @@ impl Search {
             builds::end_build(&mut tx, building.id, state, recall).await?;
             tx.commit().await?;
             for id in &building.ids {
-                let key = key(building.placement, *id);
-                self.store.objects().delete(&key).await?;
+                self.take_back(building.placement, *id).await?;
             }
             Ok::<_, Error>(())
         };

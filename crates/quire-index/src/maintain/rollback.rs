@@ -1,20 +1,20 @@
 //! Putting the segments back that a rebuild took the place of.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use uuid::Uuid;
 
-use quire_store::Placement;
 use quire_store::builds::{self, Build};
 use quire_store::embeddings;
 use quire_store::segments::{self, Located};
-use quire_types::{ErrorKind, Kind, SegmentId, SourceId};
+use quire_store::{Placement, tiers};
+use quire_types::{SegmentId, SourceId};
 
 use super::check;
-use super::{Rebuild, RebuildError};
+use super::{Rebuild, RebuildError, is_passing};
+use crate::Search;
 use crate::segment::SourceRows;
 use crate::view::View;
-use crate::{Error, Search};
 
 /// What a rollback did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct RolledBack {
 
 impl Search {
     /// Undoes the newest rebuild: what was in the old segments and is still the same is read from there again,
-    /// wherever it has moved since; what was published later stays where it is. Every byte of the old
+    /// wherever it has moved since; what was published later or archived stays where it is. Every byte of the old
     /// segments is checked before. After a build that embedded anew, what was published later has to be embedded
     /// by the model of before, and the build that does so switches when it has.
     ///
@@ -48,8 +48,15 @@ impl Search {
             return Box::pin(self.undo_embedding(placement, build)).await;
         }
         let kept = segments::kept(&mut tx, &build.old).await?;
-        let located = segments::located(&mut tx, None).await?;
+        let mut located = segments::located(&mut tx, None).await?;
+        let archives = tiers::archives(&mut tx, None).await?;
         tx.commit().await?;
+        // What was archived since stays so.
+        let archives: HashSet<SegmentId> = archives.iter().map(|one| one.segment.id).collect();
+        located.retain(|one| {
+            one.segment
+                .is_none_or(|segment| !archives.contains(&segment))
+        });
         let is_kept = |id: &&SegmentId| kept.iter().any(|entry| entry.id == **id);
         if let Some(segment) = build.old.iter().find(|id| !is_kept(id)) {
             return Err(RebuildError::Gone {
@@ -65,9 +72,9 @@ impl Search {
         for entry in &kept {
             let segment = check::read(self.store.objects(), placement, entry)
                 .await
-                .map_err(|error| match error.kind() {
-                    ErrorKind::Unavailable | ErrorKind::Timeout => RebuildError::Search(error),
-                    _ => RebuildError::Gone {
+                .map_err(|error| match is_passing(&error) {
+                    true => RebuildError::Search(error),
+                    false => RebuildError::Gone {
                         segment: Some(entry.id),
                     },
                 })?;
@@ -150,10 +157,6 @@ impl Search {
         }
         Ok(back)
     }
-}
-
-fn is_passing(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Timeout)
 }
 
 /// Whether a version in an old segment is what search sees now: the same passages, and not those of the same

@@ -22,15 +22,15 @@ pub struct Swept {
     /// Originals that no row names now. They go when a sweep after the window finds them so again: their
     /// rows may have gone a moment ago, and bytes outlive their rows by a grace.
     pub noted: Vec<ObjectEntry>,
-    /// Bytes of retired segments and orphans.
+    /// Bytes of retired segments, of orphans, and of files that writes left over that were cut off.
     pub bytes: u64,
 }
 
 impl Search {
     /// Removes the objects of segments that were retired before the window, and objects of the tenant that
-    /// no row names and that are older than the window. The window must be longer than any search, upload
+    /// no row names and that are older than the window, and what writes left over that were cut off. The window must be longer than any search, upload
     /// or fold takes, and as long as a rollback is to be possible. A dry run changes nothing and says what
-    /// would happen.
+    /// would happen. `now` is the time of the database.
     ///
     /// # Errors
     /// Those of the stores. What is gone is gone; the rest is for the next sweep.
@@ -54,12 +54,9 @@ impl Search {
         entries.sort_by(|a, b| a.key.cmp(&b.key));
 
         let mut tx = self.store.tenant(placement).await?;
-        if !is_dry {
-            // A build that is as good as dead must not name what is removed below.
-            builds::expire_builds(&mut tx, before).await?;
-        }
-        let mut named = segments::known(&mut tx).await?;
-        named.extend(builds::in_the_making(&mut tx, before).await?);
+        // A build that is as good as dead must not name what is removed below.
+        builds::expire_builds(&mut tx, before).await?;
+        let named = segments::known(&mut tx).await?;
         let named: HashSet<ObjectKey> = named.iter().map(|id| key(placement, *id)).collect();
         let (originals, others): (Vec<_>, Vec<_>) = entries
             .into_iter()
@@ -71,15 +68,13 @@ impl Search {
         let unnamed: Vec<ObjectKey> = erasure::unnamed(&mut tx, &keys).await?;
         let first_found: HashMap<ObjectKey, Timestamp> =
             erasure::orphans(&mut tx).await?.into_iter().collect();
-        let retired: Vec<Retired> = if is_dry {
-            let mut retired = segments::all_retired(&mut tx).await?;
-            retired.retain(|segment| segment.retired_at < before);
-            retired
-        } else {
-            erasure::note_orphans(&mut tx, &unnamed, now).await?;
-            segments::condemn(&mut tx, before).await?
-        };
-        tx.commit().await?;
+        erasure::note_orphans(&mut tx, &unnamed, now).await?;
+        let mut retired: Vec<Retired> = segments::condemn(&mut tx, before).await?;
+        retired.sort_unstable_by_key(|segment| (segment.retired_at, segment.id));
+        // Without a commit nothing of that has happened.
+        if !is_dry {
+            tx.commit().await?;
+        }
 
         let unnamed: HashSet<ObjectKey> = unnamed.into_iter().collect();
         let (lasting, noted): (Vec<_>, Vec<_>) = originals
@@ -90,11 +85,12 @@ impl Search {
         orphans.extend(lasting);
         let retired_bytes: u64 = retired.iter().map(|one| one.bytes.unsigned_abs()).sum();
         let orphan_bytes: u64 = orphans.iter().map(|entry| entry.size_bytes).sum();
+        let torn_bytes = objects.remove_torn(placement, before, is_dry).await?;
         let swept = Swept {
             retired: retired.iter().map(|one| one.id).collect(),
             orphans,
             noted,
-            bytes: retired_bytes + orphan_bytes,
+            bytes: retired_bytes + orphan_bytes + torn_bytes,
         };
         if !is_dry {
             self.remove(placement, &swept).await?;

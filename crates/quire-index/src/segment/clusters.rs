@@ -15,7 +15,7 @@ use super::format::Reader;
 use crate::Error;
 
 /// Fewer rows than this are scanned faster than chosen from.
-const MIN_ROWS: usize = 500_000;
+pub(crate) const MIN_ROWS: u32 = 500_000;
 /// Rows to a cluster, on average.
 const CLUSTER_ROWS: usize = 1_000;
 /// Rows that k-means learns from, per cluster.
@@ -39,11 +39,16 @@ pub(crate) struct Order {
     pub(crate) rows: Vec<u32>,
 }
 
-/// The order for rows of quantised vectors; none when there are too few.
-pub(crate) fn order(vectors: &[u8], dimension: usize, seed: u64) -> Result<Option<Order>, Error> {
+/// The order for rows of quantised vectors; none when there are fewer than `least_rows`.
+pub(crate) fn order(
+    vectors: &[u8],
+    dimension: usize,
+    seed: u64,
+    least_rows: u32,
+) -> Result<Option<Order>, Error> {
     let row_bytes = quire_vectors::row_bytes(dimension);
     let rows = vectors.len() / row_bytes;
-    if rows < MIN_ROWS {
+    if rows < (least_rows as usize).max(CLUSTER_ROWS) {
         return Ok(None);
     }
     let clusters = rows / CLUSTER_ROWS;

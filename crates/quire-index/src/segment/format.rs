@@ -93,11 +93,6 @@ impl Footer {
         self.extents[section as usize]
     }
 
-    /// Where the part begins that is read when the segment is opened; it ends with the file.
-    pub(crate) fn hot_start(&self) -> u64 {
-        self.extent(Section::Lexical).offset
-    }
-
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES);
         bytes.extend(MAGIC);

@@ -2,7 +2,8 @@
 //!
 //! Looking candidates up block by block costs more than comparing them. A segment that was asked
 //! [`ASKED`] times gets its vectors as a whole, read and checked in the background; they go with the
-//! segment, or are never loaded when the share of memory for them is used up.
+//! segment. Where they can't be read, or the share of memory for them is used up, that is tried again when it
+//! was asked as often once more.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -31,9 +32,14 @@ impl Resident {
         self.vectors.get().map(|(vectors, _)| vectors)
     }
 
-    /// Notes that the segment was asked; true exactly once, when its vectors should be loaded.
+    /// Notes that the segment was asked; true once, when its vectors should be loaded.
     fn asked(&self) -> bool {
         self.asked.fetch_add(1, Ordering::Relaxed) + 1 == ASKED
+    }
+
+    /// Begins to count anew: its vectors could not be loaded.
+    fn failed(&self) {
+        self.asked.store(0, Ordering::Relaxed);
     }
 }
 
@@ -48,18 +54,22 @@ impl Segment {
             .ok()
             .and_then(|length| Blocks::reserve(blocks, length))
         else {
+            self.resident.failed();
             return;
         };
         let (segment, objects) = (self.clone(), objects.clone());
         tokio::spawn(async move {
             match segment.read_vectors(&objects).await {
                 Ok(vectors) => drop(segment.resident.vectors.set((vectors, reserved))),
-                Err(error) => tracing::warn!(
-                    tenant = %segment.placement.tenant,
-                    segment = %segment.id,
-                    %error,
-                    "vectors can't be loaded; they are read block by block"
-                ),
+                Err(error) => {
+                    tracing::warn!(
+                        tenant = %segment.placement.tenant,
+                        segment = %segment.id,
+                        %error,
+                        "vectors can't be loaded; they are read block by block"
+                    );
+                    segment.resident.failed();
+                }
             }
         });
     }
@@ -75,5 +85,19 @@ impl Segment {
             }
         }
         Ok(vectors)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loading_is_tried_once_and_again_after_a_failure() {
+        let resident = Resident::default();
+        let tries = || (0..100).filter(|_| resident.asked()).count();
+        assert_eq!((tries(), tries()), (1, 0));
+        resident.failed();
+        assert_eq!((tries(), tries()), (1, 0));
     }
 }

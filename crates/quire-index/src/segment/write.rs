@@ -26,6 +26,8 @@ pub(crate) struct Recipe {
     pub(crate) rotation_seed: u64,
     /// What words are reduced with.
     pub(crate) language: Language,
+    /// With so many rows or more it is searched by clusters.
+    pub(crate) cluster_rows: u32,
     /// Whether it is only to be kept: without an inverted index and codes, which can be made again.
     pub(crate) is_archive: bool,
 }
@@ -96,7 +98,11 @@ impl SegmentWriter {
         vector: &[f32],
     ) -> Result<(), Error> {
         self.check_dimension(vector.len())?;
-        let length = vector.iter().map(|value| value * value).sum::<f32>().sqrt();
+        let square: f32 = vector.iter().map(|value| value * value).sum();
+        if !square.is_normal() {
+            return Err(Error::Direction);
+        }
+        let length = square.sqrt();
         for (out, value) in self.given.iter_mut().zip(vector) {
             *out = value / length;
         }
@@ -147,7 +153,12 @@ impl SegmentWriter {
             self.lexical.push("", "")?;
             None
         } else {
-            clusters::order(&self.vectors, dimension, self.recipe.rotation_seed)?
+            clusters::order(
+                &self.vectors,
+                dimension,
+                self.recipe.rotation_seed,
+                self.recipe.cluster_rows,
+            )?
         };
         let vectors = match &order {
             None => self.vectors,
@@ -245,15 +256,20 @@ impl Built {
         self.parts.iter().map(|part| part.len() as u64).sum()
     }
 
-    /// Writes the object, which nothing names before it is installed.
-    pub(crate) async fn store(self, objects: &Objects) -> Result<Stored, Error> {
-        let new = NewSegment {
+    /// What the manifest is to know of it.
+    pub(crate) fn new_segment(&self) -> NewSegment {
+        NewSegment {
             id: self.id,
             rows: signed(self.rows),
             bytes: i64::try_from(self.bytes()).unwrap_or(i64::MAX),
             dimension: i32::try_from(self.dimension).unwrap_or(i32::MAX),
-            footer: self.footer,
-        };
+            footer: self.footer.clone(),
+        }
+    }
+
+    /// Writes the object, which nothing names before it is installed.
+    pub(crate) async fn store(self, objects: &Objects) -> Result<Stored, Error> {
+        let new = self.new_segment();
         let key = super::key(self.placement, self.id);
         objects.put_whole(&key, self.parts).await?;
         Ok(Stored {

@@ -14,6 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crc32fast::Hasher;
 use quire_types::Language;
 use tantivy::Directory;
 use tantivy::directory::error::{DeleteError, LockError, OpenReadError, OpenWriteError};
@@ -55,6 +56,17 @@ fn push_name(bytes: &mut Vec<u8>, name: &str) {
     let name = &name.as_bytes()[..name.len().min(255)];
     bytes.push(name.len() as u8);
     bytes.extend(name);
+}
+
+/// The checksum of all bytes of a bundle, told from its own sum of most of them. Holds where that is true, which
+/// [opening](Bundle::open) verifies.
+pub(crate) fn checksum(bytes: &[u8]) -> Option<u32> {
+    let (head, rest) = bytes.split_at_checked(SUMMED_FROM)?;
+    let sum = u32::from_le_bytes(*head.last_chunk()?);
+    let mut hasher = Hasher::new();
+    hasher.update(head);
+    hasher.combine(&Hasher::new_with_initial_len(sum, rest.len() as u64));
+    Some(hasher.finalize())
 }
 
 /// A bundle as tantivy's directory: every file a slice of it, nothing writable.

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use quire_index::{Filter, Found, Query, Search};
-use quire_store::{PageRequest, notebooks, sources, tiers};
+use quire_index::{Filter, Found, Query, Rebuild, Search, SearchConfig};
+use quire_store::{PageRequest, notebooks, segments, sources, tiers};
 use quire_testkit::unreliable::{Fault, Operation, Unreliable};
 use quire_types::{ErrorKind, Kind, NotebookId, Tier};
 
@@ -197,6 +197,88 @@ async fn whatever_fails_on_the_way_the_notebook_is_in_one_place_and_whole() {
         assert_eq!(test.found(&search, test.in_old()).await.len(), 30);
         assert_eq!(test.corpus.bodies().await, all);
     }
+}
+
+#[tokio::test]
+async fn with_the_archive_out_of_reach_the_other_notebooks_answer() {
+    let test = Archives::new().await;
+    let placement = test.corpus.tenant.placement();
+    test.archive().await;
+    let archive = test.corpus.stats().await.archives[0].segment.id;
+    let (objects, unreliable) = Unreliable::around(test.corpus.test.store.objects().clone());
+    let search = searching(test.corpus.test.reopened_with(objects).await, 4);
+    search.prefetch(placement).await.unwrap();
+    // Blocks that are asked for again and again stay in memory.
+    for _ in 0..4 {
+        search.search(placement, everything()).await.unwrap();
+    }
+    unreliable.fail_all(Some(Fault::Error));
+    let both = Query {
+        filter: Filter {
+            notebooks: Some(vec![test.old, test.corpus.notebook]),
+            ..Filter::default()
+        },
+        ..everything()
+    };
+    let found = search.search(placement, both.clone()).await.unwrap();
+    assert_eq!((found.hits.len(), found.missing), (40, vec![archive]));
+    assert!(search.search(placement, test.in_old()).await.is_err());
+    assert_eq!(test.archived().await, (Tier::Archived, 60));
+    unreliable.fail_all(None);
+    let found = search.search(placement, both).await.unwrap();
+    assert_eq!((found.hits.len(), found.missing), (100, vec![]));
+}
+
+#[tokio::test]
+async fn an_archive_of_which_much_is_dead_is_written_again_without_that() {
+    let test = Archives::new().await;
+    let placement = test.corpus.tenant.placement();
+    test.archive().await;
+    let before = test.corpus.stats().await.archives[0].segment.id;
+    let search = Search::new(test.corpus.test.store.clone(), SearchConfig::default());
+    let is_worn = async || {
+        let mut tx = test.corpus.test.tx(&test.corpus.tenant).await;
+        segments::are_worn(&mut tx, 4, 0.2).await.unwrap()
+    };
+    search.fold(placement).await.unwrap();
+    assert_eq!(test.corpus.stats().await.archives[0].segment.id, before);
+    assert!(!is_worn().await);
+    let sources = {
+        let mut tx = test.corpus.test.tx(&test.corpus.tenant).await;
+        let page = PageRequest::first();
+        sources::list(&mut tx, test.old, page).await.unwrap().items
+    };
+    test.corpus.delete(sources[0].id).await;
+    assert!(is_worn().await);
+    assert_eq!(search.fold(placement).await.unwrap().merged, 30);
+    assert!(!is_worn().await);
+    let after = test.corpus.stats().await.archives[0].segment.clone();
+    assert_eq!(after.rows, 30);
+    test.corpus.sweep(now() + 2 * DAY, DAY, false).await;
+    assert!(!test.corpus.file(before).exists() && test.corpus.file(after.id).exists());
+    assert_eq!(test.found(&search, test.in_old()).await.len(), 30);
+}
+
+#[tokio::test]
+async fn a_notebook_that_was_archived_after_a_rebuild_stays_so_in_a_rollback() {
+    let mut test = Archives::new().await;
+    test.corpus.fold().await;
+    test.corpus.rebuild(Rebuild::default()).await.unwrap();
+    test.archive().await;
+    test.corpus.add("later", 5).await;
+    let (found, version) = (test.corpus.bodies().await, test.corpus.stats().await);
+    let placement = test.corpus.tenant.placement();
+    let back = test.corpus.search.rollback(placement).await.unwrap();
+    assert_eq!(back.moved, 40);
+    assert_eq!(test.archived().await, (Tier::Archived, 60));
+    assert_eq!(test.corpus.bodies().await, found);
+    // Whatever answers were kept is out of date: words may be reduced differently.
+    let now = test.corpus.stats().await;
+    assert!(now.manifest.version > version.manifest.version);
+    assert_eq!(
+        test.found(&test.corpus.search, test.in_old()).await.len(),
+        60
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use quire_index::{
 };
 use quire_store::passages::{self, NewPassage};
 use quire_store::tenants::Tenant;
-use quire_store::{ObjectKey, Store, notebooks, sources};
+use quire_store::{ObjectKey, Store, notebooks, segments, sources};
 use quire_testkit::postgres::TestStore;
 use quire_types::{MediaType, NotebookId, Place, SegmentId, SourceId, Timestamp};
 use rand::rngs::StdRng;
@@ -160,6 +160,12 @@ impl Corpus {
             .await
     }
 
+    /// The database's time.
+    pub(crate) async fn time(&self) -> Timestamp {
+        let mut tx = self.test.tx(&self.tenant).await;
+        segments::now(&mut tx).await.unwrap()
+    }
+
     /// The directory of the tenant's objects.
     pub(crate) fn dir(&self) -> PathBuf {
         let placement = self.tenant.placement();
@@ -186,6 +192,7 @@ pub(crate) fn searching(store: Store, segments: usize) -> Search {
     };
     let config = SearchConfig {
         fold,
+        retry: Duration::ZERO,
         ..SearchConfig::default()
     };
     Search::new(store, config)

@@ -1,9 +1,12 @@
 //! A sweep takes what nothing needs, and nothing else.
 
-use std::fs::{self};
+use std::fs;
+use std::time::Duration;
 
 use quire_index::{Rebuild, Swept};
 use quire_store::builds::{self, BuildState, NewBuild};
+use quire_store::corpus::Embedding;
+use quire_store::segments::{self, NewSegment};
 use quire_store::{ObjectKey, sources};
 use quire_types::SegmentId;
 use uuid::Uuid;
@@ -135,14 +138,20 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
     corpus.add("one", 20).await;
     corpus.fold().await;
     let placement = corpus.tenant.placement();
-    let made = SegmentId::generate();
+    let made = NewSegment {
+        id: SegmentId::generate(),
+        rows: 20,
+        bytes: 4,
+        dimension: 16,
+        footer: Vec::new(),
+    };
     let objects = corpus.test.store.objects();
-    let key = ObjectKey::segment(placement, made.uuid());
+    let key = ObjectKey::segment(placement, made.id.uuid());
     objects
         .put(&key, bytes::Bytes::from_static(b"made"))
         .await
         .unwrap();
-    age(&corpus.file(made));
+    age(&corpus.file(made.id));
     let build = NewBuild {
         id: Uuid::now_v7(),
         old: corpus.live().await,
@@ -152,14 +161,19 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
         rows_total: 20,
     };
     let mut tx = corpus.test.tx(&corpus.tenant).await;
+    segments::note(&mut tx, &made).await.unwrap();
+    tx.commit().await.unwrap();
+    let noted = corpus.time().await;
+    let mut tx = corpus.test.tx(&corpus.tenant).await;
     builds::begin_build(&mut tx, &build).await.unwrap();
     assert!(
-        builds::note_build(&mut tx, build.id, 7, &[made])
+        builds::note_build(&mut tx, build.id, 7, &[made.id])
             .await
             .unwrap()
     );
     tx.commit().await.unwrap();
-    assert_eq!(corpus.sweep(now(), DAY, false).await, Swept::default());
+    let swept = corpus.sweep(noted, Duration::ZERO, false).await;
+    assert_eq!(swept, Swept::default());
     let running = corpus.stats().await.build.unwrap();
     assert_eq!(
         (running.state, running.rows_done),
@@ -167,7 +181,7 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
     );
 
     let swept = corpus.sweep(now() + 2 * DAY, DAY, false).await;
-    assert_eq!(swept.orphans.len(), 1);
+    assert_eq!(swept.retired, [made.id]);
     assert_eq!(
         corpus.stats().await.build.unwrap().state,
         BuildState::Failed
@@ -178,5 +192,47 @@ async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
         None
     );
     drop(tx);
+    assert_eq!(corpus.bodies().await.len(), 20);
+}
+
+#[tokio::test]
+async fn a_build_that_waits_for_a_provider_lives_as_long_as_it_is_looked_at() {
+    let mut corpus = Corpus::new().await;
+    corpus.add("one", 20).await;
+    let placement = corpus.tenant.placement();
+    let build = corpus
+        .search
+        .begin_embedding(placement, Embedding::default());
+    let build = build.await.unwrap();
+    for is_looked_at in [true, false] {
+        let begun = corpus.time().await;
+        if is_looked_at {
+            let by = corpus.search.embedding_of(placement, build).await;
+            assert!(by.unwrap().is_some());
+        }
+        corpus.sweep(begun, Duration::ZERO, false).await;
+        let state = corpus.stats().await.build.unwrap().state;
+        assert_eq!(state == BuildState::Building, is_looked_at);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_a_write_left_half_done_goes_after_the_window() {
+    let mut corpus = Corpus::new().await;
+    corpus.add("one", 20).await;
+    corpus.fold().await;
+    let segment = corpus.live().await[0];
+    let torn = corpus.file(segment).with_extension("qseg#1");
+    let young = corpus.file(segment).with_extension("qseg#2");
+    fs::write(&torn, "half").unwrap();
+    age(&torn);
+    fs::write(&young, "half").unwrap();
+    let before = corpus.objects().await;
+    for is_dry in [true, false] {
+        let swept = corpus.sweep(now(), DAY, is_dry).await;
+        assert_eq!(swept.bytes, 4);
+        assert_eq!((torn.exists(), young.exists()), (is_dry, true));
+    }
+    assert_eq!(corpus.objects().await, before);
     assert_eq!(corpus.bodies().await.len(), 20);
 }

@@ -29,6 +29,9 @@ use batched::{Batches, Begun, name_of};
 const PAGE_ROWS: usize = 1_000;
 /// After so long the next turn is a task of its own.
 const TURN: Duration = Duration::from_secs(30);
+/// A build that has to wait for longer, such as for a budget, is looked at in between: a sweep takes one that is
+/// silent for too long for dead.
+const LONGEST_SILENCE: Duration = Duration::from_mins(30);
 /// When the batch of a build is ended that was given up.
 const BATCH_ENDED_AFTER: Duration = Duration::from_mins(10);
 
@@ -164,7 +167,6 @@ impl EmbedCorpus {
             self.plan(&mut tx).await?;
         } else {
             FoldTail::plan(&mut tx, ingest).await?;
-            SweepObjects::plan(&mut tx, config.object_grace).await?;
         }
         tx.commit().await?;
         config.bell.notify_one();
@@ -227,13 +229,16 @@ impl Task for EmbedCorpus {
         };
         match self.work(ingest, placement, attempt).await {
             Ok(()) => Ok(()),
-            Err(error) => {
-                let failed = Failure::of(&error);
-                Err(match error.retry_after() {
-                    Some(wait) => failed.retry_after(wait),
-                    None => failed,
-                })
-            }
+            Err(error) => match error.retry_after() {
+                Some(wait) if wait > LONGEST_SILENCE => {
+                    tracing::warn!(tenant = %placement.tenant, build = %self.build, %error,
+                        "a tenant's passages can't be embedded for a long time; they wait");
+                    let waited = self.wait(ingest, placement, LONGEST_SILENCE).await;
+                    waited.map_err(failure)
+                }
+                Some(wait) => Err(Failure::of(&error).retry_after(wait)),
+                None => Err(Failure::of(&error)),
+            },
         }
     }
 

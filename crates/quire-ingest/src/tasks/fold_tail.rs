@@ -72,20 +72,22 @@ pub struct FoldTail {}
 
 impl FoldTail {
     /// Makes sure that what this transaction changed is folded in time: soon when the tail is long, else
-    /// when it is old. One task of each sort waits at most, however much changes, and none where there is
-    /// nothing to gain.
+    /// when it is old; and that what nothing names goes, however it came to be so. One task of each sort waits
+    /// at most, however much changes, and none where there is nothing to gain.
     pub(crate) async fn plan(tx: &mut TenantTx, ingest: &Ingest) -> Result<(), Error> {
         let policy = ingest.config.search.fold_policy();
         let tail = segments::tail_size(tx).await?;
-        let (key, delay) = if tail.rows >= i64::from(policy.tail_rows) {
-            ("fold-now", Duration::ZERO)
+        if tail.rows >= i64::from(policy.tail_rows) {
+            Self::after(tx, "fold-now", Duration::ZERO).await?;
         } else if tail.rows >= i64::from(policy.least_rows)
-            || segments::are_worn(tx, policy.dead_share).await?
+            || segments::are_worn(tx, policy.segments, policy.dead_share).await?
         {
-            ("fold", policy.tail_age)
-        } else {
-            return Ok(());
-        };
+            Self::after(tx, "fold", policy.tail_age).await?;
+        }
+        SweepObjects::plan(tx, ingest.config.object_grace).await
+    }
+
+    async fn after(tx: &mut TenantTx, key: &str, delay: Duration) -> Result<(), Error> {
         let wishes = Wishes::once(key, delay);
         quire_queue::enqueue_with(tx, &Self {}, wishes).await?;
         Ok(())
@@ -116,6 +118,14 @@ impl Task for FoldTail {
             );
         }
         let mut tx = config.store.tenant(placement).await.map_err(failure)?;
+        // A tail that came to stay while this waited, or was too young, has its own time.
+        let policy = config.search.fold_policy();
+        let tail = segments::tail_size(&mut tx).await.map_err(failure)?;
+        if tail.rows >= i64::from(policy.least_rows) {
+            Self::after(&mut tx, "fold", policy.tail_age)
+                .await
+                .map_err(failure)?;
+        }
         SweepObjects::plan(&mut tx, config.object_grace)
             .await
             .map_err(failure)?;

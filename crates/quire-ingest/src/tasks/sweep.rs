@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use chrono::Utc;
 use serde::{Deserialize, Serialize};
 
 use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
@@ -37,9 +36,8 @@ impl SweepObjects {
         let Some(oldest) = retired.first() else {
             return Ok(());
         };
-        let age = (Utc::now() - oldest.retired_at)
-            .to_std()
-            .unwrap_or_default();
+        let age = segments::now(tx).await? - oldest.retired_at;
+        let age = age.to_std().unwrap_or_default();
         Self::after(tx, grace.saturating_sub(age) + SLACK).await
     }
 
@@ -63,9 +61,12 @@ impl Task for SweepObjects {
             return Ok(());
         };
         let grace = config.object_grace.max(Self::LEAST_AGE);
+        let mut tx = config.store.tenant(placement).await.map_err(failure)?;
+        let now = segments::now(&mut tx).await.map_err(failure)?;
+        tx.commit().await.map_err(failure)?;
         let swept = config
             .search
-            .sweep(placement, Utc::now(), grace, false)
+            .sweep(placement, now, grace, false)
             .await
             .map_err(failure)?;
         if swept.bytes > 0 {

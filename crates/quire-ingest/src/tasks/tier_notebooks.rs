@@ -12,7 +12,7 @@ use quire_queue::{Attempt, Failure, Priority, Task, Wishes};
 use quire_store::TenantTx;
 use quire_types::{ErrorKind, Kind};
 
-use super::{failure, placement};
+use super::{FoldTail, failure, placement};
 use crate::tiers::tier_notebooks;
 use crate::{Error, Ingest};
 
@@ -71,6 +71,8 @@ impl Task for TierNotebooks {
         let wait = due.map_or(MOST, |due| due.clamp(LEAST, MOST));
         let mut tx = config.store.tenant(placement).await.map_err(failure)?;
         Self::after(&mut tx, "tiers", wait).await.map_err(failure)?;
+        // What moved leaves old segments behind, and so did questions that brought notebooks back.
+        FoldTail::plan(&mut tx, ingest).await.map_err(failure)?;
         tx.commit().await.map_err(failure)
     }
 

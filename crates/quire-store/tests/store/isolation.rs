@@ -172,6 +172,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         builds::restore(switched, &[(source, 1, segment)]),
         builds::note_segment(building, SegmentId::generate()),
         embeddings::building(embedding),
+        embeddings::note_alive(embedding),
         embeddings::missing(embedding, 100),
         embeddings::keep(embedding, &new_segment, &[(folded, 1)]),
         embeddings::retire_unnamed(embedding),
@@ -241,6 +242,7 @@ async fn another_tenants_ids_are_like_ids_that_do_not_exist() {
         dimension: 2,
         footer: Vec::new(),
     };
+    segments::note(&mut tx, &new).await.unwrap();
     let moved = segments::install(&mut tx, &new, &[(folded, 1)], None).await;
     assert_eq!(moved.unwrap(), 1);
     let [building, switched] = [Uuid::from_u128(2), Uuid::from_u128(1)];

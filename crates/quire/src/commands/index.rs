@@ -5,8 +5,6 @@ mod embedding;
 mod show;
 mod tier;
 
-use chrono::Utc;
-
 use quire_index::{Rebuild, Search};
 use quire_ingest::tasks::{EmbedCorpus, SweepObjects};
 use quire_store::segments;
@@ -119,9 +117,10 @@ pub(super) async fn run(
                 ));
             }
             let tenant = named(node, tenant).await?;
-            let swept = search
-                .sweep(tenant.placement(), Utc::now(), age, *dry_run)
-                .await?;
+            let mut tx = node.store.tenant(tenant.placement()).await?;
+            let now = segments::now(&mut tx).await?;
+            tx.commit().await?;
+            let swept = search.sweep(tenant.placement(), now, age, *dry_run).await?;
             check::swept(output, &swept, *dry_run)
         }
         IndexCommand::Erase { tenant, .. } => {
