@@ -168,7 +168,7 @@ fn extract_at(
         MediaType::Csv => csv::read(bytes, limits),
         MediaType::Email => email::read(bytes, known, limits, depth, meter),
         MediaType::Transcript => transcript::read(bytes, limits),
-        MediaType::Image => image::read(bytes, known, limits),
+        MediaType::Image => image::read(bytes, known, limits, meter),
         MediaType::Audio => audio::read(bytes, &known.heard, limits, meter),
         MediaType::Video => video::read(bytes, &known.heard, limits, meter),
     }?;

@@ -13,7 +13,9 @@ use quire_types::MediaType;
 use tracing::debug;
 
 use crate::detect::glance;
-use crate::extract::{ExtractError, Heard, Known, PictureRead, PictureSeen, Shown, ToSense};
+use crate::extract::{
+    ExtractError, Heard, Known, MOST_PICTURES, PictureRead, PictureSeen, Shown, ToSense,
+};
 use crate::hearing::ToListen;
 use crate::sandbox::{Extractor, Tell};
 use crate::{Error, Ingest};
@@ -179,7 +181,8 @@ impl Asking<'_> {
                     None => in_vain += 1,
                 }
             }
-            if self.providers.can_see() {
+            // There may be more where scans have a layer of text.
+            if self.providers.can_see() && done < MOST_PICTURES {
                 let seen = self.describe(file, shown, false).await?;
                 known.seen.extend(seen.map(|seen| PictureSeen {
                     page: Some(at.page),

@@ -99,9 +99,7 @@ fn on_screen(
         if !picture.exists() {
             continue;
         }
-        let pages = ocr::read(&picture, &languages)?;
-        let paragraphs = pages.into_iter().flat_map(|page| page.paragraphs);
-        let text = paragraphs.collect::<Vec<_>>().join(" ");
+        let text = ocr::read(&picture, &languages)?.join(" ");
         match found.last_mut().filter(|last| last.text == text) {
             Some(last) => last.time.end_ms = end_ms.max(*start_ms),
             None => found.push(Utterance {

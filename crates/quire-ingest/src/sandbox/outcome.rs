@@ -173,9 +173,10 @@ pub(super) fn understand_to_sense(
         Outcome::Ok(found) => found,
     };
     let (pages, files) = (found.pages.len() as u64, found.files.len() as u64);
-    let can_be = pages <= u64::from(limits.max_scanned_pages).max(1)
+    let scans = limits.max_scanned_pages;
+    let can_be = pages <= u64::from(scans).max(1)
         && files <= limits.max_parts
-        && found.pictures.len() <= MOST_PICTURES;
+        && found.pictures.len() <= MOST_PICTURES + scans as usize;
     match can_be {
         true => Ok(found),
         false => Err(garbled()),
