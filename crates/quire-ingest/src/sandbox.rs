@@ -9,11 +9,14 @@ mod asked;
 mod budget;
 mod child;
 mod confine;
+mod folders;
+mod orphan;
 mod outcome;
 mod reply;
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,6 +26,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 
 use crate::extract::{Document, ExtractError, Known, Limits, Part, Shown, ToSense, Wanted};
 
@@ -30,6 +34,7 @@ use asked::{Asked, KNOWN_FILE};
 use budget::Budget;
 use reply::Reply;
 
+use folders::Folders;
 pub use child::parse_child;
 pub use confine::{Confinement, confine};
 
@@ -51,6 +56,8 @@ pub struct Extractor {
     wall_clock: Option<Duration>,
 }
 
+    /// Made when the first file comes.
+    folders: Arc<OnceCell<Folders>>,
 /// What was found in a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extraction {
@@ -71,6 +78,7 @@ impl Extractor {
             wall_clock: None,
         }
     }
+            folders: Arc::default(),
 
     /// The same with other limits per file.
     pub fn with_limits(self, limits: Limits) -> Self {
@@ -209,10 +217,10 @@ impl Extractor {
                 self.limits.max_input_bytes,
             ));
         }
-        let folder = tempfile::Builder::new()
-            .prefix("quire-parse-")
-            .tempdir()
-            .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
+        let no_folder = |error| ExtractError::unavailable("no temporary folder", error);
+        let folders = async { Folders::new(&std::env::temp_dir()) };
+        let folders = self.folders.get_or_try_init(|| folders).await;
+        let folder = folders.and_then(Folders::one).map_err(no_folder)?;
         if !beside.is_empty() {
             tokio::fs::write(folder.path().join(KNOWN_FILE), beside)
                 .await
