@@ -38,7 +38,7 @@ mod xml;
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
-pub use drawing::{Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
+pub use drawing::{Measured, Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
 pub use heard::{Heard, HeardPart};
 pub use known::{Known, PageRead, PictureRead, PictureSeen, Placed, ToSense};
@@ -54,6 +54,7 @@ pub(crate) use pdf::MOST_PICTURES;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::{Script, looks_like_transcript};
+pub(crate) use video::evenly;
 
 /// The version of the reader of a type. Raise it when the reader, or one that it uses, makes a better document of
 /// files that were read before: they are read again, see [`crate::tasks::RereadSources`].

@@ -200,19 +200,19 @@ impl Asking<'_> {
 
     /// What is said in a recording that is attached to an e-mail.
     async fn listen_inside(&self, file: ToAsk<'_>) -> Result<Heard, Error> {
-        let length = {
+        let measured = {
             let _place = self.ingest.config.extracting.enter().await?;
-            let length = self.extractor.measure(file.name, file.bytes.clone()).await;
-            left_out(length.map_err(Error::from))?
+            let measured = self.extractor.measure(file.name, file.bytes.clone());
+            left_out(measured.await.map_err(Error::from))?
         };
-        let Some(length_ms) = length else {
+        let Some(measured) = measured.filter(|measured| measured.has_sound) else {
             return Ok(Heard::default());
         };
         let recording = ToListen {
             source: file.source,
             name: file.name,
             bytes: file.bytes,
-            length_ms,
+            length_ms: measured.length_ms,
             again: file.again,
         };
         let heard = self

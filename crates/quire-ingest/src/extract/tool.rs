@@ -173,6 +173,11 @@ pub(super) fn ffmpeg_with(reading: &[&str], demuxer: &str, file: &Path) -> Tool 
         .arg(file)
 }
 
+/// A time as ffmpeg takes it.
+pub(super) fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
 fn take(pipe: impl Read, limit: u64) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let _ = pipe.take(limit.saturating_add(1)).read_to_end(&mut bytes);
