@@ -58,15 +58,26 @@ pub(crate) use video::evenly;
 
 /// The version of the reader of a type. Raise it when the reader, or one that it uses, makes a better document of
 /// files that were read before: they are read again, see [`crate::tasks::RereadSources`].
-pub const fn processor(media: MediaType) -> i16 {
+pub fn processor(media: MediaType) -> i16 {
     match media {
-        MediaType::Text | MediaType::Markdown | MediaType::Html => 1,
-        // Reads the pictures on its pages.
-        MediaType::Pdf => 2,
+        MediaType::Text | MediaType::Markdown => 1,
+        // Keeps columns below cells that reach over several rows.
+        MediaType::Html => 2,
+        // Reads the pictures on its pages, and all pages of a scan with a line of text on each.
+        MediaType::Pdf => 3,
         MediaType::Docx | MediaType::Pptx => 1,
-        MediaType::Xlsx | MediaType::Csv => 1,
-        MediaType::Email | MediaType::Transcript => 1,
-        MediaType::Image | MediaType::Audio | MediaType::Video => 1,
+        MediaType::Xlsx | MediaType::Transcript => 1,
+        // Counts empty lines.
+        MediaType::Csv => 2,
+        // Reads the picture that it saw change.
+        MediaType::Video => 2,
+        MediaType::Image | MediaType::Audio => 1,
+        // Holds any of the others.
+        MediaType::Email => {
+            let others = MediaType::ALL.iter().copied();
+            let others = others.filter(|media| *media != MediaType::Email);
+            others.map(processor).sum()
+        }
     }
 }
 
