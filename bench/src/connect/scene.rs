@@ -13,7 +13,7 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource, SweepObjects};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadRecording, ReadSource, SweepObjects};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::Embedder;
 use quire_queue::{Worker, WorkerOptions};
@@ -140,6 +140,7 @@ impl Scene {
         let workshop = Workshop(self.ingest.clone(), self.connect.clone());
         let worker = Worker::new(self.store.clone(), workshop, self.bell.clone(), options)
             .with::<ReadSource>()
+            .with::<ReadRecording>()
             .with::<PurgeObjects>()
             .with::<FoldTail>()
             .with::<SweepObjects>()

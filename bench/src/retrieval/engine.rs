@@ -10,7 +10,7 @@ use futures::{StreamExt, stream};
 use quire_index::{Explained, Filter, Fusion, Mode, Query, Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
-use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadSource};
+use quire_ingest::tasks::{FoldTail, PurgeObjects, ReadRecording, ReadSource};
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::Embedder;
 use quire_postgres::Server;
@@ -107,6 +107,7 @@ impl Engine {
             WorkerOptions::default(),
         )
         .with::<ReadSource>()
+        .with::<ReadRecording>()
         .with::<PurgeObjects>()
         .with::<FoldTail>();
         Ok(Self {

@@ -246,7 +246,6 @@ impl Citation {
     /// A citation of a part of a passage: `chars` counts from the beginning of the passage.
     pub(crate) fn of(hit: &Hit, marker: u32, quote: &str, chars: std::ops::Range<u32>) -> Self {
         let passage = &hit.passage;
-        let start = passage.place.char_start;
         Self {
             marker,
             passage: passage.id,
@@ -254,11 +253,7 @@ impl Citation {
             source_version: passage.source_version,
             source_name: passage.source_name.clone(),
             notebook: passage.notebook,
-            place: Place {
-                char_start: start + chars.start,
-                char_end: start + chars.end,
-                ..passage.place.clone()
-            },
+            place: passage.place.part(chars),
             quote: quote.to_owned(),
         }
     }

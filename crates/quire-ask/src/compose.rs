@@ -2,11 +2,12 @@
 //! against the passages that the model was given, and only then does it leave.
 
 use std::collections::HashSet;
+use std::ops::Range;
 
 use quire_index::{Hit, terms};
 use quire_models::{ChatEvent, FinishReason};
 use quire_store::passages::Passage;
-use quire_types::{ChatMessage, ChatRole};
+use quire_types::{ChatMessage, ChatRole, Place};
 
 use crate::answer::{Answer, AnswerKind, Citation, Claim, Event, Note, Support, Usage};
 use crate::reading::Reading;
@@ -272,7 +273,8 @@ impl<'a> Writer<'a> {
                 .all(|citation| citation.marker != marker);
             if let Some(hit) = self.hits.get(marker as usize - 1).filter(|_| is_new) {
                 let length = u32::try_from(hit.passage.body.chars().count()).unwrap_or(u32::MAX);
-                let citation = Citation::of(hit, marker, &hit.passage.body, 0..length);
+                let mut citation = Citation::of(hit, marker, &hit.passage.body, 0..length);
+                citation.place.page = page(&hit.passage.place, &hit.passage.body, &said);
                 self.answer.citations.push(citation.clone());
                 emit(Event::Citation(Box::new(citation)));
             }
@@ -331,6 +333,21 @@ impl<'a> Writer<'a> {
     }
 }
 
+/// The page of a passage that shares most words with what is said of it; the first such one.
+fn page(place: &Place, body: &str, said: &str) -> Option<u32> {
+    let said: HashSet<String> = terms(said).into_iter().collect();
+    let shared = |chars: &Range<u32>| {
+        let (from, length) = (chars.start as usize, chars.len());
+        let text: String = body.chars().skip(from).take(length).collect();
+        let terms: HashSet<String> = terms(&text).into_iter().collect();
+        said.intersection(&terms).count()
+    };
+    let pages = place.pages().into_iter().rev();
+    pages
+        .max_by_key(shared)
+        .map_or(place.page, |chars| place.part(chars).page)
+}
+
 /// The numbers between the brackets of a marker; `[1, 2]` is as common as `[1][2]`.
 fn numbers(inside: &str) -> Option<Vec<u32>> {
     inside
@@ -361,7 +378,30 @@ fn mark_uncited(sentence: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use quire_types::{Spot, Turn};
+
     use super::*;
+
+    #[test]
+    fn a_passage_over_several_pages_is_cited_with_the_page_of_what_is_said() {
+        let body = "Payments are due in June.\n\nÜber the crane: Hall insures it.\n\nPayments end.";
+        let place = Place {
+            page: Some(3),
+            spot: Spot {
+                turns: [(4, 27), (5, 61)]
+                    .map(|(page, at)| Turn { page, at })
+                    .into(),
+                ..Spot::default()
+            },
+            char_end: 74,
+            ..Place::default()
+        };
+        let page = |said| page(&place, body, said);
+        assert_eq!(page("Who insures the crane? It is Hall."), Some(4));
+        assert_eq!(page("Payments are due."), Some(3));
+        assert_eq!(page("Payments end."), Some(5));
+        assert_eq!(page("Nothing of it."), Some(3));
+    }
 
     #[test]
     fn a_sentence_ends_after_its_citations() {

@@ -63,6 +63,14 @@ pub(crate) fn glance(name: &str, bytes: &[u8]) -> Option<MediaType> {
     (is_text(head) && text_kind(name, head) == MediaType::Email).then_some(MediaType::Email)
 }
 
+/// Whether a file is sound or a film.
+pub(crate) fn is_recording(name: &str, bytes: &[u8]) -> bool {
+    matches!(
+        glance(name, bytes),
+        Some(MediaType::Audio | MediaType::Video)
+    )
+}
+
 /// The mark stands at the start, or behind junk from a mail program: then objects must follow, because
 /// a text may talk about PDF.
 fn is_pdf(bytes: &[u8]) -> bool {
@@ -76,15 +84,20 @@ fn is_pdf(bytes: &[u8]) -> bool {
     }
 }
 
-/// Names of entries stand uncompressed in a zip file.
+/// Names of entries stand uncompressed in the directory of a zip file. Elsewhere in it those of files inside its files
+/// may stand as well.
 fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
-    let tail = &bytes[bytes.len().saturating_sub((64 << 10) + 22)..];
-    if find(tail, ZIP_END).is_none() {
+    let tail_at = bytes.len().saturating_sub((64 << 10) + 22);
+    let end = bytes[tail_at..]
+        .windows(ZIP_END.len())
+        .rposition(|window| window == ZIP_END);
+    let Some(end) = end.map(|at| tail_at + at) else {
         return Err(ExtractError::damaged(
             "Office or zip",
             "the end of the file is missing",
         ));
-    }
+    };
+    let directory = zip_directory(bytes, end).unwrap_or(bytes);
     let main_parts: [(&[u8], MediaType); 3] = [
         (b"word/document", MediaType::Docx),
         (b"ppt/presentation.xml", MediaType::Pptx),
@@ -92,7 +105,7 @@ fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
     ];
     let office = main_parts
         .iter()
-        .find(|(mark, _)| find(bytes, mark).is_some());
+        .find(|(mark, _)| find(directory, mark).is_some());
     if let Some((_, media)) = office {
         return Ok(*media);
     }
@@ -111,6 +124,13 @@ fn zip_kind(bytes: &[u8]) -> Result<MediaType, ExtractError> {
     Err(unsupported(
         kind.map_or("a zip archive", |(_, found)| found),
     ))
+}
+
+/// The directory of a zip file with this end record, which stands right before it and says how long it is.
+fn zip_directory(bytes: &[u8], end: usize) -> Option<&[u8]> {
+    let length = bytes.get(end + 12..end + 16)?.first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    bytes.get(end.checked_sub(length)?..end)
 }
 
 /// Streams of an OLE2 container are named in UTF-16.

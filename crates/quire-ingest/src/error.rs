@@ -8,6 +8,9 @@ use quire_types::{ErrorKind, Kind};
 
 use crate::extract::ExtractError;
 
+/// After so long a place may be free.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// What went wrong with a source.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -17,6 +20,9 @@ pub enum Error {
     /// The file holds nothing.
     #[error("the file is empty: there is nothing to read in it")]
     Empty,
+    /// As many files are being read as this machine bears, and somebody waits.
+    #[error("too many files are being read here at once; try again in a moment")]
+    Busy,
     /// The bytes stopped coming.
     #[error(transparent)]
     Stream(#[from] StreamError),
@@ -95,6 +101,7 @@ impl Kind for Error {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Name(_) | Self::Empty => ErrorKind::Invalid,
+            Self::Busy => ErrorKind::Unavailable,
             Self::Stream(error) => error.kind(),
             Self::Extract(error) => error.kind(),
             Self::Refused(refusal) => refusal.kind(),
@@ -109,6 +116,7 @@ impl Kind for Error {
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
+            Self::Busy => Some(BUSY),
             Self::Refused(refusal) => refusal.retry_after(),
             Self::Vectors(error) => error.retry_after(),
             _ => None,

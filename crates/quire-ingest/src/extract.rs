@@ -38,7 +38,7 @@ mod xml;
 use quire_types::MediaType;
 
 pub use document::{Block, BlockKind, Document};
-pub use drawing::{Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
+pub use drawing::{Measured, Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
 pub use heard::{Heard, HeardPart};
 pub use known::{Known, PageRead, PictureRead, PictureSeen, Placed, ToSense};
@@ -54,18 +54,30 @@ pub(crate) use pdf::MOST_PICTURES;
 pub(crate) use recording::look as look_at_recording;
 pub(crate) use text::{decode, looks_like_utf16};
 pub(crate) use transcript::{Script, looks_like_transcript};
+pub(crate) use video::evenly;
 
 /// The version of the reader of a type. Raise it when the reader, or one that it uses, makes a better document of
 /// files that were read before: they are read again, see [`crate::tasks::RereadSources`].
-pub const fn processor(media: MediaType) -> i16 {
+pub fn processor(media: MediaType) -> i16 {
     match media {
-        MediaType::Text | MediaType::Markdown | MediaType::Html => 1,
-        // Reads the pictures on its pages.
-        MediaType::Pdf => 2,
+        MediaType::Text | MediaType::Markdown => 1,
+        // Keeps columns below cells that reach over several rows.
+        MediaType::Html => 2,
+        // Reads the pictures on its pages, and all pages of a scan with a line of text on each.
+        MediaType::Pdf => 3,
         MediaType::Docx | MediaType::Pptx => 1,
-        MediaType::Xlsx | MediaType::Csv => 1,
-        MediaType::Email | MediaType::Transcript => 1,
-        MediaType::Image | MediaType::Audio | MediaType::Video => 1,
+        MediaType::Xlsx | MediaType::Transcript => 1,
+        // Counts empty lines.
+        MediaType::Csv => 2,
+        // Reads the picture that it saw change.
+        MediaType::Video => 2,
+        MediaType::Image | MediaType::Audio => 1,
+        // Holds any of the others.
+        MediaType::Email => {
+            let others = MediaType::ALL.iter().copied();
+            let others = others.filter(|media| *media != MediaType::Email);
+            others.map(processor).sum()
+        }
     }
 }
 
@@ -168,7 +180,7 @@ fn extract_at(
         MediaType::Csv => csv::read(bytes, limits),
         MediaType::Email => email::read(bytes, known, limits, depth, meter),
         MediaType::Transcript => transcript::read(bytes, limits),
-        MediaType::Image => image::read(bytes, known, limits),
+        MediaType::Image => image::read(bytes, known, limits, meter),
         MediaType::Audio => audio::read(bytes, &known.heard, limits, meter),
         MediaType::Video => video::read(bytes, &known.heard, limits, meter),
     }?;

@@ -1,7 +1,8 @@
 //! What is said in a recording, by models of providers where there is a chain for it.
 //!
 //! The sound goes out in parts, which a child cuts; what no model wrote down is left to the recogniser on this
-//! machine, part by part, so that nothing that was paid for is lost.
+//! machine, part by part, and the parts that were written down are kept beside it. They are kept in memory: an attempt
+//! that breaks off later begins anew, and its parts are sent and paid again.
 
 use std::sync::Arc;
 
@@ -63,21 +64,19 @@ impl Ingest {
         let (mut at_ms, mut number) = (0, 0);
         while at_ms < length_ms {
             let bytes = recording.bytes.clone();
-            // The length that a file tells of itself may be too short.
-            let (cut, cut_ms) = self
-                .cut(extractor, recording.name, bytes, (at_ms, CUT_MS))
-                .await?;
+            let place = part(at_ms, CUT_MS, length_ms);
+            let (cut, cut_ms) = self.cut(extractor, recording.name, bytes, place).await?;
             if cut.is_empty() {
                 break;
             }
-            let cut_end_ms = (at_ms + cut_ms).min(length_ms);
+            let cut_end_ms = at_ms + cut_ms;
             let mut in_cut_ms = 0;
             while at_ms < cut_end_ms {
                 // Below 100.
                 tell((at_ms * 100 / length_ms) as u8);
                 let (sound, sound_ms) = match part_ms < CUT_MS {
                     true => {
-                        let place = (in_cut_ms, part_ms);
+                        let place = part(in_cut_ms, part_ms, cut_ms);
                         self.cut(extractor, FILE_NAME, cut.clone(), place).await?
                     }
                     false => (cut.clone(), cut_ms),
@@ -89,7 +88,7 @@ impl Ingest {
                 let part = Listening {
                     recording: &recording,
                     sound: &sound,
-                    time: (at_ms, (at_ms + sound_ms).min(cut_end_ms)),
+                    time: (at_ms, at_ms + sound_ms),
                     number: (length_ms > part_ms).then_some(number),
                 };
                 let written = self.write_down(providers, account, part).await?;
@@ -102,18 +101,14 @@ impl Ingest {
         Ok(heard)
     }
 
-    /// So much of a recording from a moment on, or less of it, with its length.
+    /// A part of a recording, or less of it, with its length.
     async fn cut(
         &self,
         extractor: &Extractor,
         name: &str,
         bytes: Bytes,
-        (start_ms, length_ms): (u64, u64),
+        part: Part,
     ) -> Result<(Bytes, u64), Error> {
-        let part = Part {
-            start_ms,
-            end_ms: start_ms + length_ms,
-        };
         let _place = self.config.extracting.enter().await?;
         Ok(extractor.cut_sound(name, bytes, part).await?)
     }
@@ -153,6 +148,16 @@ impl Ingest {
                 Ok(None)
             }
         }
+    }
+}
+
+/// So much from a moment on of sound that is so long.
+fn part(start_ms: u64, most_ms: u64, length_ms: u64) -> Part {
+    let end_ms = (start_ms + most_ms).min(length_ms);
+    Part {
+        start_ms,
+        end_ms,
+        is_last: end_ms == length_ms,
     }
 }
 

@@ -32,7 +32,7 @@ pub async fn mend(store: &Store, search: &Search, placement: Placement) -> Resul
                 version,
                 again: true,
             };
-            queue_reading(&mut tx, &task, Wishes::default()).await?;
+            queue_reading(&mut tx, source, &task, Wishes::default()).await?;
         }
         tx.commit().await?;
     }

@@ -8,7 +8,7 @@ mod chars;
 mod pack;
 mod split;
 
-use quire_types::{Place, Spot};
+use quire_types::{Place, Spot, Turn};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{Block, BlockKind, Document, PATH_ENTRY_CHARS};
@@ -86,7 +86,10 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
             place: Place {
                 // The name of an attachment stands on no page, what is in it may.
                 page: blocks.iter().find_map(|block| block.page),
-                spot: joined_spot(blocks),
+                spot: Spot {
+                    turns: turns(blocks),
+                    ..joined_spot(blocks)
+                },
                 heading_path,
                 char_start,
                 char_end,
@@ -94,6 +97,21 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
         });
     }
     drafts
+}
+
+/// Where pages begin after the first one; a block stands on one page.
+fn turns(blocks: &[Block]) -> Vec<Turn> {
+    let mut begins = blocks.iter().filter_map(|block| {
+        let page = block.page?;
+        Some(Turn {
+            page,
+            at: block.char_start,
+        })
+    });
+    let mut open = begins.next().map(|first| first.page);
+    begins
+        .filter(|turn| open.replace(turn.page) != Some(turn.page))
+        .collect()
 }
 
 fn joined_spot(blocks: &[Block]) -> Spot {

@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 
-use quire_queue::{Wait, Wishes, waits};
+use quire_queue::{Task, Wait, Wishes, waits};
 use quire_store::sources::Source;
 use quire_store::{Placement, Store, TenantTx, progress, tenants};
-use quire_types::{SourceState, TaskId, TenantState};
+use quire_types::{SourceId, SourceState, TaskId, TenantState};
 
 use crate::Error;
-use crate::tasks::ReadSource;
 
 /// Queues the reading of a source and notes the task with it.
 pub(crate) async fn queue_reading(
     tx: &mut TenantTx,
-    task: &ReadSource,
+    source: SourceId,
+    task: &impl Task,
     wishes: Wishes,
 ) -> Result<(), Error> {
     let id = quire_queue::enqueue_with(tx, task, wishes).await?;
-    progress::note_task(tx, task.source, id).await?;
+    progress::note_task(tx, source, id).await?;
     Ok(())
 }
 
@@ -75,6 +75,8 @@ fn reason(source: &Source, tenant: TenantState, waits: &HashMap<TaskId, Wait>) -
         Wait::AtLimit { most, ahead } => format!(
             "running_tasks is limited to {most} and so many run; {ahead} more of the tenant's are before it"
         ),
+        // Nobody of the tenant is before it: what it waits for it said itself, if it came so far.
+        Wait::Behind(0) if source.reason.is_some() => source.reason.clone().unwrap_or_default(),
         Wait::Behind(0) => "it is the tenant's next and waits for a free worker".to_owned(),
         Wait::Behind(ahead) => format!("{ahead} tasks of the tenant are before it"),
     }

@@ -9,11 +9,14 @@ mod asked;
 mod budget;
 mod child;
 mod confine;
+mod folders;
+mod orphan;
 mod outcome;
 mod reply;
 
 use std::path::PathBuf;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,11 +26,15 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
 
-use crate::extract::{Document, ExtractError, Known, Limits, Part, Shown, ToSense, Wanted};
+use crate::extract::{
+    Document, ExtractError, Known, Limits, Measured, Part, Shown, ToSense, Wanted,
+};
 
 use asked::{Asked, KNOWN_FILE};
 use budget::Budget;
+use folders::Folders;
 use reply::Reply;
 
 pub use child::parse_child;
@@ -49,6 +56,8 @@ pub struct Extractor {
     limits: Limits,
     /// Instead of what the type of a file allows.
     wall_clock: Option<Duration>,
+    /// Made when the first file comes.
+    folders: Arc<OnceCell<Folders>>,
 }
 
 /// What was found in a file.
@@ -69,6 +78,7 @@ impl Extractor {
             program: program.into(),
             limits: Limits::default(),
             wall_clock: None,
+            folders: Arc::default(),
         }
     }
 
@@ -85,11 +95,6 @@ impl Extractor {
         }
     }
 
-    /// Whether a file may take so long that others should not wait behind it.
-    pub fn takes_long(&self, name: &str, bytes: &[u8]) -> bool {
-        Budget::of(name, bytes).is_long
-    }
-
     /// Finds the type of a file and reads it, and tells how much of it is read, in percent, where that takes long.
     pub async fn extract(
         &self,
@@ -97,7 +102,7 @@ impl Extractor {
         bytes: Bytes,
         tell: &Tell,
     ) -> Result<Extraction, ExtractError> {
-        outcome::understand(self.ask(name, bytes, Asked::Read, tell).await?)
+        outcome::understand(self.ask(name, bytes, Asked::Read, tell).await?).await
     }
 
     /// The same of a file of which others made something before.
@@ -114,7 +119,7 @@ impl Extractor {
         let beside = serde_json::to_vec(known)
             .map_err(|error| ExtractError::unavailable("what others made of it", error))?;
         let reply = self.ask_beside(name, bytes, Asked::ReadKnown, &beside, tell);
-        outcome::understand(reply.await?)
+        outcome::understand(reply.await?).await
     }
 
     /// What there is in a file that others can be asked about.
@@ -171,9 +176,9 @@ impl Extractor {
         outcome::understand_scenes(self.ask(name, bytes, Asked::Scenes, &|_| ()).await?)
     }
 
-    /// How long a recording is, in milliseconds.
-    pub async fn measure(&self, name: &str, bytes: Bytes) -> Result<u64, ExtractError> {
-        outcome::understand_length(self.ask(name, bytes, Asked::Measure, &|_| ()).await?)
+    /// How much there is of a recording.
+    pub async fn measure(&self, name: &str, bytes: Bytes) -> Result<Measured, ExtractError> {
+        outcome::understand_measured(self.ask(name, bytes, Asked::Measure, &|_| ()).await?)
     }
 
     /// What any file may have here.
@@ -209,10 +214,10 @@ impl Extractor {
                 self.limits.max_input_bytes,
             ));
         }
-        let folder = tempfile::Builder::new()
-            .prefix("quire-parse-")
-            .tempdir()
-            .map_err(|error| ExtractError::unavailable("no temporary folder", error))?;
+        let no_folder = |error| ExtractError::unavailable("no temporary folder", error);
+        let folders = async { Folders::new(&std::env::temp_dir()) };
+        let folders = self.folders.get_or_try_init(|| folders).await;
+        let folder = folders.and_then(Folders::one).map_err(no_folder)?;
         if !beside.is_empty() {
             tokio::fs::write(folder.path().join(KNOWN_FILE), beside)
                 .await

@@ -7,10 +7,10 @@ use quire_types::{Spot, TimeSpan};
 use tracing::warn;
 
 use crate::Error;
-use crate::extract::{ExtractError, PictureSeen, Shown};
+use crate::extract::{ExtractError, PictureSeen, Shown, evenly};
 use crate::sensing::{Asking, ToAsk, picture};
 
-/// Scenes of a film that are described; of more, every n-th.
+/// Scenes of a film that are described; of more, so many that lie evenly among them.
 const MOST_SCENES: usize = 12;
 
 impl Asking<'_> {
@@ -19,14 +19,10 @@ impl Asking<'_> {
         let (changes, end) = {
             let _place = self.ingest.config.extracting.enter().await?;
             let changes = self.extractor.scenes(file.name, file.bytes.clone()).await?;
-            let end = self
-                .extractor
-                .measure(file.name, file.bytes.clone())
-                .await?;
-            (changes, end)
+            let measured = self.extractor.measure(file.name, file.bytes.clone());
+            (changes, measured.await?.length_ms)
         };
-        let every = changes.len().div_ceil(MOST_SCENES).max(1);
-        let changes: Vec<u64> = changes.into_iter().step_by(every).collect();
+        let changes = evenly(&changes, MOST_SCENES);
         let ends = changes.iter().copied().skip(1).chain([end]);
         let mut all = Vec::new();
         for (start_ms, end_ms) in changes.iter().copied().zip(ends) {

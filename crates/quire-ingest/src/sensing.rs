@@ -13,7 +13,9 @@ use quire_types::MediaType;
 use tracing::debug;
 
 use crate::detect::glance;
-use crate::extract::{ExtractError, Heard, Known, PictureRead, PictureSeen, Shown, ToSense};
+use crate::extract::{
+    ExtractError, Heard, Known, MOST_PICTURES, PictureRead, PictureSeen, Shown, ToSense,
+};
 use crate::hearing::ToListen;
 use crate::sandbox::{Extractor, Tell};
 use crate::{Error, Ingest};
@@ -179,7 +181,8 @@ impl Asking<'_> {
                     None => in_vain += 1,
                 }
             }
-            if self.providers.can_see() {
+            // There may be more where scans have a layer of text.
+            if self.providers.can_see() && done < MOST_PICTURES {
                 let seen = self.describe(file, shown, false).await?;
                 known.seen.extend(seen.map(|seen| PictureSeen {
                     page: Some(at.page),
@@ -197,19 +200,19 @@ impl Asking<'_> {
 
     /// What is said in a recording that is attached to an e-mail.
     async fn listen_inside(&self, file: ToAsk<'_>) -> Result<Heard, Error> {
-        let length = {
+        let measured = {
             let _place = self.ingest.config.extracting.enter().await?;
-            let length = self.extractor.measure(file.name, file.bytes.clone()).await;
-            left_out(length.map_err(Error::from))?
+            let measured = self.extractor.measure(file.name, file.bytes.clone());
+            left_out(measured.await.map_err(Error::from))?
         };
-        let Some(length_ms) = length else {
+        let Some(measured) = measured.filter(|measured| measured.has_sound) else {
             return Ok(Heard::default());
         };
         let recording = ToListen {
             source: file.source,
             name: file.name,
             bytes: file.bytes,
-            length_ms,
+            length_ms: measured.length_ms,
             again: file.again,
         };
         let heard = self

@@ -14,7 +14,7 @@ use quire_store::notebooks::Notebook;
 use quire_store::outbox::NewEvent;
 use quire_store::sources::{self, Added, Content, NewContent, Source, Totals};
 use quire_store::{ObjectKey, Placement, Store, TenantTx, Upload, UploadError, notebooks};
-use quire_tenancy::{Account, Control, Embeddings, LimitName, Providers, Reason, Stage};
+use quire_tenancy::{Account, Control, Embeddings, LimitName, Permit, Providers, Reason, Stage};
 use quire_types::{ErrorKind, Groups, Kind, NotebookId, SourceId};
 
 use crate::allowance::limits;
@@ -26,6 +26,9 @@ use crate::quotas::{self, Stock, active};
 use crate::sandbox::Extractor;
 use crate::tasks::{FoldTail, FoldTotals, Folds, PurgeObjects, ReadSource};
 use crate::{Error, StreamError};
+
+/// A person waits so long for a picture to be drawn.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What ingest is built from.
 pub struct IngestConfig {
@@ -163,7 +166,13 @@ impl Ingest {
         let added = sources::add_for(&mut tx, notebook, &content, groups).await?;
         if let Added::Created(source) | Added::Updated(source) = &added {
             room?;
-            queue_reading(&mut tx, &ReadSource::of(source), Wishes::default()).await?;
+            queue_reading(
+                &mut tx,
+                source.id,
+                &ReadSource::of(source),
+                Wishes::default(),
+            )
+            .await?;
         }
         tx.commit().await?;
         Ok(added)
@@ -174,7 +183,7 @@ impl Ingest {
         active(&self.config.control, placement.tenant).await?;
         let mut tx = self.config.store.tenant(placement).await?;
         let source = sources::retry(&mut tx, id).await?;
-        queue_reading(&mut tx, &ReadSource::of(&source), Wishes::default()).await?;
+        queue_reading(&mut tx, id, &ReadSource::of(&source), Wishes::default()).await?;
         tx.commit().await?;
         self.config.bell.notify_one();
         Ok(source)
@@ -196,12 +205,13 @@ impl Ingest {
         wanted: Wanted,
     ) -> Result<Bytes, Error> {
         let config = &self.config;
+        // First a place, then the bytes: who waits here holds nothing.
+        let _place = enter_soon(&config.extracting, PATIENCE).await?;
         let version = source.live_version.unwrap_or(source.latest_version);
         let mut tx = config.store.tenant(placement).await?;
         let content = sources::content(&mut tx, source.id, version).await?;
         tx.commit().await?;
         let bytes = self.read(content).await?;
-        let _place = config.extracting.enter().await?;
         Ok(config.extractor.draw(&source.name, bytes, wanted).await?)
     }
 
@@ -266,6 +276,14 @@ impl Ingest {
     }
 }
 
+/// A place in a stage for somebody who does not wait long, whatever the patience of the stage is.
+async fn enter_soon(stage: &Stage, patience: Duration) -> Result<Permit, Error> {
+    match tokio::time::timeout(patience, stage.enter()).await {
+        Ok(Ok(place)) => Ok(place),
+        Ok(Err(_)) | Err(_) => Err(Error::Busy),
+    }
+}
+
 /// A file that is larger than the plan gives, in words that say so.
 fn larger_than_plan(error: Error, account: &Account, ceiling: u64) -> Error {
     let limit = account.terms.limit(LimitName::FileBytes);
@@ -322,6 +340,7 @@ fn clean_name(name: &str) -> Result<String, Error> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod tests {
     use super::*;
 
@@ -341,5 +360,17 @@ mod tests {
             assert_eq!(clean_name(given).ok().as_deref(), expected, "{given:?}");
         }
         assert!(clean_name(&"x".repeat(501)).is_err());
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_picture_is_soon_told_that_the_machine_is_busy() {
+        let stage = Stage::new("read", (1, 1, 1), Duration::from_secs(3_600));
+        let place = stage.enter().await.unwrap();
+        let refused = enter_soon(&stage, Duration::from_millis(1)).await;
+        let error = refused.err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.retry_after().is_some());
+        drop(place);
+        assert!(enter_soon(&stage, Duration::from_secs(60)).await.is_ok());
     }
 }

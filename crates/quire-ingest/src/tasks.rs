@@ -3,6 +3,7 @@
 mod embed_corpus;
 mod fold_tail;
 mod purge_objects;
+mod read_recording;
 mod read_source;
 mod reread_sources;
 mod sweep;
@@ -12,6 +13,7 @@ pub use embed_corpus::EmbedCorpus;
 pub(crate) use fold_tail::Folds;
 pub use fold_tail::{FoldTail, FoldTotals};
 pub use purge_objects::PurgeObjects;
+pub use read_recording::ReadRecording;
 pub use read_source::ReadSource;
 pub use reread_sources::RereadSources;
 pub use sweep::SweepObjects;

@@ -12,6 +12,7 @@ use quire_store::{Placement, TenantTx};
 use quire_tenancy::usage::{self, Event, Quantities};
 use quire_types::{Groups, MediaType, NotebookId, SourceId, Timestamp};
 
+use crate::detect::is_recording;
 use crate::extract::{ExtractError, Limits, Meter, Script, extract};
 use crate::passages::passages as cut;
 use crate::quotas::active;
@@ -58,7 +59,7 @@ impl Ingest {
         let config = &self.config;
         let mut script = Script::begin(about);
         for part in parts {
-            let stage = match config.extractor.takes_long(name, &part.bytes) {
+            let stage = match is_recording(name, &part.bytes) {
                 true => &config.recognising,
                 false => &config.extracting,
             };

@@ -1,13 +1,14 @@
 //! Where in a source something stands, so that a person can be taken there.
 
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 /// Where a passage stands in its source: in the extracted text always, in the original as far as it is known.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
-    /// Page, counted from 1, where the source has pages.
+    /// Page, counted from 1, where the source has pages; of several the first.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub page: Option<u32>,
     /// The place in originals that are no pages.
@@ -40,6 +41,18 @@ pub struct Spot {
     /// From when to when in a recording.
     #[serde(flatten)]
     pub time: Option<TimeSpan>,
+    /// Where the pages begin that come after the first one.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub turns: Vec<Turn>,
+}
+
+/// The beginning of a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// The page, counted from 1.
+    pub page: u32,
+    /// Its first character, counted as those of the place.
+    pub at: u32,
 }
 
 /// A rectangle of cells, printed as spreadsheets do: `B2:D7`.
@@ -63,6 +76,42 @@ pub struct TimeSpan {
     pub start_ms: u64,
     /// Where it ends.
     pub end_ms: u64,
+}
+
+impl Place {
+    /// The place of a part of it, whose characters count from its beginning.
+    #[must_use]
+    pub fn part(&self, chars: Range<u32>) -> Self {
+        let char_start = self.char_start + chars.start;
+        let char_end = self.char_start + chars.end;
+        let turns = &self.spot.turns;
+        let begun = turns.iter().take_while(|turn| turn.at <= char_start);
+        let inside = |turn: &&Turn| turn.at > char_start && turn.at < char_end;
+        Self {
+            page: begun.last().map_or(self.page, |turn| Some(turn.page)),
+            spot: Spot {
+                turns: turns.iter().filter(inside).copied().collect(),
+                ..self.spot.clone()
+            },
+            heading_path: self.heading_path.clone(),
+            char_start,
+            char_end,
+        }
+    }
+
+    /// Its parts page by page, whose characters count from its beginning.
+    pub fn pages(&self) -> Vec<Range<u32>> {
+        let turns = self.spot.turns.iter().map(|turn| turn.at);
+        let starts: Vec<u32> = [self.char_start].into_iter().chain(turns).collect();
+        let ends = starts.iter().copied().skip(1).chain([self.char_end]);
+        let pages = starts.iter().zip(ends);
+        pages
+            .map(|(start, end)| {
+                let from_here = |at: u32| at.saturating_sub(self.char_start);
+                from_here(*start)..from_here(end)
+            })
+            .collect()
+    }
 }
 
 impl Spot {
@@ -274,5 +323,37 @@ mod tests {
         let bare = serde_json::json!({"char_start": 0, "char_end": 1});
         let bare: Place = serde_json::from_value(bare).unwrap();
         assert!(bare.spot.is_empty() && bare.to_string().is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_place_stands_on_the_page_where_it_begins() {
+        let turn = |page, at| Turn { page, at };
+        let place = Place {
+            page: Some(3),
+            spot: Spot {
+                turns: vec![turn(4, 150), turn(6, 180)],
+                ..Spot::default()
+            },
+            char_start: 100,
+            char_end: 200,
+            ..Place::default()
+        };
+        assert_eq!(place.pages(), [0..50, 50..80, 80..100]);
+        let part = |chars| {
+            let part = place.part(chars);
+            let turns: Vec<u32> = part.spot.turns.iter().map(|turn| turn.page).collect();
+            (part.page, part.char_start, part.char_end, turns)
+        };
+        assert_eq!(part(0..100), (Some(3), 100, 200, vec![4, 6]));
+        assert_eq!(part(10..50), (Some(3), 110, 150, vec![]));
+        assert_eq!(part(49..60), (Some(3), 149, 160, vec![4]));
+        assert_eq!(part(50..90), (Some(4), 150, 190, vec![6]));
+        assert_eq!(part(99..100), (Some(6), 199, 200, vec![]));
+        let json = serde_json::to_value(&place).unwrap();
+        assert_eq!(
+            json["turns"],
+            serde_json::json!([{"page": 4, "at": 150}, {"page": 6, "at": 180}])
+        );
+        assert_eq!(serde_json::from_value::<Place>(json).unwrap(), place);
     }
 }

@@ -23,7 +23,8 @@ use quire_ingest::extract::Limits;
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{
-    EmbedCorpus, FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
+    EmbedCorpus, FoldTail, PurgeObjects, ReadRecording, ReadSource, RereadSources, SweepObjects,
+    TierNotebooks,
 };
 use quire_ingest::{Ingest, IngestConfig};
 use quire_models::registry::Model;
@@ -320,6 +321,7 @@ impl Node {
             options,
         )
         .with::<ReadSource>()
+        .with::<ReadRecording>()
         .with::<RereadSources>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()

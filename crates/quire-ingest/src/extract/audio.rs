@@ -1,7 +1,7 @@
 //! Sound: its length and format from ffmpeg, its words with times from a recogniser on this machine.
 //!
 //! The local recogniser is pocketsphinx with its English model. It needs nothing but packages, and it gets
-//! many words wrong (`docs/media.md` has the numbers); whoever reads its text is told so. What others heard before
+//! many words wrong (`docs/media.md` says how it was tried); whoever reads its text is told so. What others heard before
 //! takes its place.
 
 use std::path::Path;
@@ -10,13 +10,14 @@ use quire_types::{Spot, TimeSpan};
 
 use super::builder::Builder;
 use super::document::{BlockKind, Document};
+use super::drawing::Part;
 use super::error::ExtractError;
 use super::heard::Heard;
 use super::limits::Limits;
 use super::meter::Meter;
 use super::recording::{self, Facts};
 use super::speech::{self, Utterance};
-use super::tool::{Tool, ffmpeg_with, on_disk, scratch};
+use super::tool::{Tool, ffmpeg_with, on_disk, scratch, seconds};
 
 /// Sound that is recognised by one process, so that a long recording runs into no limit of one.
 const PART_MS: u64 = 300_000;
@@ -25,6 +26,7 @@ const TAIL_MS: u64 = 15_000;
 /// Samples of a tenth of a second, at 16 kHz. So many times quieter than the rest is a pause.
 const WINDOW: usize = 1_600;
 const WINDOW_MS: u64 = 100;
+const SAMPLES_PER_MS: u64 = 16;
 const PAUSE: u64 = 4;
 const WORDS_BYTES: u64 = 16 << 20;
 
@@ -102,12 +104,8 @@ pub(super) fn words(
     let rest = heard.rest(facts.duration_ms.max(1_000), PART_MS);
     for (done, (start, end)) in rest.iter().enumerate() {
         meter.at(done, rest.len());
-        // The length that a file tells of itself may be too short.
-        let is_last = *end >= facts.duration_ms;
-        let length = if is_last { PART_MS } else { end - start };
-        let (start_text, length) = (seconds(*start), seconds(length));
-        ffmpeg_with(&["-ss", &start_text, "-t", &length], demuxer, file)
-            .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000", "-f", "wav"])
+        sound(file, demuxer, (*start, *end))
+            .args(["-f", "wav"])
             .arg(&wave)
             .need(1 << 20, "recording")?;
         let said = Tool::new("pocketsphinx_continuous", "pocketsphinx pocketsphinx-en-us")
@@ -121,43 +119,53 @@ pub(super) fn words(
     Ok(utterances)
 }
 
+/// The sound between two moments, 16 kHz of one channel. Its samples are counted, since times are what a file says.
+fn sound(file: &Path, demuxer: &str, (start_ms, end_ms): (u64, u64)) -> Tool {
+    let length_ms = end_ms - start_ms;
+    let (start, length) = (seconds(start_ms), seconds(length_ms));
+    let samples = length_ms * SAMPLES_PER_MS;
+    ffmpeg_with(&["-ss", &start, "-t", &length], demuxer, file)
+        .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
+        .args([
+            "-af",
+            &format!("aresample=16000,atrim=end_sample={samples}"),
+        ])
+}
+
 /// A part of the sound of a recording as a small file of one channel, FLAC, and how long it is: no longer than asked, and
 /// shorter where somebody pauses before its end, so that no word is cut in two. Nothing where there is no sound.
 pub(super) fn part(
     file: &Path,
     demuxer: &str,
     facts: &Facts,
-    (start_ms, end_ms): (u64, u64),
+    part: Part,
 ) -> Result<(Vec<u8>, u64), ExtractError> {
     if !facts.has_sound {
         return Ok((Vec::new(), 0));
     }
-    let end_ms = end_ms.max(start_ms + 1);
-    let tail_ms = end_ms - TAIL_MS.min((end_ms - start_ms) / 4);
-    let (from, length) = (seconds(tail_ms), seconds(end_ms - tail_ms));
-    let tail = ffmpeg_with(&["-ss", &from, "-t", &length], demuxer, file)
-        .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
-        .args(["-f", "s16le", "-"])
-        .run(1 << 20)?;
-    // Behind the end of a recording there is nothing to decode.
-    let pause = pause(&tail.stdout, end_ms - tail_ms);
-    let length_ms = pause.map_or(end_ms, |pause| tail_ms + pause) - start_ms;
+    let (start_ms, mut end_ms) = (part.start_ms, part.end_ms.max(part.start_ms + 1));
+    if !part.is_last {
+        let tail_ms = end_ms - TAIL_MS.min((end_ms - start_ms) / 4);
+        let tail = sound(file, demuxer, (tail_ms, end_ms))
+            .args(["-f", "s16le", "-"])
+            .run(1 << 20)?;
+        if let Some(pause) = pause(&tail.stdout) {
+            end_ms = tail_ms + pause;
+        }
+    }
     let folder = scratch()?;
     let flac = folder.path().join("part.flac");
-    let (start, length) = (seconds(start_ms), seconds(length_ms));
-    ffmpeg_with(&["-ss", &start, "-t", &length], demuxer, file)
-        .args(["-vn", "-sn", "-dn", "-ac", "1", "-ar", "16000"])
+    sound(file, demuxer, (start_ms, end_ms))
         .args(["-c:a", "flac", "-f", "flac"])
         .arg(&flac)
         .need(1 << 20, "recording")?;
     let flac = std::fs::read(&flac);
     let flac = flac.map_err(|error| ExtractError::unavailable("no part of the sound", error))?;
-    Ok((flac, length_ms))
+    Ok((flac, end_ms - start_ms))
 }
 
-/// The middle of the quietest tenth of a second, in milliseconds, if it is a pause beside the rest. None where the sound
-/// ends before `length_ms`, since then nothing is cut.
-fn pause(samples: &[u8], length_ms: u64) -> Option<u64> {
+/// The middle of the quietest tenth of a second, in milliseconds, if it is a pause beside the rest.
+fn pause(samples: &[u8]) -> Option<u64> {
     let loudness: Vec<u64> = samples
         .chunks_exact(2 * WINDOW)
         .map(|window| {
@@ -167,20 +175,11 @@ fn pause(samples: &[u8], length_ms: u64) -> Option<u64> {
                 .sum()
         })
         .collect();
-    let windows = loudness.len() as u64;
-    if (windows + 1) * WINDOW_MS < length_ms {
-        return None;
-    }
-    let mean = loudness.iter().sum::<u64>() / windows.max(1);
+    let mean = loudness.iter().sum::<u64>() / (loudness.len() as u64).max(1);
     // Of equally quiet ones the last.
     let windows = (0_u64..).zip(loudness);
     let (at, quietest) = windows.min_by_key(|(at, loud)| (*loud, u64::MAX - at))?;
     (quietest * PAUSE < mean).then_some(at * WINDOW_MS + WINDOW_MS / 2)
-}
-
-/// As ffmpeg takes it.
-fn seconds(ms: u64) -> String {
-    format!("{}.{:03}", ms / 1_000, ms % 1_000)
 }
 
 /// The recogniser prints a line for each stretch of speech, then its words: `pour(2) 1.29 1.57 0.75`.
@@ -241,12 +240,11 @@ mod tests {
             all.flatten().collect()
         };
         let said = tenths(&[900, 800, -10, 700, 10, 900, 800, 900]);
-        assert_eq!(pause(&said, 800), Some(450));
-        // Somebody talks on, nobody says anything, or the sound ends before.
-        assert_eq!(pause(&tenths(&[900, 400, 900, 800]), 400), None);
-        assert_eq!(pause(&tenths(&[0, 0, 0]), 300), None);
-        assert_eq!(pause(&said, 15_000), None);
-        assert_eq!(pause(&[], 300), None);
+        assert_eq!(pause(&said), Some(450));
+        // Somebody talks on, nobody says anything, or there is no sound.
+        assert_eq!(pause(&tenths(&[900, 400, 900, 800])), None);
+        assert_eq!(pause(&tenths(&[0, 0, 0])), None);
+        assert_eq!(pause(&[]), None);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub(super) struct Builder<'a> {
     input_bytes: u64,
     document: Document,
     chars: u64,
+    /// Bytes of headings and names that blocks repeat, each its own.
+    repeated: u64,
     /// Open headings with their level.
     open: Vec<(u8, String)>,
     /// Where the next blocks stand.
@@ -30,6 +32,7 @@ impl<'a> Builder<'a> {
             input_bytes: input_bytes as u64,
             document: Document::default(),
             chars: 0,
+            repeated: 0,
             open: Vec::new(),
             spot: Spot::default(),
         }
@@ -42,6 +45,7 @@ impl<'a> Builder<'a> {
             // What stands in the file was measured against it already.
             input_bytes: u64::MAX,
             chars: document.text.chars().count() as u64,
+            repeated: 0,
             document,
             open: Vec::new(),
             spot: Spot::default(),
@@ -184,6 +188,7 @@ impl<'a> Builder<'a> {
         }
         let start = self.chars;
         let end = start + text.chars().count() as u64;
+        self.repeated += self.repeats();
         self.check(end)?;
         self.document.text.push_str(text);
         self.chars = end;
@@ -202,11 +207,25 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
+    /// What the next block says beside its text.
+    fn repeats(&self) -> u64 {
+        let headings = self.open.iter().map(|(_, heading)| heading.len());
+        let names = [&self.spot.part, &self.spot.sheet];
+        let names = names.into_iter().flatten().map(String::len);
+        headings.chain(names).sum::<usize>() as u64
+    }
+
     fn check(&self, chars: u64) -> Result<(), ExtractError> {
         if chars > self.limits.max_text_chars {
             return Err(ExtractError::too_large(
                 "characters of text",
                 self.limits.max_text_chars,
+            ));
+        }
+        if self.repeated > self.limits.max_repeated_bytes {
+            return Err(ExtractError::too_large(
+                "bytes of headings, repeated for each of its paragraphs",
+                self.limits.max_repeated_bytes,
             ));
         }
         if self.document.blocks.len() as u64 >= self.limits.max_blocks {

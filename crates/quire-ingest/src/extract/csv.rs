@@ -16,17 +16,36 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
     let mut builder = Builder::new(limits, bytes.len());
     let mut sheet = Sheet::new(&mut builder, None);
     let separator = separator(&text).unwrap_or(b',');
-    for (number, record) in (0..).zip(rows(&text, separator)) {
+    let mut number = 0;
+    for record in rows(&text, separator) {
         let record = record.map_err(|error| ExtractError::damaged("CSV", error))?;
+        number += record
+            .position()
+            .map_or(0, |start| empty_lines(&text, start.byte()));
         let cells = (0..).zip(record.iter()).map(|(column, text)| Cell {
             column,
             is_value: is_value(text),
             text: text.to_owned(),
         });
         sheet.row(number, cells.collect())?;
+        number += 1;
     }
     sheet.finish()?;
     builder.finish()
+}
+
+/// Empty lines from this byte on, which the reader passes over and a spreadsheet counts.
+fn empty_lines(text: &str, from: u64) -> u32 {
+    let from = usize::try_from(from).unwrap_or(usize::MAX);
+    let (before, rest) = text.as_bytes().split_at_checked(from).unwrap_or_default();
+    let mut last = before.last().copied();
+    let mut lines = 0;
+    for byte in rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')) {
+        // The second half of an end of a line.
+        lines += u32::from((last, byte) != (Some(b'\r'), &b'\n'));
+        last = Some(*byte);
+    }
+    lines
 }
 
 /// Whether a text without an extension is a table: the same separator gives the same number of columns,

@@ -3,7 +3,7 @@
 //!
 //! Always made here: no byte of the original reaches a browser or a provider as it came.
 
-use quire_types::MediaType;
+use quire_types::{Kind as _, MediaType};
 use serde::{Deserialize, Serialize};
 
 use super::error::ExtractError;
@@ -11,7 +11,7 @@ use super::image::Kind;
 use super::known::Placed;
 use super::limits::Limits;
 use super::recording;
-use super::tool::{Tool, ffmpeg, ffmpeg_with, on_disk, scratch};
+use super::tool::{Tool, ffmpeg, on_disk, scratch};
 use super::{audio, image, pdf, video};
 
 /// The longer side of what is drawn, in pixels.
@@ -27,11 +27,24 @@ pub struct Wanted {
     pub at_ms: u64,
 }
 
-/// How long a recording is, in milliseconds; nothing of it is decoded.
-pub fn measure(bytes: &[u8], limits: &Limits) -> Result<u64, ExtractError> {
+/// How much there is of a recording.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// How long it is, in milliseconds.
+    pub length_ms: u64,
+    /// Whether there is sound in it.
+    pub has_sound: bool,
+}
+
+/// How much there is of a recording; nothing of it is decoded.
+pub fn measure(bytes: &[u8], limits: &Limits) -> Result<Measured, ExtractError> {
     let demuxer = recording::demuxer(bytes)?;
     let file = on_disk(bytes, "")?;
-    Ok(recording::probe(file.path(), demuxer, limits)?.duration_ms)
+    let facts = recording::probe(file.path(), demuxer, limits)?;
+    Ok(Measured {
+        length_ms: facts.duration_ms,
+        has_sound: facts.has_sound,
+    })
 }
 
 /// A part of the sound of a recording.
@@ -41,6 +54,8 @@ pub struct Part {
     pub start_ms: u64,
     /// Where it ends at the latest; in a pause before, if there is one.
     pub end_ms: u64,
+    /// Whether nothing comes behind it: then it ends in no pause.
+    pub is_last: bool,
 }
 
 /// That part, or less of it, as a small file (FLAC, one channel) with its length in milliseconds; nothing where the
@@ -53,7 +68,7 @@ pub fn cut_sound(
     let demuxer = recording::demuxer(bytes)?;
     let file = on_disk(bytes, "")?;
     let facts = recording::probe(file.path(), demuxer, limits)?;
-    audio::part(file.path(), demuxer, &facts, (part.start_ms, part.end_ms))
+    audio::part(file.path(), demuxer, &facts, part)
 }
 
 /// Draws it. A type without pictures, and a page or moment that is not there, are refused.
@@ -138,33 +153,36 @@ fn frame(
     (scale, encoder): (&str, &[&str]),
     limits: &Limits,
 ) -> Result<Vec<u8>, ExtractError> {
-    let (tool, turn, _file) = match media {
+    let folder = scratch()?;
+    let made = folder.path().join("made");
+    match media {
         MediaType::Image => {
             image::size(bytes, limits)?;
             let kind = Kind::of(bytes).ok_or_else(nothing)?;
             let file = on_disk(bytes, "")?;
-            (
-                ffmpeg(kind.demuxer(), file.path()),
-                image::turn_of(bytes),
-                file,
-            )
+            let upright = format!("{}{scale}", image::turn_of(bytes));
+            ffmpeg(kind.demuxer(), file.path())
+                .args(["-frames:v", "1", "-vf", &upright])
+                .args(encoder)
+                .args(["-f", "image2", "-update", "1"])
+                .arg(&made)
+                .run(1 << 20)?;
         }
         MediaType::Video => {
             let demuxer = recording::demuxer(bytes)?;
             let file = on_disk(bytes, "")?;
-            recording::probe(file.path(), demuxer, limits)?;
-            let at = format!("{}.{:03}", at_ms / 1000, at_ms % 1000);
-            (ffmpeg_with(&["-ss", &at], demuxer, file.path()), "", file)
+            let facts = recording::probe(file.path(), demuxer, limits)?;
+            if facts.picture.is_none() || at_ms > facts.duration_ms {
+                return Err(nothing());
+            }
+            let drawn = video::still(file.path(), demuxer, at_ms, (scale, encoder), &made);
+            drawn.map_err(|error| match error.kind().is_transient() {
+                true => error,
+                false => nothing(),
+            })?;
         }
         _ => return Err(nothing()),
-    };
-    let folder = scratch()?;
-    let made = folder.path().join("made");
-    tool.args(["-frames:v", "1", "-vf", &format!("{turn}{scale}")])
-        .args(encoder)
-        .args(["-f", "image2", "-update", "1"])
-        .arg(&made)
-        .run(1 << 20)?;
+    }
     std::fs::read(&made).map_err(|_| nothing())
 }
 

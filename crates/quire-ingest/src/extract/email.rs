@@ -63,7 +63,25 @@ pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, Extract
     });
     Ok(ToSense {
         files: files.collect(),
+        has_recordings: has_recordings(&message, Depth::default()),
         ..ToSense::default()
+    })
+}
+
+/// Whether sound or a film is attached, as deep as attachments are followed.
+fn has_recordings(message: &Message<'_>, depth: Depth) -> bool {
+    let Some(deeper) = depth.deeper() else {
+        return false;
+    };
+    message.attachments().any(|part| match &part.body {
+        PartType::Message(inner) => has_recordings(inner, deeper),
+        _ => match glance(part.attachment_name().unwrap_or_default(), part.contents()) {
+            Some(MediaType::Audio | MediaType::Video) => true,
+            Some(MediaType::Email) => {
+                parse(part.contents()).is_ok_and(|inner| has_recordings(&inner, deeper))
+            }
+            _ => false,
+        },
     })
 }
 

@@ -24,6 +24,9 @@ const SKIPPED: &[&str] = &[
     "canvas", "audio", "video", "select", "textarea", "button", "input", "dialog", "title",
 ];
 
+/// No cell reaches over more.
+const MOST_ROWS: usize = 1_000;
+
 /// Elements that end the text before them.
 const BLOCKS: &[&str] = &[
     "address",
@@ -218,6 +221,9 @@ impl Walker<'_, '_> {
         match element.name() {
             "td" | "th" if self.in_table() => self.close_cell(element),
             "tr" if self.in_table() => {
+                if let Some(Some(table)) = self.tables.last_mut() {
+                    table.fill_from_above();
+                }
                 // A row header stands beside data; a header row holds nothing else.
                 let mut cells = node.children().filter_map(|cell| cell.value().as_element());
                 if let Some(Some(table)) = self.tables.last_mut()
@@ -254,15 +260,18 @@ impl Walker<'_, '_> {
 
     fn close_cell(&mut self, element: &Element) {
         let text = std::mem::take(&mut self.text);
-        let span: usize = element
-            .attr("colspan")
-            .and_then(|span| span.trim().parse().ok())
-            .unwrap_or(1);
+        let span = |name: &str| -> usize {
+            let span = element.attr(name).and_then(|span| span.trim().parse().ok());
+            span.unwrap_or(1)
+        };
+        let beside = if element.name() == "th" { &text } else { "" };
         if let Some(Some(table)) = self.tables.last_mut() {
-            table.cell(&text);
-            for _ in 1..span.min(100) {
-                table.cell(if element.name() == "th" { &text } else { "" });
-            }
+            // No rows at all means all that follow.
+            let rows = match span("rowspan") {
+                0 => MOST_ROWS,
+                rows => rows.min(MOST_ROWS),
+            };
+            table.wide_cell(&text, beside, span("colspan").clamp(1, 100), rows);
         }
     }
 

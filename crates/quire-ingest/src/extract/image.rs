@@ -12,6 +12,7 @@ use super::document::{BlockKind, Document};
 use super::error::ExtractError;
 use super::known::{Known, ToSense};
 use super::limits::Limits;
+use super::meter::Meter;
 use super::ocr;
 use super::tool::{ffmpeg, on_disk, scratch};
 
@@ -91,25 +92,33 @@ pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, Extract
     })
 }
 
-pub(super) fn read(bytes: &[u8], known: &Known, limits: &Limits) -> Result<Document, ExtractError> {
+pub(super) fn read(
+    bytes: &[u8],
+    known: &Known,
+    limits: &Limits,
+    meter: Meter<'_>,
+) -> Result<Document, ExtractError> {
     let (kind, (width, height)) = whole(bytes, limits)?;
     let file = on_disk(bytes, "")?;
     let exif = exif::Reader::new()
         .read_from_container(&mut Cursor::new(bytes))
         .ok();
     let pages = if let Some(read) = known.pages.get(&1) {
-        vec![ocr::Text {
-            paragraphs: read.told(),
-        }]
+        vec![read.told()]
     } else if kind == Kind::Tiff {
         // May hold many pages, as scanners and fax machines write them; only tesseract turns all of them.
-        ocr::read(file.path(), &ocr::languages()?)?
+        let (count, languages) = (tiff_pages(bytes, limits)?, ocr::languages()?);
+        let pages = (0..count).map(|page| {
+            meter.at(page, count);
+            ocr::read_page(file.path(), &languages, page)
+        });
+        pages.collect::<Result<Vec<_>, _>>()?
     } else {
         let folder = scratch()?;
         let upright = folder.path().join("upright.png");
         let filter = upright_filter(exif.as_ref(), width, height);
         draw(file.path(), kind, &filter, &upright)?;
-        ocr::read(&upright, &ocr::languages()?)?
+        vec![ocr::read(&upright, &ocr::languages()?)?]
     };
     let mut builder = Builder::new(limits, bytes.len());
     builder.picture_hash(hash(file.path(), kind)?);
@@ -117,11 +126,35 @@ pub(super) fn read(bytes: &[u8], known: &Known, limits: &Limits) -> Result<Docum
     builder.push(BlockKind::Paragraph, &description, None)?;
     let are_many = pages.len() > 1;
     for (number, page) in (1..).zip(&pages) {
-        for paragraph in &page.paragraphs {
+        for paragraph in page {
             builder.push(BlockKind::Paragraph, paragraph, are_many.then_some(number))?;
         }
     }
     builder.finish()
+}
+
+/// How many pages a TIFF has: directories, each of which says where the next one stands.
+fn tiff_pages(bytes: &[u8], limits: &Limits) -> Result<usize, ExtractError> {
+    let is_little = bytes.starts_with(b"II");
+    let number = |at: usize, length: usize| -> Option<usize> {
+        let digits = bytes.get(at..at.checked_add(length)?)?;
+        let append = |number: usize, digit: &u8| number << 8 | usize::from(*digit);
+        Some(match is_little {
+            true => digits.iter().rev().fold(0, append),
+            false => digits.iter().fold(0, append),
+        })
+    };
+    let most = limits.max_scanned_pages;
+    let (mut pages, mut place) = (0, number(4, 4));
+    while let Some(at) = place.filter(|at| *at > 0) {
+        pages += 1;
+        // Also where a directory leads back to one before it.
+        if pages > most as usize {
+            return Err(ExtractError::too_large("scanned pages", most.into()));
+        }
+        place = number(at, 2).and_then(|entries| number(at + 2 + entries * 12, 4));
+    }
+    Ok(pages.max(1))
 }
 
 /// The kind and the size of a picture that is all there.

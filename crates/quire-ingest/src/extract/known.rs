@@ -86,6 +86,8 @@ pub struct ToSense {
     pub pictures: Vec<Placed>,
     /// Attachments by number from 1, with their names.
     pub files: Vec<(usize, String)>,
+    /// Whether sound or a film is attached, however deep.
+    pub has_recordings: bool,
 }
 
 impl Known {

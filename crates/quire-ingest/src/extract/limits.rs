@@ -29,6 +29,8 @@ pub struct Limits {
     pub max_seconds: u64,
     /// Blocks of structure.
     pub max_blocks: u64,
+    /// Bytes of headings and names that blocks repeat.
+    pub max_repeated_bytes: u64,
 }
 
 impl Default for Limits {
@@ -45,6 +47,7 @@ impl Default for Limits {
             max_scanned_pages: 300,
             max_seconds: 3 * 3_600,
             max_blocks: 500_000,
+            max_repeated_bytes: 64 << 20,
         }
     }
 }

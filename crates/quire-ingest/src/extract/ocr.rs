@@ -16,12 +16,6 @@ const TSV_BYTES: u64 = 32 << 20;
 /// More make every page many times slower.
 const MAX_LANGUAGES: usize = 4;
 
-/// The paragraphs of one picture from top to bottom, lines within them kept.
-#[derive(Debug, Default)]
-pub(super) struct Text {
-    pub(super) paragraphs: Vec<String>,
-}
-
 /// The languages that are installed, as tesseract takes them.
 pub(super) fn languages() -> Result<String, ExtractError> {
     let list = Tool::new("tesseract", "tesseract-ocr")
@@ -44,18 +38,33 @@ pub(super) fn languages() -> Result<String, ExtractError> {
     Ok(installed.join("+"))
 }
 
-/// Reads one picture, or the pages of a TIFF.
-pub(super) fn read(image: &Path, languages: &str) -> Result<Vec<Text>, ExtractError> {
+/// The paragraphs of a picture from top to bottom, lines within them kept.
+pub(super) fn read(image: &Path, languages: &str) -> Result<Vec<String>, ExtractError> {
+    read_with(&[], image, languages)
+}
+
+/// Those of one page of a TIFF, from 0.
+pub(super) fn read_page(
+    image: &Path,
+    languages: &str,
+    page: usize,
+) -> Result<Vec<String>, ExtractError> {
+    let page = format!("tessedit_page_number={page}");
+    read_with(&["-c", &page], image, languages)
+}
+
+fn read_with(options: &[&str], image: &Path, languages: &str) -> Result<Vec<String>, ExtractError> {
     let tsv = Tool::new("tesseract", "tesseract-ocr")
         .arg(image)
-        .args(["stdout", "-l", languages, "--psm", "3", "tsv"])
+        .args(["stdout", "-l", languages, "--psm", "3"])
+        .args(options)
+        .arg("tsv")
         .need(TSV_BYTES, "picture")?;
-    Ok(pages(&String::from_utf8_lossy(&tsv)))
+    Ok(paragraphs(&String::from_utf8_lossy(&tsv)))
 }
 
 /// A row of tesseract's table that is a word.
 struct Word<'t> {
-    page: usize,
     block: &'t str,
     paragraph: &'t str,
     line: &'t str,
@@ -67,7 +76,7 @@ fn word(row: &str) -> Option<Word<'_>> {
     let fields: Vec<&str> = row.splitn(12, '\t').collect();
     let [
         level,
-        page,
+        _,
         block,
         paragraph,
         line,
@@ -83,7 +92,6 @@ fn word(row: &str) -> Option<Word<'_>> {
         return None;
     };
     (level == "5" && !text.trim().is_empty()).then_some(Word {
-        page: page.parse().ok()?,
         block,
         paragraph,
         line,
@@ -92,14 +100,10 @@ fn word(row: &str) -> Option<Word<'_>> {
     })
 }
 
-fn pages(tsv: &str) -> Vec<Text> {
+fn paragraphs(tsv: &str) -> Vec<String> {
     let words: Vec<Word<'_>> = tsv.lines().filter_map(word).collect();
-    let mut pages: Vec<Text> = Vec::new();
-    for block in words.chunk_by(|one, two| (one.page, one.block) == (two.page, two.block)) {
-        let number = block.first().map_or(1, |word| word.page).clamp(1, 100_000);
-        if pages.len() < number {
-            pages.resize_with(number, Text::default);
-        }
+    let mut paragraphs = Vec::new();
+    for block in words.chunk_by(|one, two| one.block == two.block) {
         let sum: f32 = block.iter().map(|word| word.confidence).sum();
         if sum / (block.len() as f32) < BLOCK_CONFIDENCE {
             continue;
@@ -114,14 +118,12 @@ fn pages(tsv: &str) -> Vec<Text> {
             });
             let lines: Vec<String> = lines.filter(|line| !line.is_empty()).collect();
             let text = lines.join("\n");
-            if text.contains(char::is_alphanumeric)
-                && let Some(page) = pages.get_mut(number - 1)
-            {
-                page.paragraphs.push(text);
+            if text.contains(char::is_alphanumeric) {
+                paragraphs.push(text);
             }
         }
     }
-    pages
+    paragraphs
 }
 
 #[cfg(test)]
@@ -135,12 +137,7 @@ mod tests {
             5\t1\t1\t1\t1\t1\t0\t0\t9\t9\t96.1\tINVOICE\n5\t1\t1\t1\t1\t2\t0\t0\t9\t9\t12\t|~\n\
             5\t1\t1\t1\t2\t1\t0\t0\t9\t9\t91\t$950.50\n5\t1\t1\t2\t1\t1\t0\t0\t9\t9\t90\tThanks\n\
             5\t1\t2\t1\t1\t1\t0\t0\t9\t9\t35\tleaf\n5\t1\t2\t1\t1\t2\t0\t0\t9\t9\t31\tgravel\n\
-            5\t2\t1\t1\t1\t1\t0\t0\t9\t9\t90\tTwo\nrubbish";
-        let pages = pages(tsv);
-        let texts: Vec<&[String]> = pages
-            .iter()
-            .map(|page| page.paragraphs.as_slice())
-            .collect();
-        assert_eq!(texts, [["INVOICE\n$950.50", "Thanks"].as_slice(), &["Two"]]);
+            rubbish";
+        assert_eq!(paragraphs(tsv), ["INVOICE\n$950.50", "Thanks"]);
     }
 }

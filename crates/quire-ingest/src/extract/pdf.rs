@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::builder::Builder;
-use super::document::Document;
+use super::document::{BlockKind, Document};
 use super::error::ExtractError;
 use super::known::{Known, Placed, ToSense};
 use super::limits::Limits;
@@ -150,8 +150,8 @@ pub(super) fn read(
         .arg("-")
         .run(most_bytes(limits))?;
     let named = (file.path(), bytes);
-    let pictures = pictures::read(named, &text, page_area, known, limits, meter)?;
-    let text = scanned::fill_in(file.path(), text, known, limits, meter)?;
+    let found = pictures::read(named, &text, page_area, known, limits, meter.part(0, 2))?;
+    let text = scanned::fill_in(file.path(), text, known, limits, meter.part(1, 2))?;
     let mut builder = Builder::new(limits, bytes.len());
     if let Some(title) = field(&about, "Title:").filter(|title| is_real_title(title)) {
         builder.title(title);
@@ -160,9 +160,13 @@ pub(super) fn read(
     layout::write(
         &text,
         &String::from_utf8_lossy(&laid_out.stdout),
-        &pictures,
+        &found.paragraphs,
         &mut builder,
     )?;
+    builder.close_headings();
+    for note in &found.notes {
+        builder.push(BlockKind::Paragraph, note, None)?;
+    }
     builder.finish().map_err(|error| match error {
         ExtractError::NoText => ExtractError::Scanned,
         other => other,

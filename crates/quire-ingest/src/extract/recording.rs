@@ -1,4 +1,7 @@
 //! What a recording is, before anything is decoded: its length, its streams, when it was made.
+//!
+//! Its header says how long it is, if it does: browsers write none, and others may write what they like. So its
+//! packets are looked through, which costs little.
 
 use std::path::Path;
 
@@ -7,7 +10,12 @@ use serde::Deserialize;
 
 use super::error::ExtractError;
 use super::limits::Limits;
-use super::tool::Tool;
+use super::tool::{Tool, ffmpeg};
+
+/// The end of the last packet is not told, so a header may say so much more than its packets.
+const LAST_PACKET_MS: u64 = 10_000;
+/// And less by so much, as times are rounded.
+const SLACK_MS: u64 = 500;
 
 /// Names of ffmpeg's readers, by the first bytes of a file. A playlist has none of these, so no file can send
 /// ffmpeg elsewhere.
@@ -177,8 +185,9 @@ pub(super) fn probe(file: &Path, demuxer: &str, limits: &Limits) -> Result<Facts
         .iter()
         .filter_map(|stream| seconds(&stream.duration));
     let longest = seconds(&probe.format.duration).into_iter().chain(longest);
-    let longest = longest.fold(0.0, f64::max);
-    if longest > limits.max_seconds as f64 {
+    // Positive, and below any number of milliseconds that a file has.
+    let told_ms = (longest.fold(0.0, f64::max) * 1_000.0) as u64;
+    if told_ms > limits.max_seconds.saturating_mul(1_000) {
         return Err(ExtractError::too_large("seconds", limits.max_seconds));
     }
     if let Some((width, height)) = picture
@@ -189,9 +198,15 @@ pub(super) fn probe(file: &Path, demuxer: &str, limits: &Limits) -> Result<Facts
             limits.max_pixels,
         ));
     }
+    let measured_ms = measure(file, demuxer)?.unwrap_or(told_ms);
+    let is_so = told_ms > 0
+        && (measured_ms.saturating_sub(SLACK_MS)..measured_ms + LAST_PACKET_MS).contains(&told_ms);
+    let duration_ms = if is_so { told_ms } else { measured_ms };
+    if duration_ms > limits.max_seconds.saturating_mul(1_000) {
+        return Err(ExtractError::too_large("seconds", limits.max_seconds));
+    }
     Ok(Facts {
-        // Positive and below a year.
-        duration_ms: (longest.max(0.0) * 1000.0) as u64,
+        duration_ms,
         format: probe
             .format
             .format_name
@@ -204,6 +219,20 @@ pub(super) fn probe(file: &Path, demuxer: &str, limits: &Limits) -> Result<Facts
         title: probe.format.tags.title,
         made_at: probe.format.tags.creation_time,
     })
+}
+
+/// When the last packet of sound or picture begins, in milliseconds; none where nobody can tell. Decodes nothing.
+fn measure(file: &Path, demuxer: &str) -> Result<Option<u64>, ExtractError> {
+    let told = ffmpeg(demuxer, file)
+        .args(["-map", "0:a:0?", "-map", "0:V:0?", "-c", "copy"])
+        .args(["-progress", "pipe:1", "-f", "null", "-"])
+        .run(4 << 20)?;
+    let told = String::from_utf8_lossy(&told.stdout);
+    let mut ends = told
+        .lines()
+        .filter_map(|line| line.strip_prefix("out_time_us="));
+    let last_us: Option<u64> = ends.next_back().and_then(|end| end.parse().ok());
+    Ok(last_us.map(|us| us / 1_000).filter(|ms| *ms > 0))
 }
 
 impl Facts {

@@ -1,6 +1,8 @@
 //! Tables as lines: the header row is repeated in every row, so that a row can be found and quoted
 //! alone.
 
+use std::collections::BTreeMap;
+
 use super::builder::{Builder, one_line};
 use super::document::BlockKind;
 use super::error::ExtractError;
@@ -8,12 +10,16 @@ use super::error::ExtractError;
 const HEADER_CHARS: usize = 80;
 /// Wider rows are cut here before they are stored; a real table never is this wide.
 const MAX_COLUMNS: usize = 1_000;
+/// What a cell over several rows says in those below the first, in characters.
+const BELOW_CHARS: usize = 200;
 
 /// The rows of one table while it is read.
 #[derive(Debug, Default)]
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
     header: Header,
+    /// Cells that reach into rows to come: how many, and what they say, by column.
+    below: BTreeMap<usize, (usize, String)>,
 }
 
 /// What is known about the first row.
@@ -31,8 +37,8 @@ pub(super) enum Header {
 impl Table {
     pub(super) fn with_header(header: Header) -> Self {
         Self {
-            rows: Vec::new(),
             header,
+            ..Self::default()
         }
     }
 
@@ -55,6 +61,32 @@ impl Table {
             && row.len() < MAX_COLUMNS
         {
             row.push(one_line(text));
+        }
+    }
+
+    /// A cell that takes so many columns and rows. In the columns after the first it says `beside`.
+    pub(super) fn wide_cell(&mut self, text: &str, beside: &str, columns: usize, rows: usize) {
+        for number in 0..columns {
+            self.fill_from_above();
+            let column = self.rows.last().map_or(0, Vec::len);
+            let text = if number == 0 { text } else { beside };
+            if rows > 1 && column < MAX_COLUMNS {
+                let below = one_line(text).chars().take(BELOW_CHARS).collect();
+                self.below.insert(column, (rows - 1, below));
+            }
+            self.cell(text);
+        }
+    }
+
+    /// Writes the cells at this place of the row that began in rows above.
+    pub(super) fn fill_from_above(&mut self) {
+        while let Some(column) = self.rows.last().map(Vec::len)
+            && let Some((rows, text)) = self.below.remove(&column)
+        {
+            self.cell(&text);
+            if rows > 1 {
+                self.below.insert(column, (rows - 1, text));
+            }
         }
     }
 

@@ -3,12 +3,14 @@
 //! Knows no structure beyond blank lines: a line of a text file may be anything.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
-use encoding_rs::{Encoding, UTF_8, UTF_16BE, UTF_16LE};
+use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
 
 use super::builder::Builder;
 use super::document::{BlockKind, Document};
 use super::error::ExtractError;
 use super::limits::Limits;
+
+const ESCAPE: u8 = 0x1B;
 
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
     let text = decode(bytes, None);
@@ -45,6 +47,13 @@ pub(crate) fn decode(bytes: &[u8], declared: Option<&'static Encoding>) -> Strin
     }
     if let Some(encoding) = looks_like_utf16(bytes) {
         return encoding.decode_without_bom_handling(bytes).0.into_owned();
+    }
+    // Every byte of it is one of ASCII, so it would pass for UTF-8.
+    if declared == Some(ISO_2022_JP) && bytes.is_ascii() && bytes.contains(&ESCAPE) {
+        return ISO_2022_JP
+            .decode_without_bom_handling(bytes)
+            .0
+            .into_owned();
     }
     if is_mostly_utf8(bytes) {
         return String::from_utf8_lossy(bytes).into_owned();

@@ -111,6 +111,11 @@ impl Output {
             "Cannot allocate memory",
             "malloc",
         ];
+        // What the machine lacks, whatever the file is like.
+        let lacks = ["No space left on device", "Disk quota exceeded"];
+        if let Some(lack) = lacks.into_iter().find(|words| complaint.contains(words)) {
+            return ExtractError::unavailable("the machine", lack);
+        }
         match self.signal {
             Some(SIGXCPU) => return ExtractError::refused("its reader ran out of processor time"),
             Some(SIGXFSZ) => return ExtractError::refused("its reader filled the disk"),
@@ -168,6 +173,11 @@ pub(super) fn ffmpeg_with(reading: &[&str], demuxer: &str, file: &Path) -> Tool 
         .arg(file)
 }
 
+/// A time as ffmpeg takes it.
+pub(super) fn seconds(ms: u64) -> String {
+    format!("{}.{:03}", ms / 1_000, ms % 1_000)
+}
+
 fn take(pipe: impl Read, limit: u64) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let _ = pipe.take(limit.saturating_add(1)).read_to_end(&mut bytes);
@@ -181,4 +191,26 @@ fn drain(mut pipe: impl Read, limit: u64) -> Vec<u8> {
     let _ = pipe.by_ref().take(limit).read_to_end(&mut bytes);
     let _ = io::copy(&mut pipe, &mut io::sink());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_no_fault_of_the_file() {
+        let said = |stderr: &str| {
+            let output = Output {
+                success: false,
+                signal: None,
+                stdout: Vec::new(),
+                stderr: stderr.into(),
+                is_cut: false,
+            };
+            output.failure("recording")
+        };
+        let full = "av_interleaved_write_frame(): No space left on device\nConversion failed!\n";
+        assert_eq!(said(full).code(), "unavailable");
+        assert_eq!(said("Invalid data found\n").code(), "damaged");
+    }
 }

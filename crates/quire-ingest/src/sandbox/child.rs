@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::asked::{Asked, KNOWN_FILE};
 use super::confine::{self, Confinement};
+use super::orphan;
 use super::reply::{Drawn, Outcome, Read as ReadFile, Reply, Shown as Jpeg, Sound, Unpacked};
 use crate::detect::detect;
 use crate::extract::{
@@ -29,6 +30,7 @@ pub fn parse_child(
 ) -> ExitCode {
     // Before the first byte of the file.
     let confinement = confine::confine(cpu_seconds);
+    orphan::end_with_parent();
     let limits = match limits.map(serde_json::from_str::<Limits>).transpose() {
         Ok(limits) => limits.unwrap_or_default(),
         Err(_) => return ExitCode::from(64),

@@ -12,7 +12,7 @@ use tokio::process::Child;
 
 use super::reply::{Drawn, Outcome, Read, Reply, Shown, Sound, Unpacked};
 use super::{ANSWER_BYTES, Extraction, STDERR_BYTES, Tell, read_capped, write_all};
-use crate::extract::{ExtractError, Limits, MOST_PICTURES, Part, ToSense};
+use crate::extract::{ExtractError, Limits, MOST_PICTURES, Measured, Part, ToSense};
 
 /// A line with percent is shorter.
 const PERCENT_BYTES: u64 = 8;
@@ -92,16 +92,24 @@ fn percent(line: &[u8]) -> Option<u8> {
 }
 
 /// The child has seen hostile bytes, so its answer is checked like a stranger's.
-pub(super) fn understand(reply: Reply<Read>) -> Result<Extraction, ExtractError> {
-    match reply.result {
-        Outcome::Error(error) => Err(error),
-        Outcome::Ok(read) if read.document.is_consistent() => Ok(Extraction {
-            media: read.media,
-            document: read.document,
-            confinement: reply.confinement,
-        }),
-        Outcome::Ok(_) => Err(garbled()),
-    }
+pub(super) async fn understand(reply: Reply<Read>) -> Result<Extraction, ExtractError> {
+    let read = match reply.result {
+        Outcome::Error(error) => return Err(error),
+        Outcome::Ok(read) => read,
+    };
+    // As long as its text is.
+    let checked = tokio::task::spawn_blocking(move || {
+        let is_consistent = read.document.is_consistent();
+        is_consistent.then_some(read).ok_or_else(garbled)
+    });
+    let read = checked
+        .await
+        .map_err(|error| ExtractError::unavailable("reader", error))??;
+    Ok(Extraction {
+        media: read.media,
+        document: read.document,
+        confinement: reply.confinement,
+    })
 }
 
 /// The same for a picture, which has to be a PNG.
@@ -173,9 +181,10 @@ pub(super) fn understand_to_sense(
         Outcome::Ok(found) => found,
     };
     let (pages, files) = (found.pages.len() as u64, found.files.len() as u64);
-    let can_be = pages <= u64::from(limits.max_scanned_pages).max(1)
+    let scans = limits.max_scanned_pages;
+    let can_be = pages <= u64::from(scans).max(1)
         && files <= limits.max_parts
-        && found.pictures.len() <= MOST_PICTURES;
+        && found.pictures.len() <= MOST_PICTURES + scans as usize;
     match can_be {
         true => Ok(found),
         false => Err(garbled()),
@@ -194,10 +203,10 @@ pub(super) fn understand_unpacked(reply: Reply<Unpacked>) -> Result<Bytes, Extra
 }
 
 /// The same for the length of a recording, which its limits bound.
-pub(super) fn understand_length(reply: Reply<u64>) -> Result<u64, ExtractError> {
+pub(super) fn understand_measured(reply: Reply<Measured>) -> Result<Measured, ExtractError> {
     match reply.result {
         Outcome::Error(error) => Err(error),
-        Outcome::Ok(length_ms) => Ok(length_ms),
+        Outcome::Ok(measured) => Ok(measured),
     }
 }
 

@@ -16,9 +16,11 @@ use quire_tenancy::usage::{self, Event, Quantities};
 use quire_tenancy::{Admitted, Permit, Stage};
 use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
-use super::{FoldTail, failure, placement};
+use super::read_recording::takes_long;
+use super::{FoldTail, ReadRecording, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recording};
-use crate::extract::{Document, Heard, Known, processor};
+use crate::detect::is_recording;
+use crate::extract::{Document, ExtractError, Heard, Known, processor};
 use crate::hearing::ToListen;
 use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
@@ -30,8 +32,17 @@ use crate::{Error, Ingest};
 /// Percent are written down once in so long at most.
 const NOTED_EVERY: Duration = Duration::from_secs(1);
 
+/// Which tasks a reading is one of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    /// Any file.
+    Files,
+    /// What takes long.
+    Recordings,
+}
+
 /// Makes one version of a source searchable.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct ReadSource {
     /// The source.
     pub source: SourceId,
@@ -53,11 +64,46 @@ impl ReadSource {
         }
     }
 
+    /// One attempt.
+    pub(super) async fn run_in(
+        &self,
+        lane: Lane,
+        ingest: &Ingest,
+        attempt: &Attempt,
+    ) -> Result<(), Failure> {
+        let Some(placement) = placement(&ingest.config.store, attempt)
+            .await
+            .map_err(failure)?
+        else {
+            return Ok(());
+        };
+        let Err(error) = self.read(ingest, placement, attempt, lane).await else {
+            return Ok(());
+        };
+        if error.kind().is_transient() && attempt.number < attempt.of {
+            let reason = format!(
+                "try {} of {} failed and will be repeated: {error}",
+                attempt.number, attempt.of
+            );
+            // Only a courtesy to whoever watches; the failure itself is what counts.
+            drop(
+                self.move_to(ingest, placement, SourceState::Queued, Some(&reason))
+                    .await,
+            );
+        }
+        let failure = Failure::of(&error);
+        Err(match error.retry_after() {
+            Some(wait) => failure.retry_after(wait),
+            None => failure,
+        })
+    }
+
     async fn read(
         &self,
         ingest: &Ingest,
         placement: Placement,
         attempt: &Attempt,
+        lane: Lane,
     ) -> Result<(), Error> {
         let config = &ingest.config;
         let Some((source, content)) = self.start(ingest, placement).await? else {
@@ -71,15 +117,16 @@ impl ReadSource {
             .clone()
             .with_limits(limits(&account.terms, ceiling));
         let by_plan = |error| by_plan(error, &account.terms, ceiling);
-        let takes_long = config.extractor.takes_long(&source.name, &bytes);
-        let stage = if takes_long {
-            &config.recognising
-        } else {
-            &config.extracting
+        let stage = match lane {
+            Lane::Recordings => &config.recognising,
+            Lane::Files if takes_long(ingest, &extractor, &source.name, &bytes).await? => {
+                return ReadRecording::instead_of(self, ingest, placement, attempt).await;
+            }
+            Lane::Files => &config.extracting,
         };
         let mut sound = None;
         let mut known = Known::default();
-        if takes_long {
+        if is_recording(&source.name, &bytes) {
             (sound, known.heard) = self
                 .listen(ingest, placement, attempt, (&source, &bytes), &extractor)
                 .await?;
@@ -104,7 +151,14 @@ impl ReadSource {
                 .await
                 .map_err(by_plan)?
         };
-        let drafts = cut(&extraction.document, &source.name, &config.passages);
+        let (name, options) = (source.name.clone(), config.passages.clone());
+        let cutting = tokio::task::spawn_blocking(move || {
+            let drafts = cut(&extraction.document, &name, &options);
+            (extraction, drafts)
+        });
+        let (extraction, drafts) = cutting
+            .await
+            .map_err(|error| ExtractError::unavailable("passages", error))?;
         if !self
             .start_embedding(ingest, placement, &source, drafts.len())
             .await?
@@ -121,10 +175,7 @@ impl ReadSource {
         let new = self
             .noting(ingest, placement, state, seen, embedding)
             .await?;
-        let event = Event {
-            hold: sound.as_ref().and_then(Admitted::hold),
-            ..usage_event(attempt, &source, &extraction.document, &new)
-        };
+        let event = usage_event(attempt, &source, &extraction.document, &new, sound.as_ref());
         let is_published = self
             .publish(
                 ingest,
@@ -161,9 +212,13 @@ impl ReadSource {
             room_for_recording(&mut tx, &account, source).await?;
             tx.commit().await?;
         }
-        let length_ms = extractor.measure(&source.name, bytes.clone()).await;
-        let length_ms =
-            length_ms.map_err(|error| by_plan(error, &account.terms, config.extractor.limits()))?;
+        let measured = extractor.measure(&source.name, bytes.clone()).await;
+        let measured =
+            measured.map_err(|error| by_plan(error, &account.terms, config.extractor.limits()))?;
+        if !measured.has_sound {
+            return Ok((None, Heard::default()));
+        }
+        let length_ms = measured.length_ms;
         let seconds = length_ms.div_ceil(1_000).max(1);
         let sound = match self.again {
             true => None,
@@ -404,12 +459,14 @@ impl ReadSource {
     }
 }
 
-/// What reading a source used. It is local work, which costs nothing, and the same however often it is tried.
+/// What reading a source used, and the sound that was listened to for it. It is local work, which costs nothing, and
+/// the same however often it is tried.
 fn usage_event(
     attempt: &Attempt,
     source: &Source,
     document: &Document,
     new: &[NewPassage],
+    sound: Option<&Admitted>,
 ) -> Event {
     let task = attempt.task.uuid();
     let at = made_at(attempt);
@@ -417,8 +474,8 @@ fn usage_event(
     let quantities = Quantities {
         pages: document.pages.map_or(0, i64::from),
         images: i64::from(document.picture_hash.is_some()),
-        audio_ms: document
-            .duration_ms
+        audio_ms: sound
+            .and(document.duration_ms)
             .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         characters: new
             .iter()
@@ -428,6 +485,7 @@ fn usage_event(
         ..Quantities::default()
     };
     Event {
+        hold: sound.and_then(Admitted::hold),
         notebook: Some(source.notebook.uuid()),
         quantities,
         ..Event::new(attempt.tenant, usage::Kind::Source, task, 1, at)
@@ -442,31 +500,7 @@ impl Task for ReadSource {
     type Context = Ingest;
 
     async fn run(&self, ingest: &Ingest, attempt: &Attempt) -> Result<(), Failure> {
-        let Some(placement) = placement(&ingest.config.store, attempt)
-            .await
-            .map_err(failure)?
-        else {
-            return Ok(());
-        };
-        let Err(error) = self.read(ingest, placement, attempt).await else {
-            return Ok(());
-        };
-        if error.kind().is_transient() && attempt.number < attempt.of {
-            let reason = format!(
-                "try {} of {} failed and will be repeated: {error}",
-                attempt.number, attempt.of
-            );
-            // Only a courtesy to whoever watches; the failure itself is what counts.
-            drop(
-                self.move_to(ingest, placement, SourceState::Queued, Some(&reason))
-                    .await,
-            );
-        }
-        let failure = Failure::of(&error);
-        Err(match error.retry_after() {
-            Some(wait) => failure.retry_after(wait),
-            None => failure,
-        })
+        self.run_in(Lane::Files, ingest, attempt).await
     }
 
     async fn gave_up(

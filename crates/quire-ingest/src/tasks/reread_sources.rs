@@ -123,7 +123,7 @@ impl Task for RereadSources {
                     priority: Some(Priority::Low),
                     ..Wishes::default()
                 };
-                queue_reading(&mut tx, &task, wishes)
+                queue_reading(&mut tx, id, &task, wishes)
                     .await
                     .map_err(failure)?;
             }

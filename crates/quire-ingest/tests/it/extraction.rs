@@ -146,6 +146,30 @@ fn html_gives_what_a_reader_sees() {
 }
 
 #[test]
+fn cells_of_html_over_several_rows_keep_their_columns() {
+    let source = "<table><tr><th>Trade<th>Item<th>Price</tr>\
+        <tr><td rowspan=2>Tile<td>Grout<td>9</tr><tr><td>Trim<td>7</tr>\
+        <tr><td>Roof<td rowspan=0 colspan=2>none</tr><tr><td>Wall</tr></table>";
+    check(
+        "prices.html",
+        source.as_bytes(),
+        None,
+        &[
+            "tr Trade: Tile; Item: Grout; Price: 9",
+            "tr Trade: Tile; Item: Trim; Price: 7",
+            "tr Trade: Roof; Item: none",
+            "tr Trade: Wall; Item: none",
+        ],
+    );
+}
+
+#[test]
+fn html_in_the_old_encoding_of_japanese_mail_is_read() {
+    let text = "<meta charset=iso-2022-jp><p>\u{1b}$B@_HwFs9f5!\u{1b}(B</p>";
+    check("a.html", text.as_bytes(), None, &["p 設備二号機"]);
+}
+
+#[test]
 fn word_documents_read_as_with_all_changes_accepted() {
     let cell = |text: &str| format!("<w:tc><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>");
     let row = |cells: [&str; 3]| format!("<w:tr>{}</w:tr>", cells.map(cell).concat());

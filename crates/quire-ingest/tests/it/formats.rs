@@ -114,6 +114,35 @@ fn csv_has_its_separator_found() {
 }
 
 #[test]
+fn empty_lines_of_csv_count_as_rows() {
+    let rows = [
+        "tr (cells A3:C3) a: 1; b: 2; c: 3",
+        "tr (cells A4:C4) a: x\ny; b: 5; c: 6",
+        "tr (cells A7:C7) a: 7; b: 8; c: 9",
+    ];
+    let rows = rows.map(|row| row.replace('\n', " "));
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    for end in ["\n", "\r\n", "\r"] {
+        let table = "|a,b,c|1,2,3|\"x\ny\",5,6|||7,8,9|".replace('|', end);
+        check("a.csv", table.as_bytes(), MediaType::Csv, &rows);
+    }
+}
+
+#[test]
+fn an_office_file_with_another_one_inside_is_what_it_is() {
+    let inner = docx(&paragraph("", "Inside."));
+    let deck = pptx(&[(&shape("title", &["Outside"]), "")]);
+    let mut deck = zip::ZipWriter::new_append(std::io::Cursor::new(deck)).unwrap();
+    let stored =
+        zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    deck.start_file("ppt/embeddings/inner.docx", stored)
+        .unwrap();
+    std::io::Write::write_all(&mut deck, &inner).unwrap();
+    let deck = deck.finish().unwrap().into_inner();
+    check("deck", &deck, MediaType::Pptx, &["h1 (slide 1) Outside"]);
+}
+
+#[test]
 fn an_email_is_read_with_its_attachments() {
     let attached = docx(&paragraph("berschrift1", "Scope"));
     let attached = base64(&attached);

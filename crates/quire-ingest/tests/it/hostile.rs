@@ -289,4 +289,12 @@ fn limits_hold_for_every_reader() {
     )
     .unwrap_err();
     assert_eq!(error.code(), "too-large");
+    let paragraphs = |count: usize| format!("<h1>{}</h1>{}", "x".repeat(100), "<p>1".repeat(count));
+    let little = Limits {
+        max_repeated_bytes: 1_000,
+        ..Limits::default()
+    };
+    let read = |html: String| extract(MediaType::Html, html.as_bytes(), &little, Meter::silent());
+    assert!(read(paragraphs(10)).is_ok());
+    assert_eq!(read(paragraphs(11)).unwrap_err().code(), "too-large");
 }

@@ -10,7 +10,7 @@ use quire_index::{Search, SearchConfig};
 use quire_ingest::passages::PassageOptions;
 use quire_ingest::sandbox::Extractor;
 use quire_ingest::tasks::{
-    FoldTail, PurgeObjects, ReadSource, RereadSources, SweepObjects, TierNotebooks,
+    FoldTail, PurgeObjects, ReadRecording, ReadSource, RereadSources, SweepObjects, TierNotebooks,
 };
 use quire_ingest::{Error, Ingest, IngestConfig};
 use quire_models::{Embedder, Models, ModelsConfig, Pool, PoolState, Quota, find_model};
@@ -35,6 +35,7 @@ pub(crate) struct Lab {
     pub(crate) db: TestStore,
     pub(crate) control: Control,
     pub(crate) extracting: Stage,
+    pub(crate) recognising: Stage,
     pub(crate) ingest: Ingest,
     _keys: Option<TempDir>,
 }
@@ -56,15 +57,19 @@ impl Lab {
             ladder: Ladder::default(),
         });
         let extracting = Stage::new("read", (1, 1, 1), Duration::from_millis(200));
+        // Whoever is in a task there waits for as long as the test lasts.
+        let recognising = Stage::new("listen", (1, 1, 1), Duration::from_secs(3_600));
         let keys = double.map(|_| TempDir::new().unwrap());
         let providers = double
             .zip(keys.as_ref())
             .map(|(double, keys)| providers(double, chains, &control, keys));
-        let ingest = ingest(&db, &control, &extracting, providers).await;
+        let stages = (&extracting, &recognising);
+        let ingest = ingest(&db, &control, stages, providers).await;
         Self {
             db,
             control,
             extracting,
+            recognising,
             ingest,
             _keys: keys,
         }
@@ -102,14 +107,16 @@ impl Lab {
             ..ModelsConfig::default()
         });
         let providers = Providers::new(lab.control.clone(), keyring, models, None);
-        lab.ingest = ingest(&lab.db, &lab.control, &lab.extracting, Some(providers)).await;
+        let stages = (&lab.extracting, &lab.recognising);
+        lab.ingest = ingest(&lab.db, &lab.control, stages, Some(providers)).await;
         lab._keys = Some(keys);
         lab
     }
 
     /// Another process on the same database.
     pub(crate) async fn other(&self) -> Ingest {
-        ingest(&self.db, &self.control, &self.extracting, None).await
+        let stages = (&self.extracting, &self.recognising);
+        ingest(&self.db, &self.control, stages, None).await
     }
 
     /// Runs tasks until it is dropped.
@@ -122,6 +129,7 @@ impl Lab {
             WorkerOptions::default(),
         )
         .with::<ReadSource>()
+        .with::<ReadRecording>()
         .with::<RereadSources>()
         .with::<PurgeObjects>()
         .with::<FoldTail>()
@@ -220,7 +228,7 @@ fn providers(
 async fn ingest(
     db: &TestStore,
     control: &Control,
-    extracting: &Stage,
+    (extracting, recognising): (&Stage, &Stage),
     providers: Option<Providers>,
 ) -> Ingest {
     static EMBEDDER: OnceCell<Embedder> = OnceCell::const_new();
@@ -233,7 +241,7 @@ async fn ingest(
         embeddings: Embeddings::local(embedder.clone()),
         extractor: Extractor::new(env!("CARGO_BIN_EXE_quire-parse")),
         extracting: extracting.clone(),
-        recognising: extracting.clone(),
+        recognising: recognising.clone(),
         control: control.clone(),
         providers,
         passages: PassageOptions::default(),

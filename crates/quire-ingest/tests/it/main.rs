@@ -19,6 +19,7 @@ mod pictures;
 mod progress;
 mod quotas;
 mod recognisers;
+mod recordings;
 mod reread;
 mod sandbox;
 mod senses;

@@ -140,6 +140,35 @@ fn a_cut_paragraph_repeats_one_sentence() {
 }
 
 #[test]
+fn a_passage_over_several_pages_knows_where_each_begins() {
+    let pages = [
+        "The crane is insured by Hall.",
+        "",
+        "Tiles come on Friday.",
+        "Über the gate hangs a sign.",
+    ];
+    let pages: Vec<[&str; 1]> = pages.into_iter().map(|page| [page]).collect();
+    let bytes = quire_testkit::pdf::pdf(&pages, "");
+    let document = extract(MediaType::Pdf, &bytes, &Limits::default(), Meter::silent()).unwrap();
+    let drafts = passages(&document, "name", &PassageOptions::default());
+    let [draft] = &drafts[..] else {
+        panic!("{drafts:?}");
+    };
+    assert_eq!(draft.place.page, Some(1));
+    let chars: Vec<char> = draft.text.chars().collect();
+    let parts = draft.place.pages().into_iter().map(|part| {
+        let text: String = chars[part.start as usize..part.end as usize]
+            .iter()
+            .collect();
+        (draft.place.part(part).page, text.trim().to_owned())
+    });
+    assert_eq!(
+        parts.collect::<Vec<_>>(),
+        [(1, 0), (3, 2), (4, 3)].map(|(number, at)| (Some(number), pages[at][0].to_owned()))
+    );
+}
+
+#[test]
 fn rows_of_a_table_are_never_cut() {
     let rows: String = (0..100)
         .map(|number| format!("| part {number} | {number}.50 |\n"))

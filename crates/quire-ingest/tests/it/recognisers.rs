@@ -199,7 +199,7 @@ async fn every_recogniser_of_speech_tells_words_with_their_times() {
 }
 
 /// A letter with files, each a name and its bytes.
-fn letter(files: &[(&str, &[u8])]) -> Vec<u8> {
+pub(crate) fn letter(files: &[(&str, &[u8])]) -> Vec<u8> {
     use base64::Engine;
     let mut letter = "From: Ann <ann@example.com>\r\nTo: site@example.com\r\nSubject: Walk\r\n\
         MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=part\r\n\r\n\

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use quire_ingest::sandbox::Extractor;
 use quire_types::{ErrorKind, Kind, MediaType};
+use tokio::io::AsyncBufReadExt;
+
+use quire_testkit::postgres::eventually;
 
 use crate::support::{docx, encrypted_pdf, paragraph, pdf};
 
@@ -134,6 +137,30 @@ async fn every_death_of_a_child_has_a_name() {
         .await
         .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_child_ends_with_its_parent() {
+    // A parent that is killed, and whose child waits for a file that never comes.
+    let program = env!("CARGO_BIN_EXE_quire-parse");
+    let script = format!("exec 3<&0; setsid {program} --name=a.txt <&3 & echo $!; wait");
+    let mut parent = tokio::process::Command::new("sh")
+        .args(["-c", &script])
+        .current_dir(tempfile::tempdir().unwrap().path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = parent.stdin.take();
+    let mut said = tokio::io::BufReader::new(parent.stdout.take().unwrap()).lines();
+    let child = said.next_line().await.unwrap().unwrap();
+    let is_running = || {
+        let stat = std::fs::read_to_string(format!("/proc/{child}/stat")).unwrap_or_default();
+        stat.contains("(quire-parse) S")
+    };
+    eventually("the child runs", async || is_running()).await;
+    parent.kill().await.unwrap();
+    eventually("the child has ended", async || !is_running()).await;
 }
 
 #[tokio::test]

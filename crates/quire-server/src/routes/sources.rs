@@ -163,7 +163,8 @@ pub(super) struct PictureQuery {
 /// Show a citation in place: a page of a PDF, a picture, or a moment of a film, as PNG.
 #[utoipa::path(get, path = "/v1/sources/{source}/picture", tag = "sources", security(("tenant_key" = [])),
     params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query)),
-    responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem)))]
+    responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem),
+        (status = 503, body = Problem)))]
 pub(super) async fn picture(
     ReadSource { caller, source }: ReadSource,
     State(app): State<App>,

@@ -1,12 +1,13 @@
 //! Pictures on pages that have text: taken out by `pdfimages`, read by tesseract like any other picture.
 //!
 //! Only what can hold text is read: large enough, shown once or twice, and not the scan below a layer of text that
-//! was made from it. What the page says already is left out.
+//! was made from it. What the page says already is left out. What should have been read and was not, is said.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use quire_types::Kind as _;
+use tempfile::TempDir;
 
 use super::super::error::ExtractError;
 use super::super::image;
@@ -21,9 +22,12 @@ use super::PACKAGE;
 const LEAST_WIDTH: u32 = 200;
 const LEAST_HEIGHT: u32 = 60;
 const LEAST_PIXELS: u64 = 60_000;
-/// Pictures of a file that are read at most. A page with more pieces than that is drawn out of them.
+/// Pictures of a file that are read at most, beside those that cover their page: these count as scanned pages.
 pub(crate) const MOST_PICTURES: usize = 50;
+/// A page with more pieces than that is drawn out of them.
 const MOST_ON_PAGE: usize = 30;
+/// After so many pages in a row whose pictures don't come out, no others are tried.
+const GIVES_UP_AFTER: usize = 3;
 /// What stands on so many pages is a letterhead.
 const OFTEN: usize = 3;
 /// A picture that covers so much of a page with so many letters lies below them.
@@ -47,6 +51,23 @@ struct Listed {
     area: Option<f64>,
 }
 
+/// The pictures that are worth reading.
+#[derive(Debug, Default)]
+struct Chosen {
+    pictures: Vec<Listed>,
+    /// The pages of those that are too many.
+    left_out: Vec<usize>,
+}
+
+/// What was read in pictures.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// Paragraphs by page, from 1.
+    pub(super) paragraphs: BTreeMap<usize, Vec<String>>,
+    /// What was not read and why, in sentences.
+    pub(super) notes: Vec<String>,
+}
+
 /// The pictures that are worth reading. `text` is that of all pages, which end with form feeds, before scanned ones
 /// were read; `page_area` is that of a page in square inches.
 fn chosen(
@@ -54,10 +75,10 @@ fn chosen(
     pages: &[&str],
     page_area: Option<f64>,
     limits: &Limits,
-) -> Result<Vec<Listed>, ExtractError> {
+) -> Result<Chosen, ExtractError> {
     // A picture is a stream, and the dictionary of a stream is never compressed: most files need no second program.
     if !bytes.windows(6).any(|window| window == b"/Image") {
-        return Ok(Vec::new());
+        return Ok(Chosen::default());
     }
     let list = Tool::new("pdfimages", PACKAGE)
         .arg("-list")
@@ -76,7 +97,7 @@ pub(super) fn placed(
 ) -> Result<Vec<Placed>, ExtractError> {
     let pages: Vec<&str> = text.split('\u{c}').collect();
     let chosen = chosen(file, &pages, page_area, limits)?;
-    let placed = chosen.into_iter().filter_map(|picture| {
+    let placed = chosen.pictures.into_iter().filter_map(|picture| {
         Some(Placed {
             page: u32::try_from(picture.page).ok()?,
             number: picture.number,
@@ -88,15 +109,15 @@ pub(super) fn placed(
 /// One of the pictures, as PNG.
 pub(super) fn one(file: &Path, at: Placed, folder: &Path) -> Result<PathBuf, ExtractError> {
     let page = usize::try_from(at.page).unwrap_or(usize::MAX);
-    let taken_out = take_out(file, page, &folder.join("p"))?;
+    take_out(file, page, &folder.join("p"))?;
     let drawn = named(folder, at.number);
-    match taken_out && drawn.exists() {
+    match drawn.exists() {
         true => Ok(drawn),
         false => Err(ExtractError::NoPicture),
     }
 }
 
-/// What is read in pictures, by others before or here: paragraphs by page, from 1.
+/// What is read in pictures, by others before or here.
 pub(super) fn read(
     (file, bytes): (&Path, &[u8]),
     text: &str,
@@ -104,18 +125,17 @@ pub(super) fn read(
     known: &Known,
     limits: &Limits,
     meter: Meter<'_>,
-) -> Result<BTreeMap<usize, Vec<String>>, ExtractError> {
-    let mut found = BTreeMap::new();
+) -> Result<Found, ExtractError> {
     let pages: Vec<&str> = text.split('\u{c}').collect();
-    let wanted = chosen((file, bytes), &pages, page_area, limits)?;
-    if wanted.is_empty() {
-        return Ok(found);
+    let Chosen { pictures, left_out } = chosen((file, bytes), &pages, page_area, limits)?;
+    if pictures.is_empty() {
+        return Ok(Found::default());
     }
-    let mut languages = None;
-    let mut folder = scratch()?;
-    let mut taken_out = 0;
-    for (done, picture) in wanted.iter().enumerate() {
-        meter.at(done, wanted.len());
+    let mut found = BTreeMap::new();
+    let mut damaged = Vec::new();
+    let mut reader = Reader::new(file)?;
+    for (done, picture) in pictures.iter().enumerate() {
+        meter.at(done, pictures.len());
         let words = words(pages.get(picture.page - 1).copied().unwrap_or_default());
         let news = |paragraphs: Vec<String>| -> Vec<String> {
             let paragraphs = paragraphs.into_iter();
@@ -125,34 +145,83 @@ pub(super) fn read(
         };
         let paragraphs = match known.picture(picture.page, picture.number) {
             Some(read) => read.told_of(news(read.paragraphs.clone())),
-            None => {
-                if taken_out != picture.page {
-                    folder = scratch()?;
-                    // The text of the pages is there whatever its pictures do to their reader.
-                    if !take_out(file, picture.page, &folder.path().join("p"))? {
-                        break;
-                    }
-                    taken_out = picture.page;
+            None => match reader.read(picture) {
+                Ok(paragraphs) => news(paragraphs),
+                Err(error) if error.kind().is_transient() => return Err(error),
+                Err(_) => {
+                    damaged.push(picture.page);
+                    continue;
                 }
-                let languages = match &mut languages {
-                    Some(languages) => languages,
-                    none => none.insert(ocr::languages()?),
-                };
-                match paragraphs(picture, folder.path(), languages) {
-                    Ok(paragraphs) => news(paragraphs),
-                    Err(error) if error.kind().is_transient() => return Err(error),
-                    // One that can't be decoded is left out.
-                    Err(_) => continue,
-                }
-            }
+            },
         };
-        found
-            .entry(picture.page)
-            .or_insert_with(Vec::new)
-            .extend(paragraphs);
+        if !paragraphs.is_empty() {
+            found
+                .entry(picture.page)
+                .or_insert_with(Vec::new)
+                .extend(paragraphs);
+        }
     }
-    found.retain(|_, paragraphs| !paragraphs.is_empty());
-    Ok(found)
+    let notes = [
+        note(&damaged, "they can't be decoded"),
+        note(&left_out, "there are more than are read of one file"),
+    ];
+    Ok(Found {
+        paragraphs: found,
+        notes: notes.into_iter().flatten().collect(),
+    })
+}
+
+/// Says which pictures were not read.
+fn note(pages: &[usize], why: &str) -> Option<String> {
+    let (first, last) = (pages.iter().min()?, pages.iter().max()?);
+    let count = pages.len();
+    Some(match first == last {
+        true => format!("Pictures on page {first} that were not read: {count}, since {why}."),
+        false => {
+            format!("Pictures on pages {first} to {last} that were not read: {count}, since {why}.")
+        }
+    })
+}
+
+/// Takes pictures out of a file, page by page, and has tesseract read them.
+struct Reader<'a> {
+    file: &'a Path,
+    languages: Option<String>,
+    folder: TempDir,
+    /// The page whose pictures are in the folder.
+    page: usize,
+    /// Pages in a row whose pictures did not come out.
+    in_vain: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(file: &'a Path) -> Result<Self, ExtractError> {
+        Ok(Self {
+            file,
+            languages: None,
+            folder: scratch()?,
+            page: 0,
+            in_vain: 0,
+        })
+    }
+
+    fn read(&mut self, picture: &Listed) -> Result<Vec<String>, ExtractError> {
+        if self.page != picture.page {
+            if self.in_vain >= GIVES_UP_AFTER {
+                return Err(ExtractError::NoPicture);
+            }
+            self.page = picture.page;
+            self.folder = scratch()?;
+            self.in_vain += 1;
+            take_out(self.file, picture.page, &self.folder.path().join("p"))?;
+            self.in_vain = 0;
+        }
+        let languages = match &mut self.languages {
+            Some(languages) => languages,
+            none => none.insert(ocr::languages()?),
+        };
+        paragraphs(picture, self.folder.path(), languages)
+    }
 }
 
 /// What tesseract reads in a picture that was taken out.
@@ -164,8 +233,7 @@ fn paragraphs(
     let ready = folder.join("ready.png");
     let size = (picture.width, picture.height);
     image::enlarge(&named(folder, picture.number), size, &ready)?;
-    let read = ocr::read(&ready, languages)?;
-    Ok(read.into_iter().flat_map(|page| page.paragraphs).collect())
+    ocr::read(&ready, languages)
 }
 
 /// As it is called once it is taken out.
@@ -173,15 +241,15 @@ fn named(folder: &Path, number: usize) -> PathBuf {
     folder.join(format!("p-{number:03}.png"))
 }
 
-/// Writes the pictures of a page; whether that went well.
-fn take_out(file: &Path, page: usize, to: &Path) -> Result<bool, ExtractError> {
+/// Writes the pictures of a page.
+fn take_out(file: &Path, page: usize, to: &Path) -> Result<(), ExtractError> {
     let number = page.to_string();
-    let output = Tool::new("pdfimages", PACKAGE)
+    Tool::new("pdfimages", PACKAGE)
         .args(["-png", "-f", &number, "-l", &number])
         .arg(file)
         .arg(to)
-        .run(1 << 20)?;
-    Ok(output.success)
+        .need(1 << 20, "PDF")
+        .map(drop)
 }
 
 /// Reads the list: `page num type width height color comp bpc enc interp object ID x-ppi y-ppi size ratio`.
@@ -219,12 +287,7 @@ fn listed(list: &str) -> Vec<Listed> {
 }
 
 /// Those that are worth reading, in the order of pages.
-fn wanted(
-    listed: &[Listed],
-    pages: &[&str],
-    page_area: Option<f64>,
-    limits: &Limits,
-) -> Vec<Listed> {
+fn wanted(listed: &[Listed], pages: &[&str], page_area: Option<f64>, limits: &Limits) -> Chosen {
     let mut shown: HashMap<(u32, u32), usize> = HashMap::new();
     let mut on_page: HashMap<usize, (usize, u64)> = HashMap::new();
     let pixels = |one: &Listed| u64::from(one.width) * u64::from(one.height);
@@ -240,6 +303,11 @@ fn wanted(
         let text = pages.get(page - 1).copied().unwrap_or_default();
         text.chars().filter(|c| c.is_alphanumeric()).count()
     };
+    let share = |one: &Listed| {
+        one.area
+            .zip(page_area)
+            .map_or(0.0, |(area, page)| area / page)
+    };
     let mut seen = HashSet::new();
     let mut is_wanted = |one: &Listed| {
         let (count, largest) = on_page.get(&one.page).copied().unwrap_or_default();
@@ -252,18 +320,28 @@ fn wanted(
             return false;
         };
         let letters = letters(one.page);
-        let share = one
-            .area
-            .zip(page_area)
-            .map_or(0.0, |(area, page)| area / page);
         // A page without text was read as a whole.
         letters > 0
             && shown.get(&object).is_some_and(|shown| *shown < OFTEN)
-            && !(share >= COVERS && letters >= PAGE_LETTERS)
+            && !(share(one) >= COVERS && letters >= PAGE_LETTERS)
             && seen.insert(object)
     };
-    let wanted = listed.iter().filter(|one| is_wanted(one));
-    wanted.take(MOST_PICTURES).cloned().collect()
+    let mut chosen = Chosen::default();
+    let (mut scans, mut others) = (limits.max_scanned_pages as usize, MOST_PICTURES);
+    for one in listed.iter().filter(|one| is_wanted(one)) {
+        let room = match share(one) >= COVERS {
+            true => &mut scans,
+            false => &mut others,
+        };
+        match room.checked_sub(1) {
+            Some(rest) => {
+                *room = rest;
+                chosen.pictures.push(one.clone());
+            }
+            None => chosen.left_out.push(one.page),
+        }
+    }
+    chosen
 }
 
 fn words(text: &str) -> HashSet<String> {
@@ -299,7 +377,11 @@ mod tests {
 
     fn worth_reading(pages: &[&str], limits: &Limits) -> Vec<(usize, usize)> {
         let wanted = wanted(&listed(LIST), pages, Some(8.5 * 11.0), limits);
-        wanted.iter().map(|one| (one.page, one.number)).collect()
+        wanted
+            .pictures
+            .iter()
+            .map(|one| (one.page, one.number))
+            .collect()
     }
 
     #[test]
@@ -328,7 +410,31 @@ mod tests {
             .collect();
         let list = listed(&format!("\n\n{everywhere}rubbish\n0 0 image 9\n"));
         assert_eq!(list.len(), 3);
-        assert!(wanted(&list, &["a"; 3], None, &Limits::default()).is_empty());
+        let wanted = wanted(&list, &["a"; 3], None, &Limits::default());
+        assert!(wanted.pictures.is_empty());
+    }
+
+    #[test]
+    fn a_fax_is_read_to_its_end_and_what_is_too_much_is_said() {
+        let list = |width: u32, height: u32| {
+            let rows = (1..=300).map(|page| {
+                format!(
+                    "{page} 0 image {width} {height} gray 1 8 jpeg no {page} 0 100 100 20K 3%\n"
+                )
+            });
+            listed(&format!("\n\n{}", rows.collect::<String>()))
+        };
+        let pages = vec!["FAX 1 of 300"; 300];
+        let limits = Limits::default();
+        let fax = wanted(&list(850, 1_100), &pages, Some(8.5 * 11.0), &limits);
+        assert_eq!((fax.pictures.len(), fax.left_out.len()), (300, 0));
+        let photos = wanted(&list(425, 550), &pages, Some(8.5 * 11.0), &limits);
+        assert_eq!(photos.pictures.len(), MOST_PICTURES);
+        assert_eq!(
+            note(&photos.left_out, "so").as_deref(),
+            Some("Pictures on pages 51 to 300 that were not read: 250, since so.")
+        );
+        assert_eq!(note(&[], "so"), None);
     }
 
     #[test]

@@ -80,9 +80,7 @@ pub(super) fn fill_in(
             .arg(file)
             .arg(&drawn)
             .need(1 << 20, "PDF")?;
-        let found = ocr::read(&drawn.with_extension("png"), languages)?;
-        let paragraphs = found.into_iter().flat_map(|page| page.paragraphs);
-        pages[at] = paragraphs.collect::<Vec<_>>().join("\n\n");
+        pages[at] = ocr::read(&drawn.with_extension("png"), languages)?.join("\n\n");
     }
     Ok(pages.join("\u{c}"))
 }
