@@ -32,7 +32,7 @@ mod results;
 /// Tasks handed out by one statement.
 const HAND_OUT: usize = 500;
 /// Batches that are handed out side by side: a task that comes while one is under way need not wait for it.
-const HANDING: usize = 4;
+const HANDING: usize = 2;
 /// Outcomes recorded by one transaction.
 const SETTLE: usize = 1_000;
 /// The tables are looked after this often.
