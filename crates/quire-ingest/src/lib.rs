@@ -3,7 +3,8 @@
 //! [`Ingest::add`] stores the bytes, writes the source and enqueues [`tasks::ReadSource`] in one
 //! transaction. The task reads the text in a child process ([`sandbox`]: [`detect`], then
 //! [`extract`]), cuts it into [`mod@passages`], embeds them in batches and publishes them in one
-//! transaction, in which a new version takes the place of the old one. No step holds a database
+//! transaction, in which a new version takes the place of the old one. What takes long it hands to
+//! [`tasks::ReadRecording`]. No step holds a database
 //! connection while another process or a model works. Later [`tasks::FoldTail`] moves what was published into
 //! segments, [`tasks::SweepObjects`] removes what nothing needs any more, and [`tasks::TierNotebooks`] archives
 //! notebooks that nobody asks ([`tiers`]), and [`tasks::RereadSources`] has what an older reader read read again. What a tenant may keep is checked where something is added (`quotas`).

@@ -29,6 +29,8 @@ use crate::{Error, StreamError};
 
 /// A person waits so long for a picture to be drawn.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// And this long until it is.
+const DRAWN_WITHIN: Duration = Duration::from_mins(1);
 
 /// What ingest is built from.
 pub struct IngestConfig {
@@ -212,7 +214,8 @@ impl Ingest {
         let content = sources::content(&mut tx, source.id, version).await?;
         tx.commit().await?;
         let bytes = self.read(content).await?;
-        Ok(config.extractor.draw(&source.name, bytes, wanted).await?)
+        let extractor = config.extractor.clone().with_wall_clock(DRAWN_WITHIN);
+        Ok(extractor.draw(&source.name, bytes, wanted).await?)
     }
 
     /// The same as [`crate::create_notebook`].
