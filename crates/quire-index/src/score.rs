@@ -168,7 +168,7 @@ fn estimates(view: &View, candidates: usize) -> usize {
         5_000..50_000 => 3,
         50_000..200_000 => 6,
         200_000..500_000 => 10,
-        _ => 24,
+        _ => 16,
     };
     candidates.saturating_mul(times)
 }

@@ -22,7 +22,7 @@ const CLUSTER_ROWS: usize = 1_000;
 const SAMPLE_ROWS: usize = 64;
 const ITERATIONS: usize = 8;
 /// The share of the clusters that a search looks into, and at least so many. Measured: docs/benchmarks.md.
-const PROBED_SHARE: f32 = 0.6;
+const PROBED_SHARE: f32 = 0.5;
 const PROBED_LEAST: usize = 64;
 
 /// How many rows a mask lets through.
