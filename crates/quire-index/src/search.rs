@@ -218,7 +218,7 @@ impl Search {
                 notebooks: Some(vec![known.notebook]),
                 ..Filter::default()
             };
-            if !view.archived_in(&notebook).is_empty() {
+            if known.passages > 0 && !view.archived_in(&notebook).is_empty() {
                 let (_, asleep) = self.woken(placement, view, &notebook).await?;
                 if let Some(segment) = asleep.first() {
                     return Err(Error::Missing { segment: *segment });
@@ -367,7 +367,8 @@ impl Search {
         let named: HashSet<SegmentId> =
             located.iter().filter_map(|source| source.segment).collect();
         let mut segments = Vec::new();
-        let mut missing: Vec<SegmentId> = left.iter().map(|entry| entry.id).collect();
+        let left = left.iter().map(|entry| entry.id);
+        let mut missing: Vec<SegmentId> = left.filter(|id| named.contains(id)).collect();
         for (entry, opened) in entries.iter().zip(opened) {
             match opened {
                 Ok(segment) => {
