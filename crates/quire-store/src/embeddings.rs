@@ -108,9 +108,10 @@ pub async fn building(tx: &mut TenantTx, id: Uuid) -> Result<Option<Embedded>, E
     }))
 }
 
-/// Notes that a build is being looked at, so that no sweep takes it for dead while it waits for others.
-pub async fn note_alive(tx: &mut TenantTx, build: Uuid) -> Result<(), Error> {
-    sqlx::query(
+/// Notes that a build is being looked at, so that no sweep takes it for dead while it waits for others. Says whether
+/// it is still being made.
+pub async fn note_alive(tx: &mut TenantTx, build: Uuid) -> Result<bool, Error> {
+    let noted = sqlx::query(
         "update shard.index_builds set told_at = now()
          where tenant_id = $1 and id = $2 and state = 'building' and embeds",
     )
@@ -118,7 +119,7 @@ pub async fn note_alive(tx: &mut TenantTx, build: Uuid) -> Result<(), Error> {
     .bind(build)
     .execute(tx.connection())
     .await?;
-    Ok(())
+    Ok(noted.rows_affected() == 1)
 }
 
 /// What search sees and a build has not embedded yet, in order of the sources: at most so many of them.

@@ -145,7 +145,7 @@ fn a_passage_over_several_pages_knows_where_each_begins() {
         "The crane is insured by Hall.",
         "",
         "Tiles come on Friday.",
-        "Über the gate hangs a sign.",
+        "Over the gate hangs a sign.",
     ];
     let pages: Vec<[&str; 1]> = pages.into_iter().map(|page| [page]).collect();
     let bytes = quire_testkit::pdf::pdf(&pages, "");
