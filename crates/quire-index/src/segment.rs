@@ -580,5 +580,5 @@ fn slice<'a>(hot: &'a [u8], footer: &Footer, section: Section) -> Option<&'a [u8
 /// Whether a mask holds so few rows back that those which are wanted are in the nearest lists as without it. Those
 /// of another one may be in any list.
 fn lets_nearly_all(mask: &[u32]) -> bool {
-    clusters::open_rows(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
+    clusters::count_open(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
 }

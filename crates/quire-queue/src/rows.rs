@@ -471,7 +471,7 @@ impl Failed {
     }
 }
 
-/// The tasks of these places that are still there.
+/// The tasks of these places that are still there: a running one without its row was cancelled.
 pub(crate) async fn at(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Arrival>, Error> {
     let mut columns = Places::default();
     places.iter().for_each(|place| columns.push(*place));
@@ -488,25 +488,6 @@ pub(crate) async fn at(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Arr
         .fetch_all(tx.connection())
         .await?;
     Ok(rows)
-}
-
-/// Which of these rows are still there: a running task without its row was cancelled.
-pub(crate) async fn existing(tx: &mut SystemTx, places: &[RowPlace]) -> Result<Vec<Uuid>, Error> {
-    let mut columns = Places::default();
-    places.iter().for_each(|place| columns.push(*place));
-    let ids = sqlx::query_scalar(
-        "select r.id from unnest($1::smallint[], $2::bigint[], $3::uuid[]) as k (shard, token, id)
-         cross join lateral (
-             select id from queue.ready r
-             where r.shard = k.shard and r.run_token = k.token and r.id = k.id limit 1
-         ) r",
-    )
-    .bind(columns.shards)
-    .bind(columns.tokens)
-    .bind(columns.ids)
-    .fetch_all(tx.connection())
-    .await?;
-    Ok(ids)
 }
 
 /// Makes deferred tasks ready whose time has come, at most `limit`. `since` is where the last look ended:

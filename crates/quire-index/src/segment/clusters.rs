@@ -26,7 +26,7 @@ const PROBED_SHARE: f32 = 0.5;
 const PROBED_LEAST: usize = 64;
 
 /// How many rows a mask lets through.
-pub(super) fn open_rows(mask: &[u32]) -> usize {
+pub(super) fn count_open(mask: &[u32]) -> usize {
     mask.iter().map(|word| word.count_ones() as usize).sum()
 }
 
@@ -188,7 +188,7 @@ impl Clusters {
     /// A mask over positions, from one over rows. Costs as much as the fewer of its rows: those that it lets through, or
     /// those that it holds back.
     pub(crate) fn mask(&self, rows: &[u32]) -> Vec<u32> {
-        let lets_most = open_rows(rows) * 2 > self.rows.len();
+        let lets_most = count_open(rows) * 2 > self.rows.len();
         let (all, flip) = match lets_most {
             true => (u32::MAX, u32::MAX),
             false => (0, 0),

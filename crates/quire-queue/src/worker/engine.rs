@@ -140,7 +140,8 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let (outcomes, finished) = mpsc::unbounded_channel();
         let now = Instant::now();
         let ledger = Ledger::new(worker.options.tally.clone());
-        let worker_lease = worker.options.lease;
+        // Others that live may be about to renew their leases, if the database was away.
+        let modest_until = now + me.lease / 2;
         Self {
             worker,
             me,
@@ -157,8 +158,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             has_lost_sight: false,
             next_beat: now,
             last_beat: now,
-            // Others that live may be about to renew their leases, if the database was away.
-            modest_until: now + worker_lease / 2,
+            modest_until,
             wanted: Vec::new(),
             running: HashMap::new(),
             handing: HashMap::new(),

@@ -172,8 +172,8 @@ async fn try_beat(store: &Store, me: &Identity, beat: Beat) -> Result<BeatResult
     let lost: Vec<i16> = lost.map(|(shard, _)| *shard).collect();
     let work = |shard: i16| beat.work.get(&shard).copied().unwrap_or(Work::None);
     let balance = lease::balance(me, &workers, &shards, work, beat.is_modest || had_lapsed);
-    let there = rows::existing(&mut tx, &beat.running).await?;
-    let there: HashSet<Uuid> = there.into_iter().collect();
+    let there = rows::at(&mut tx, &beat.running).await?;
+    let there: HashSet<Uuid> = there.iter().map(|row| row.id).collect();
     let cancelled = beat
         .running
         .into_iter()
