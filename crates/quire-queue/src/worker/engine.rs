@@ -4,7 +4,7 @@
 //! one operation of each kind at a time (two for handing out), so batches grow by themselves with the load.
 //! No transaction is open while a task runs. What it does with the answers is in `engine/results.rs`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -35,6 +35,8 @@ const HAND_OUT: usize = 500;
 const HANDING: usize = 2;
 /// Outcomes recorded by one transaction.
 const SETTLE: usize = 1_000;
+/// With so many outcomes unrecorded nothing more is handed out: a crash would repeat them all.
+const UNRECORDED: usize = 4 * SETTLE;
 /// The tables are looked after this often.
 const UPKEEP: Duration = Duration::from_secs(3_600);
 
@@ -94,7 +96,7 @@ pub(super) struct Engine<C> {
     runs: u64,
     outcomes: mpsc::UnboundedSender<(Ticket, u64, Outcome)>,
     finished: mpsc::UnboundedReceiver<(Ticket, u64, Outcome)>,
-    ended: Vec<Ended>,
+    ended: VecDeque<Ended>,
     settling: Vec<Ended>,
     pause_until: Option<Instant>,
     /// Open tasks of each receipt.
@@ -165,7 +167,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             runs: 0,
             outcomes,
             finished,
-            ended: Vec::new(),
+            ended: VecDeque::new(),
             settling: Vec::new(),
             pause_until: None,
             receipts: HashMap::new(),
@@ -282,8 +284,8 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let is_flush = self.is_flush_due && !self.closed_receipts.is_empty();
         if (!self.ended.is_empty() || is_flush) && self.is_free_for("settle") {
             self.is_flush_due = false;
-            let rest = self.ended.split_off(self.ended.len().min(SETTLE));
-            self.settling = std::mem::replace(&mut self.ended, rest);
+            let batch = self.ended.len().min(SETTLE);
+            self.settling = self.ended.drain(..batch).collect();
             let settlements = self
                 .settling
                 .iter()
@@ -356,7 +358,8 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
                 self.generation,
             ));
         }
-        if self.owner.policy.free_seats() > 0 && self.handing.len() < HANDING {
+        let may_hand_out = self.handing.len() < HANDING && self.ended.len() < UNRECORDED;
+        if may_hand_out && self.owner.policy.free_seats() > 0 {
             let taken = self.owner.take(HAND_OUT, self.now_ms());
             if !taken.is_empty() {
                 let receipt = Uuid::now_v7();

@@ -189,7 +189,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             task.id = %TaskId::from(row.id), task.kind = row.kind,
             "a task of an unknown kind was cancelled; nobody is told"
         );
-        self.ended.push(Ended {
+        self.ended.push_back(Ended {
             settlement: Settlement {
                 place: row.place(),
                 tenant: row.tenant_id,
@@ -341,7 +341,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
         let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
         self.owner.end(ticket, took_us);
         let may_be_gone = running.is_complete.load(Ordering::Acquire);
-        self.ended.push(Ended {
+        self.ended.push_back(Ended {
             settlement: Settlement {
                 place: running.held.place,
                 tenant: running.held.tenant,
@@ -361,11 +361,12 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             Ok(settled) => settled.into_iter().collect(),
             Err(error) => {
                 warn!(%error, tasks = settling.len(), "can't record how tasks ended; trying again");
-                let again = settling.into_iter().map(|ended| Ended {
-                    may_be_gone: true,
-                    ..ended
-                });
-                self.ended.splice(0..0, again);
+                for ended in settling.into_iter().rev() {
+                    self.ended.push_front(Ended {
+                        may_be_gone: true,
+                        ..ended
+                    });
+                }
                 self.closed_receipts.extend(receipts);
                 self.pause();
                 return;
