@@ -46,9 +46,9 @@ pub(crate) struct Options {
     /// Passages per question of the chunking collection.
     #[arg(long, default_value_t = 5)]
     passages: usize,
-    /// Size to aim at when cutting passages [default: quire's own].
+    /// Size with which a passage ends with its paragraph [default: quire's own].
     #[arg(long, value_name = "CHARS")]
-    target_chars: Option<u32>,
+    enough_chars: Option<u32>,
     /// Size that no passage exceeds [default: quire's own].
     #[arg(long, value_name = "CHARS")]
     max_chars: Option<u32>,
@@ -75,7 +75,7 @@ impl Options {
     fn cut(&self) -> PassageOptions {
         let own = PassageOptions::default();
         PassageOptions {
-            target_chars: self.target_chars.unwrap_or(own.target_chars),
+            enough_chars: self.enough_chars.unwrap_or(own.enough_chars),
             max_chars: self.max_chars.unwrap_or(own.max_chars),
             overlap_chars: self.overlap_chars.unwrap_or(own.overlap_chars),
             min_chars: own.min_chars,
@@ -113,8 +113,8 @@ pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
     );
     let cut = options.cut();
     line(format!(
-        "passages: aim at {} characters, at most {}, repeat up to {}",
-        cut.target_chars, cut.max_chars, cut.overlap_chars
+        "passages: enough with {} characters, at most {}, repeat up to {}",
+        cut.enough_chars, cut.max_chars, cut.overlap_chars
     ));
     let engine = Box::pin(Engine::open(program, cut)).await?;
     let measured = async {

@@ -1,7 +1,8 @@
 //! From a document to passages: the pieces that are embedded, found and cited.
 //!
 //! Structure comes first: a passage is made of whole blocks of one section where that is possible, and
-//! of whole sentences where a paragraph is too long. Knows no model; sizes are characters, chosen so that
+//! of whole sentences where a paragraph is too long. It ends with the paragraph that makes it large enough, so
+//! sizes vary with the text: packing paragraphs up to one size found less (`docs/benchmarks.md`). Knows no model; sizes are characters, chosen so that
 //! a passage fits the window of the embedding model.
 
 mod chars;
@@ -19,8 +20,8 @@ use chars::CharIndex;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PassageOptions {
-    /// The size to aim at.
-    pub target_chars: u32,
+    /// A passage of this size ends with its paragraph.
+    pub enough_chars: u32,
     /// The size that no passage exceeds.
     pub max_chars: u32,
     /// A section smaller than this shares a passage with its neighbours.
@@ -32,8 +33,8 @@ pub struct PassageOptions {
 impl Default for PassageOptions {
     fn default() -> Self {
         Self {
-            target_chars: 900,
-            max_chars: 1300,
+            enough_chars: 600,
+            max_chars: 1450,
             min_chars: 300,
             overlap_chars: 150,
         }

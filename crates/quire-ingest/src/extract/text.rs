@@ -1,6 +1,6 @@
 //! Plain text, and the encodings of all text formats.
 //!
-//! Knows no structure beyond blank lines: a line of a text file may be anything.
+//! Knows no structure beyond paragraphs: a short line of a text file may be anything.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, ISO_2022_JP, UTF_8, UTF_16BE, UTF_16LE};
@@ -11,6 +11,8 @@ use super::error::ExtractError;
 use super::limits::Limits;
 
 const ESCAPE: u8 = 0x1B;
+/// Nobody breaks lines by hand as late as this: such a line is a paragraph, and ends one.
+const LONG_LINE: usize = 200;
 
 pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractError> {
     let text = decode(bytes, None);
@@ -25,8 +27,12 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ExtractErr
             if !inside_crlf && let Some(start) = paragraph_start.take() {
                 builder.push(BlockKind::Paragraph, &text[start..at], None)?;
             }
-        } else if paragraph_start.is_none() {
-            paragraph_start = Some(at);
+        } else {
+            let start = *paragraph_start.get_or_insert(at);
+            if line.len() > LONG_LINE {
+                builder.push(BlockKind::Paragraph, &text[start..at + line.len()], None)?;
+                paragraph_start = None;
+            }
         }
         at += line.len();
     }

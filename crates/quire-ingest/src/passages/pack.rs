@@ -7,26 +7,29 @@ use crate::extract::BlockKind;
 /// Sizes in weighted characters, made consistent.
 #[derive(Clone, Debug)]
 pub(super) struct Sizes {
-    pub(super) target: u32,
+    pub(super) enough: u32,
     pub(super) max: u32,
     pub(super) min: u32,
     pub(super) overlap: u32,
     /// Longer blocks are cut; leaves room for a heading and an overlap in front of a piece.
     pub(super) piece_max: u32,
+    /// The size of pieces to aim at.
+    pub(super) piece: u32,
 }
 
 impl Sizes {
     pub(super) fn new(options: &PassageOptions) -> Self {
-        let target = options.target_chars.clamp(16, 1 << 20);
-        let max = options.max_chars.clamp(target + target / 4, 1 << 21);
+        let enough = options.enough_chars.clamp(16, 1 << 20);
+        let max = options.max_chars.clamp(enough + enough / 4, 1 << 21);
         let overlap = options.overlap_chars.min(max / 4);
-        let piece_max = (max - overlap).min(target + target / 5);
+        let piece_max = max - overlap;
         Self {
-            target,
+            enough,
             max,
-            min: options.min_chars.min(target),
+            min: options.min_chars.min(enough),
             overlap,
             piece_max,
+            piece: piece_max / 3 * 2,
         }
     }
 }
@@ -76,8 +79,7 @@ impl Packer<'_> {
             return;
         };
         let joined = self.joined(&open, at);
-        let is_full = joined > self.sizes.max
-            || (joined > self.sizes.target && open.weight >= self.sizes.target / 2);
+        let is_full = joined > self.sizes.max || open.weight >= self.sizes.enough;
         if !is_full {
             self.open = Some(Group {
                 end: at + 1,
@@ -117,7 +119,7 @@ impl Packer<'_> {
         let Some(open) = self.open.take() else { return };
         let only_headings = self.units[open.start..open.end].iter().all(is_heading);
         let next = self.section_weight(heading);
-        let fits = open.weight.saturating_add(next) <= self.sizes.target;
+        let fits = open.weight.saturating_add(next) <= self.sizes.enough;
         let is_tiny = |weight: u32| weight < self.sizes.min;
         let are_neighbours_tiny = is_tiny(next) && is_tiny(self.last_section_weight(&open));
         let joins = open.weight < self.sizes.min / 4
@@ -216,7 +218,7 @@ impl Packer<'_> {
             .take_while(|unit| !is_heading(unit) && unit.region == self.units[heading].region)
         {
             weight = weight.saturating_add(unit.weight);
-            if weight > self.sizes.target {
+            if weight > self.sizes.enough {
                 break;
             }
         }

@@ -9,6 +9,8 @@ use super::chars::CharIndex;
 use super::pack::Sizes;
 use crate::extract::{Block, BlockKind, Document};
 
+/// "e.g.", "no.", "vs.": shorter words before a full stop may go on behind it.
+const LONGEST_ABBREVIATION: usize = 3;
 /// Two stretches that share a passage reach no further together.
 const LONGEST_TIME_MS: u64 = 120_000;
 
@@ -140,20 +142,17 @@ impl Cut {
 
 fn next_cut(rest: &str, left: u32, sizes: &Sizes) -> Cut {
     // Two even pieces are better than a full one and a stump.
-    let aim = if left < sizes.target * 2 {
+    let aim = if left < sizes.piece_max * 2 {
         left / 2
     } else {
-        sizes.target
+        sizes.piece
     };
     let window = prefix(rest, sizes.piece_max);
     let least = prefix(rest, aim / 2).len();
     let aimed = prefix(rest, aim);
     let aim = aimed.len();
 
-    let sentences: Vec<usize> = unwrapped(window)
-        .split_sentence_bound_indices()
-        .map(|(start, _)| start)
-        .collect();
+    let sentences = sentence_starts(window);
     let fitting = sentences
         .iter()
         .enumerate()
@@ -187,6 +186,35 @@ fn next_cut(rest: &str, left: u32, sizes: &Sizes) -> Cut {
         },
         last_sentence: 0,
     }
+}
+
+/// Where sentences begin, from zero. The rules of Unicode (UAX #29) see no end before a small letter, so a text without
+/// capitals would be one sentence: there, a full stop behind a word ends one, too.
+fn sentence_starts(window: &str) -> Vec<usize> {
+    let text = unwrapped(window);
+    let mut starts: Vec<usize> = text
+        .split_sentence_bound_indices()
+        .map(|(start, _)| start)
+        .collect();
+    if has_capitals(&text) {
+        return starts;
+    }
+    let stops = text.match_indices(". ");
+    let words = stops.filter(|(at, _)| {
+        let word = text[..*at].rsplit(char::is_whitespace).next().unwrap_or("");
+        word.chars().count() > LONGEST_ABBREVIATION && !word.contains('.')
+    });
+    starts.extend(words.map(|(at, stop)| at + stop.len()));
+    starts.sort_unstable();
+    starts.dedup();
+    starts
+}
+
+/// Whether a text is written with capitals: one letter in two hundred, far fewer than there are sentences.
+fn has_capitals(text: &str) -> bool {
+    let large = text.chars().filter(|c| c.is_uppercase()).count();
+    let small = text.chars().filter(|c| c.is_lowercase()).count();
+    large * 200 >= small
 }
 
 /// A line break before a small letter is no end of a sentence. Lengths stay.

@@ -56,6 +56,10 @@ fn check(
     Ok(drafts)
 }
 
+fn check_document(document: &Document) -> Vec<PassageDraft> {
+    check(document, &PassageOptions::default()).unwrap()
+}
+
 fn source() -> impl Strategy<Value = String> {
     let word = prop_oneof![
         8 => "[a-z]{1,12}",
@@ -81,7 +85,7 @@ proptest! {
 
     #[test]
     fn passages_quote_exactly_and_lose_nothing(source in source(), small in any::<bool>()) {
-        let small_options = PassageOptions { target_chars: 60, max_chars: 90, min_chars: 20, overlap_chars: 20 };
+        let small_options = PassageOptions { enough_chars: 60, max_chars: 90, min_chars: 20, overlap_chars: 20 };
         let options = if small { small_options } else { PassageOptions::default() };
         if let Ok(document) = extract(MediaType::Markdown, source.as_bytes(), &Limits::default(), Meter::silent()) {
             check(&document, &options)?;
@@ -135,6 +139,64 @@ fn a_cut_paragraph_repeats_one_sentence() {
         assert!(
             pair[1].place.char_start < pair[0].place.char_end,
             "no overlap"
+        );
+    }
+}
+
+#[test]
+fn a_passage_ends_with_the_paragraph_that_makes_it_large_enough() {
+    let paragraph =
+        |letter: &str, sentences: usize| format!("{letter} sentence of this.\n").repeat(sentences);
+    // Two small ones meet, what is large enough stands alone, and one that fits is not cut.
+    let text = [("A", 15), ("B", 20), ("C", 35), ("D", 60)]
+        .map(|(letter, many)| paragraph(letter, many))
+        .join("\n");
+    let document = extract(
+        MediaType::Text,
+        text.as_bytes(),
+        &Limits::default(),
+        Meter::silent(),
+    )
+    .unwrap();
+    let drafts = check_document(&document);
+    let letters: Vec<String> = drafts
+        .iter()
+        .map(|draft| {
+            let mut letters: Vec<char> = draft
+                .text
+                .lines()
+                .filter_map(|line| line.chars().next())
+                .collect();
+            letters.dedup();
+            letters.into_iter().collect()
+        })
+        .collect();
+    assert_eq!(letters, ["AB", "C", "D"]);
+}
+
+#[test]
+fn text_without_capitals_is_cut_behind_sentences_and_long_lines() {
+    let small: String = (0..80)
+        .map(|number| format!("the company paid {number} dollars of tax for it, e.g. in no. {number} of its plants. "))
+        .collect();
+    let long = "A line that goes on and on without a break is a paragraph of its own. ".repeat(9);
+    let text = format!("{small}\n\nFirst head\n{long}\nSecond head\n{long}\n");
+    let document = extract(
+        MediaType::Text,
+        text.as_bytes(),
+        &Limits::default(),
+        Meter::silent(),
+    )
+    .unwrap();
+    let drafts = check_document(&document);
+    assert!(drafts.len() > 4);
+    for draft in &drafts {
+        assert!(draft.text.ends_with('.'), "{}", draft.text);
+        let begins = ["the company", "First head", "Second head"];
+        assert!(
+            begins.iter().any(|begin| draft.text.starts_with(begin)),
+            "{}",
+            draft.text
         );
     }
 }
