@@ -47,6 +47,23 @@ pub(crate) struct Arrival {
     pub(crate) is_cancelled: bool,
 }
 
+/// What a receipt says about a task beside the token of its row: the end of its id, which tells apart the rows of one
+/// transaction that had to share a token. [`RUNNING`] computes the same.
+pub(crate) fn tail(task: Uuid) -> i32 {
+    let [.., a, b, c, d] = *task.as_bytes();
+    i32::from_be_bytes([a, b, c, d])
+}
+
+/// What was handed out and is not settled, for statements that ask for [`RUNNING`].
+pub(crate) const OPEN: &str = "open as materialized (
+    select t.token, t.tail from queue.receipts r, unnest(r.tokens, r.tails) as t (token, tail)
+)";
+/// Whether a row of `queue.ready` was handed out. A task that is tried again has another token, so a receipt of an
+/// earlier attempt says nothing about it. The tail is computed only where a token was found.
+pub(crate) const RUNNING: &str = "case when run_token in (select token from open)
+    then (run_token, ('x' || right(id::text, 8))::bit(32)::integer) in (select token, tail from open)
+    else false end";
+
 impl Arrival {
     pub(crate) fn place(&self) -> RowPlace {
         RowPlace {
@@ -227,15 +244,16 @@ pub(crate) async fn hand_out(
              join unnest($2::smallint[], $3::bigint[]) as o (shard, epoch) on s.shard = o.shard and s.epoch = o.epoch
              where s.owner = $1 for share of s
          ), found as materialized (
-             select r.* from unnest($4::smallint[], $5::bigint[], $6::uuid[]) as k (shard, token, id)
+             select r.*, k.tail from unnest($4::smallint[], $5::bigint[], $6::uuid[], $9::integer[])
+                 as k (shard, token, id, tail)
              cross join lateral (
                  select * from queue.ready r
                  where r.shard = k.shard and r.run_token = k.token and r.id = k.id limit 1
              ) r
              where k.shard in (select shard from own)
          ), noted as (
-             insert into queue.receipts (id, worker, tasks, attempts)
-             select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
+             insert into queue.receipts (id, worker, tokens, tails)
+             select $7, $1, array_agg(run_token), array_agg(tail) from found having count(*) > 0
          )
          select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload,
                 coalesce(deadline < now(), false) as is_late,
@@ -250,6 +268,7 @@ pub(crate) async fn hand_out(
     .bind(tasks.iter().map(|task| task.place.id).collect::<Vec<_>>())
     .bind(receipt)
     .bind(!tasks.iter().any(|task| task.is_keyed))
+    .bind(tasks.iter().map(|task| tail(task.place.id)).collect::<Vec<_>>())
     .fetch_all(tx.connection())
     .await?;
     let found: HashSet<Uuid> = handed.iter().map(|task| task.id).collect();
