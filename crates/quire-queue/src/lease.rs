@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use quire_store::SystemTx;
 
-use crate::Error;
 use crate::rows::{self, Arrival, RowPlace};
+use crate::{Error, ids};
 
 /// A worker as others see it.
 #[derive(Clone, Debug)]
@@ -240,7 +240,7 @@ pub(crate) async fn load(
         .iter()
         .filter(|row| {
             let owner = owners.get(&row.shard);
-            owner.is_some_and(|owner| begun.contains(&(row.run_token, rows::tail(row.id), *owner)))
+            owner.is_some_and(|owner| begun.contains(&(row.run_token, ids::tail(row.id), *owner)))
         })
         .map(Arrival::place)
         .collect();

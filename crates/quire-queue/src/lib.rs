@@ -15,6 +15,7 @@ mod backoff;
 mod enqueue;
 mod error;
 mod handler;
+mod ids;
 mod lease;
 mod operate;
 mod owner;

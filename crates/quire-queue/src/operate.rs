@@ -8,8 +8,8 @@ use uuid::Uuid;
 use quire_store::SystemTx;
 use quire_types::{TaskId, TenantId, Timestamp};
 
-use crate::Error;
-use crate::rows::{OPEN, RUNNING};
+use crate::rows::{ONE_READY, OPEN, RUNNING};
+use crate::{Error, ids};
 
 /// A task wherever it is.
 #[derive(Clone, Debug, FromRow)]
@@ -94,35 +94,40 @@ pub async fn list(
             "'{state}' is no state of a task: ready, running, deferred or dead"
         )));
     }
+    let (ready, its) = match selection.task {
+        Some(_) => (ONE_READY, "id = $1"),
+        None => ("queue.ready", "true"),
+    };
     let statement = AssertSqlSafe(format!(
         "with {OPEN}, t as (
              (select tenant_id, id, kind, case when {RUNNING} then 'running' else 'ready' end as state,
                      priority, attempt, key, null::timestamptz as at, error, error_kind, payload
-              from queue.ready
-              where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-                and ($3::text is null or kind = $3)
-                and ($4::text is null or $4 = case when {RUNNING} then 'running' else 'ready' end) and not is_cancelled
-              order by id limit $5)
+              from {ready} as ready
+              where {its} and ($3::uuid is null or tenant_id = $3) and ($4::text is null or kind = $4)
+                and ($5::text is null or $5 = case when {RUNNING} then 'running' else 'ready' end) and not is_cancelled
+              order by id limit $6)
              union all
              (select tenant_id, id, kind, 'deferred', priority, attempt, key, run_at, error, error_kind, payload
               from queue.deferred
-              where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-                and ($3::text is null or kind = $3) and ($4::text is null or $4 = 'deferred') and not is_cancelled
-              order by id limit $5)
+              where {its} and ($3::uuid is null or tenant_id = $3) and ($4::text is null or kind = $4)
+                and ($5::text is null or $5 = 'deferred') and not is_cancelled
+              order by id limit $6)
              union all
              (select tenant_id, id, kind, 'dead', priority, attempt, key, died_at, error, error_kind, payload
               from queue.dead
-              where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-                and ($3::text is null or kind = $3) and ($4::text is null or $4 = 'dead')
-              order by id limit $5)
+              where {its} and ($3::uuid is null or tenant_id = $3) and ($4::text is null or kind = $4)
+                and ($5::text is null or $5 = 'dead')
+              order by id limit $6)
          )
          select t.tenant_id, t.id, t.kind, t.state, t.priority, t.attempt, t.key, t.at, t.error, t.error_kind,
                 coalesce(t.payload, (select payload from queue.keyed k where k.tenant_id = t.tenant_id and k.id = t.id))
                     as payload
-         from t order by id limit $5"
+         from t order by id limit $6"
     ));
+    let task = selection.task.map(TaskId::uuid);
     let tasks = sqlx::query_as(statement)
-        .bind(selection.task.map(TaskId::uuid))
+        .bind(task)
+        .bind(task.map_or(0, ids::token))
         .bind(selection.tenant.map(TenantId::uuid))
         .bind(&selection.kind)
         .bind(state)
@@ -234,12 +239,18 @@ pub async fn cancel(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Err
     let mut cancelled = 0;
     // What becomes ready meanwhile was in neither, so the first look is repeated.
     for table in ["ready", "deferred", "ready"] {
+        let which = match (selection.task, table) {
+            (None, _) => "true".to_owned(),
+            (Some(_), "ready") => {
+                format!("id = $1 and ctid = any (array(select at_row from {ONE_READY} as one))")
+            }
+            (Some(_), _) => "id = $1".to_owned(),
+        };
         // Without its key, deadline and cost: telling waits for nobody and is quickly done.
         let statement = AssertSqlSafe(format!(
             "with gone as (
                  delete from queue.{table}
-                 where ($1::uuid is null or id = $1) and ($2::uuid is null or tenant_id = $2)
-                   and ($3::text is null or kind = $3) and not is_cancelled
+                 where {which} and ($3::uuid is null or tenant_id = $3) and ($4::text is null or kind = $4) and not is_cancelled
                  returning *
              ), freed as (
                  delete from queue.keyed q using gone g where q.tenant_id = g.tenant_id and q.id = g.id
@@ -250,8 +261,10 @@ pub async fn cancel(tx: &mut SystemTx, selection: &Selection) -> Result<u64, Err
                     coalesce(g.payload, f.payload, 'null')
              from gone g left join freed f on f.id = g.id"
         ));
+        let task = selection.task.map(TaskId::uuid);
         let moved = sqlx::query(statement)
-            .bind(selection.task.map(TaskId::uuid))
+            .bind(task)
+            .bind(task.map_or(0, ids::token))
             .bind(selection.tenant.map(TenantId::uuid))
             .bind(&selection.kind)
             .execute(tx.connection())

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use quire_queue::{
-    KindRow, Level, Missed, Plan, Rule, ScheduleRow, ScheduleSelection, Selection, WorkerOptions,
-    enqueue_all, events, kinds, level, limit_kind, pause_schedule, pause_tenant, retry, schedule,
-    schedules, stats, top_tenants,
+    KindRow, Level, Missed, Plan, Rule, ScheduleRow, ScheduleSelection, Selection, Wishes,
+    WorkerOptions, cancel, enqueue_all, enqueue_with, events, get, kinds, level, limit_kind,
+    pause_kind, pause_schedule, pause_tenant, retry, schedule, schedules, stats, top_tenants,
 };
 use quire_testkit::postgres::{TestStore, eventually};
-use quire_types::{ErrorKind, Kind, ScheduleId};
+use quire_types::{ErrorKind, Kind, ScheduleId, TaskId};
 
 use crate::support::*;
 
@@ -288,4 +288,76 @@ async fn a_tenant_is_noisy_by_what_all_workers_do() {
         drop(tx);
         sql(&test, "delete from queue.workers").await;
     }
+}
+
+/// However it came to where it is.
+#[tokio::test]
+async fn a_single_task_is_found_and_cancelled_by_its_id_wherever_it_is() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    let hour = Duration::from_secs(3_600);
+    let add = async |label: u32, act: Act, wishes: Wishes| {
+        let mut tx = test.tx(&tenant).await;
+        let id = enqueue_with(&mut tx, &Scripted { label, act }, wishes).await;
+        tx.commit().await.unwrap();
+        id.unwrap()
+    };
+    let state = async |id: TaskId| {
+        let mut tx = test.store.system().await.unwrap();
+        get(&mut tx, id).await.map(|task| task.state)
+    };
+    let worker = Running::start(&test, &world, options());
+    let failed = add(1, Act::FailForNow, Wishes::default()).await;
+    let died = add(2, Act::FailForGood, Wishes::default()).await;
+    let runs = add(3, Act::Block, Wishes::default()).await;
+    eventually("each is somewhere else", || async {
+        states(&test).await == ["deferred", "dead", "running"]
+    })
+    .await;
+    worker.abort().await;
+    let plain = add(4, Act::Succeed, Wishes::default()).await;
+    let unique = add(5, Act::Succeed, Wishes::once("unique", Duration::ZERO)).await;
+    let later = add(6, Act::Succeed, Wishes::once("later", hour)).await;
+    for (id, expected) in [
+        (failed, "deferred"),
+        (died, "dead"),
+        (runs, "running"),
+        (plain, "ready"),
+        (unique, "ready"),
+        (later, "deferred"),
+    ] {
+        assert_eq!(state(id).await.unwrap(), expected);
+    }
+
+    // All of them become ready: where they were added, or where they were moved to.
+    let mut tx = test.store.system().await.unwrap();
+    pause_kind(&mut tx, "scripted", true).await.unwrap();
+    assert_eq!(retry(&mut tx, &Selection::default()).await.unwrap(), 1);
+    tx.commit().await.unwrap();
+    sql(&test, EXPIRE).await;
+    sql(&test, HURRY).await;
+    let other = Running::start(&test, &world, options());
+    eventually("all are ready", || async {
+        states(&test).await == ["ready"; 6]
+    })
+    .await;
+    for id in [failed, died, runs, plain, unique, later] {
+        assert_eq!(state(id).await.unwrap(), "ready");
+        let mut tx = test.store.system().await.unwrap();
+        let selection = Selection {
+            task: Some(id),
+            ..Selection::default()
+        };
+        let others = Selection {
+            kind: Some("endless".to_owned()),
+            ..selection.clone()
+        };
+        assert_eq!(cancel(&mut tx, &others).await.unwrap(), 0);
+        assert_eq!(cancel(&mut tx, &selection).await.unwrap(), 1);
+        assert_eq!(cancel(&mut tx, &selection).await.unwrap(), 0);
+        tx.commit().await.unwrap();
+        assert_eq!(state(id).await.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    other.stop().await;
 }
