@@ -132,7 +132,7 @@ impl BusiestOut {
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub(super) struct EventsIn {
+pub(super) struct LatestIn {
     /// How many, 1 to 1000.
     #[param(minimum = 1, maximum = 1000, default = 50)]
     limit: Option<i64>,
@@ -256,7 +256,7 @@ pub(super) struct PauseOut {
 /// How many tasks of a kind may run at once.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LimitIn {
+pub(super) struct KindLimitIn {
     kind: String,
     /// All workers together, from 1; `null` for as many as the kind's code says.
     #[serde(deserialize_with = "Option::deserialize")]
@@ -316,12 +316,12 @@ pub(super) async fn tenants(
 }
 
 /// What an operator should look at: tenants that crowd out others.
-#[utoipa::path(get, path = "/v1/queue/events", tag = "tasks", security(("admin_key" = [])), params(EventsIn),
+#[utoipa::path(get, path = "/v1/queue/events", tag = "tasks", security(("admin_key" = [])), params(LatestIn),
     responses((status = 200, body = EventsOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn events(
     _: Admin,
     State(app): State<App>,
-    Params(wanted): Params<EventsIn>,
+    Params(wanted): Params<LatestIn>,
 ) -> ApiResult<Json<EventsOut>> {
     let mut tx = app.store.system().await?;
     let events = quire_queue::events(&mut tx, wanted.limit.unwrap_or(50)).await?;
@@ -386,12 +386,12 @@ pub(super) async fn pause(
 }
 
 /// Set how many tasks of a kind all workers together may run at once. What runs goes on.
-#[utoipa::path(post, path = "/v1/tasks/limit", tag = "tasks", security(("admin_key" = [])), request_body = LimitIn,
+#[utoipa::path(post, path = "/v1/tasks/limit", tag = "tasks", security(("admin_key" = [])), request_body = KindLimitIn,
     responses((status = 200, body = KindOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn limit(
     _: Admin,
     State(app): State<App>,
-    Body(wanted): Body<LimitIn>,
+    Body(wanted): Body<KindLimitIn>,
 ) -> ApiResult<Json<KindOut>> {
     let mut tx = app.store.system().await?;
     quire_queue::limit_kind(&mut tx, &wanted.kind, wanted.most_running).await?;

@@ -154,7 +154,7 @@ pub(super) struct DeadListOut {
 
 /// How many tasks it was.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CountOut {
+pub(super) struct TaskCountOut {
     tasks: u64,
 }
 
@@ -213,42 +213,42 @@ pub(super) async fn dead(
 
 /// Try dead tasks again, with all their attempts.
 #[utoipa::path(post, path = "/v1/tasks/dead/retry", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 403, body = Problem)))]
 pub(super) async fn retry(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::retry(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
+    Ok(Json(TaskCountOut { tasks }))
 }
 
 /// Remove dead tasks for good.
 #[utoipa::path(post, path = "/v1/tasks/dead/discard", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 403, body = Problem)))]
 pub(super) async fn discard(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::discard(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
+    Ok(Json(TaskCountOut { tasks }))
 }
 
 /// Cancel tasks that are not dead; one that runs is stopped within seconds.
 #[utoipa::path(post, path = "/v1/tasks/cancel", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn cancel(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::cancel(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
+    Ok(Json(TaskCountOut { tasks }))
 }

@@ -255,7 +255,7 @@ async fn uploads_wait_while_the_queue_is_full() {
          select id, gen_random_uuid(), get_byte(uuid_send(id), 15) % 64, 'read-source', 2, '{}'
          from directory.tenants, generate_series(1, 10000) where slug = 'flood'",
     );
-    let held = async || {
+    let held = || async {
         let queue = operator.get("/v1/queue").await.ok();
         let normal = queue["priorities"][2].clone();
         assert_eq!(queue["level"], "normal");
@@ -372,7 +372,7 @@ async fn kinds_are_limited_and_schedules_shown_and_held_back() {
     owner
         .add(&notebook, "a.txt", "The yard closes at six.")
         .await;
-    let busiest = async || {
+    let busiest = || async {
         let busiest = operator.get("/v1/queue/tenants?hours=1").await.ok();
         let items = busiest["items"].as_array().unwrap().clone();
         items
