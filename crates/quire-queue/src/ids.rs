@@ -17,8 +17,9 @@ pub(crate) fn next(transaction: i64) -> Uuid {
     static ADDED: AtomicU64 = AtomicU64::new(0);
     let number = u128::from(ADDED.fetch_add(1, Ordering::Relaxed));
     let time = Uuid::now_v7().as_u128() >> 80;
-    let token = u128::from(transaction.unsigned_abs()) << NUMBER | number & 0xffff;
-    Uuid::from_u128(time << 80 | 7 << 76 | (number >> NUMBER & 0xfff) << 64 | 2 << 62 | token & LOW)
+    let token = (u128::from(transaction.unsigned_abs()) << NUMBER) | (number & 0xffff);
+    let high = (time << 80) | (7 << 76) | (((number >> NUMBER) & 0xfff) << 64);
+    Uuid::from_u128(high | (2 << 62) | (token & LOW))
 }
 
 /// The token of the task's row, if the task was added by [`next`] and has not moved.
