@@ -420,7 +420,9 @@ pub(super) async fn listen(store: Store, heard: Arc<Notify>, lost: Arc<Notify>) 
             Ok(mut listener) => {
                 // What was called before it listened was not heard.
                 heard.notify_one();
-                while listener.recv().await.is_ok() {
+                // `recv` would connect again without a word.
+                listener.eager_reconnect(false);
+                while let Ok(Some(_)) = listener.try_recv().await {
                     heard.notify_one();
                 }
                 lost.notify_one();
