@@ -106,9 +106,12 @@ impl Customer {
     async fn add(&mut self) {
         let number = self.sources.len();
         let name = format!("report-{number}.md");
-        let file = [(name.as_str(), document(number).into_bytes())];
-        let files = [(file[0].0, file[0].1.as_slice())];
-        let added = self.caller.upload(&self.notebook, &files).await.is(202);
+        let text = document(number);
+        let added = self
+            .caller
+            .upload(&self.notebook, &[(&name, text.as_bytes())])
+            .await
+            .is(202);
         let source = added["sources"][0]["id"].as_str().unwrap();
         self.sources.push(source.to_owned());
     }
