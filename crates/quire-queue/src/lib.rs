@@ -35,9 +35,7 @@ use quire_store::MigrationSet;
 pub use announce::{DELIVER_EVENTS, announce};
 pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
-pub use operate::{
-    DeadGroup, Selection, TaskRow, cancel, dead, discard, get, list, retry,
-};
+pub use operate::{DeadGroup, Selection, TaskRow, cancel, dead, discard, get, list, retry};
 pub use rules::{
     KindRow, TenantShare, dedicate, kinds, limit_kind, pause_kind, pause_tenant, set_tenant_share,
 };
