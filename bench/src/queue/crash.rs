@@ -195,8 +195,8 @@ async fn until(
 async fn number_of(store: &Store, process: &Process) -> Result<i64, Failure> {
     let mut tx = store.system().await?;
     let query = "select count(*) from queue.receipts r join queue.workers w on w.id = r.worker,
-                        unnest(r.tasks) as t (id)
-                 where w.name = $1 and exists (select from queue.ready where id = t.id)";
+                        unnest(r.tokens) as t (token)
+                 where w.name = $1 and exists (select from queue.ready where run_token = t.token)";
     let count = sqlx::query_scalar(query)
         .bind(process.id().map(|id| id.to_string()))
         .fetch_one(tx.connection())

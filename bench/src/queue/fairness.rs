@@ -36,8 +36,8 @@ pub(super) async fn whale(lab: &Lab, backlog: u32) -> Result<Whale, Failure> {
 
     // 30 % of one tenant, 30 % of 999, 40 % of 99,000; the tenants' ids are spread over the shards.
     let fill = format!(
-        "insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
-         select t, gen_random_uuid(), get_byte(uuid_send(t), 15) % 64, 'timed', 2,
+        "insert into queue.ready (tenant_id, id, is_moved, shard, kind, priority, payload)
+         select t, gen_random_uuid(), false, get_byte(uuid_send(t), 15) % 64, 'timed', 2,
                 '{{\"n\": 0, \"group\": 0, \"takes_us\": {TAKES_US}}}'
          from (select md5('tenant ' || case when i % 10 < 3 then 0
                                             when i % 10 < 6 then 1 + i / 10 % 999

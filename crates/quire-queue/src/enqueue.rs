@@ -9,7 +9,7 @@ use uuid::Uuid;
 use quire_store::TenantTx;
 use quire_types::{TaskId, TenantId};
 
-use crate::{Error, Priority, Task};
+use crate::{Error, Priority, Task, ids};
 
 /// How one task is to be worked on, where it differs from what its kind says.
 #[derive(Clone, Debug, Default)]
@@ -106,15 +106,22 @@ pub(crate) async fn enqueue_kind(
     kind: &str,
     tasks: impl IntoIterator<Item = (String, Wishes)>,
 ) -> Result<Vec<TaskId>, Error> {
+    let mut tasks = tasks.into_iter().peekable();
+    if tasks.peek().is_none() {
+        return Ok(Vec::new());
+    }
+    let transaction: i64 = sqlx::query_scalar("select pg_current_xact_id()::text::bigint")
+        .fetch_one(tx.connection())
+        .await?;
     let mut now = Rows::default();
     let mut later = Rows::default();
     let mut keyed = Keyed::default();
-    let mut ids = Vec::new();
+    let mut added = Vec::new();
     let mut held: HashMap<String, usize> = HashMap::new();
     for (payload, wishes) in tasks {
         let key = wishes.key;
         check_key("concurrency key", key.as_deref())?;
-        let id = Uuid::now_v7();
+        let id = ids::next(transaction);
         let delay = wishes.delay.min(LONGEST).as_secs_f64();
         let is_unique = wishes.unique.is_some();
         if let Some(unique) = wishes.unique {
@@ -126,7 +133,7 @@ pub(crate) async fn enqueue_kind(
                     keyed.payloads[twin] = payload;
                     keyed.replace[twin] = true;
                 }
-                ids.push(TaskId::from(keyed.ids[twin]));
+                added.push(TaskId::from(keyed.ids[twin]));
                 continue;
             }
             held.insert(unique.key.clone(), keyed.ids.len());
@@ -153,13 +160,13 @@ pub(crate) async fn enqueue_kind(
                 .map(|deadline| deadline.min(LONGEST).as_secs_f64()),
         );
         rows.delays.push(delay);
-        ids.push(TaskId::from(id));
+        added.push(TaskId::from(id));
     }
     if !keyed.ids.is_empty() {
         let taken = keyed.insert(tx).await?;
         now.drop_taken(&taken);
         later.drop_taken(&taken);
-        for id in &mut ids {
+        for id in &mut added {
             if let Some(existing) = taken.get(&id.uuid()) {
                 *id = TaskId::from(*existing);
             }
@@ -167,7 +174,7 @@ pub(crate) async fn enqueue_kind(
     }
     now.insert(tx, kind, READY).await?;
     later.insert(tx, kind, DEFERRED).await?;
-    Ok(ids)
+    Ok(added)
 }
 
 fn check_key(what: &str, key: Option<&str>) -> Result<(), Error> {
@@ -197,20 +204,22 @@ const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
 pub(crate) const SHARDS: u8 = 64;
 
 const READY: &str = "insert into queue.ready
-        (tenant_id, id, run_token, shard, kind, payload, priority, key, cost_ms, deadline)
-    select $1, t.id, (select pg_current_xact_id()::text::bigint << 16) | (t.place & 65535),
+        (tenant_id, id, run_token, is_moved, shard, kind, payload, priority, key, cost_ms, deadline)
+    select $1, t.id, t.token, false,
            coalesce((select shard from queue.tenants where tenant_id = $1), $2), $3,
            t.payload::json, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline)
-    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
-         with ordinality as t (id, payload, priority, key, cost_ms, deadline, delay, place)";
+    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[],
+                $11::bigint[])
+         as t (id, payload, priority, key, cost_ms, deadline, delay, token)";
 
 const DEFERRED: &str = "insert into queue.deferred
         (tenant_id, id, shard, kind, payload, priority, key, cost_ms, deadline, run_at)
     select $1, t.id, coalesce((select shard from queue.tenants where tenant_id = $1), $2), $3,
            t.payload::json, t.priority, t.key, t.cost_ms, now() + make_interval(secs => t.deadline),
            now() + make_interval(secs => t.delay)
-    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[])
-         as t (id, payload, priority, key, cost_ms, deadline, delay)";
+    from unnest($4::uuid[], $5::text[], $6::smallint[], $7::text[], $8::integer[], $9::float8[], $10::float8[],
+                $11::bigint[])
+         as t (id, payload, priority, key, cost_ms, deadline, delay, token)";
 
 /// Columns of new rows.
 #[derive(Default)]
@@ -234,6 +243,7 @@ impl Rows {
         if self.ids.is_empty() {
             return Ok(());
         }
+        let tokens: Vec<i64> = self.ids.iter().map(|id| ids::token(*id)).collect();
         sqlx::query(statement)
             .bind(tx.tenant_id())
             .bind(shard_of(tx.placement().tenant))
@@ -245,6 +255,7 @@ impl Rows {
             .bind(self.costs)
             .bind(self.deadlines)
             .bind(self.delays)
+            .bind(tokens)
             .execute(tx.connection())
             .await?;
         Ok(())

@@ -12,7 +12,7 @@ pub enum Error {
     Store(#[from] quire_store::Error),
     /// A statement failed.
     #[error("queue: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// The request makes no sense; the text says what to change.
     #[error("{0}")]
     Invalid(String),
@@ -28,6 +28,15 @@ pub enum Error {
     /// A task can't be written as JSON.
     #[error("a task can't be stored: {0}")]
     Payload(#[from] serde_json::Error),
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match quire_store::Error::is_disk_full(&error) {
+            true => Self::Store(quire_store::Error::DatabaseFull),
+            false => Self::Database(error),
+        }
+    }
 }
 
 impl Kind for Error {

@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use quire_store::SystemTx;
 
-use crate::Error;
 use crate::rows::{self, Arrival, RowPlace};
+use crate::{Error, ids};
 
 /// A worker as others see it.
 #[derive(Clone, Debug)]
@@ -224,14 +224,14 @@ pub(crate) async fn load(
     if dead.is_empty() {
         return Ok(rows);
     }
-    let begun: Vec<(Uuid, i16, Uuid)> = sqlx::query_as(
-        "select t.id, t.attempt, r.worker from queue.receipts r, unnest(r.tasks, r.attempts) as t (id, attempt)
+    let begun: Vec<(i64, i32, Uuid)> = sqlx::query_as(
+        "select t.token, t.tail, r.worker from queue.receipts r, unnest(r.tokens, r.tails) as t (token, tail)
          where r.worker = any($1)",
     )
     .bind(dead.into_iter().collect::<Vec<_>>())
     .fetch_all(tx.connection())
     .await?;
-    let begun: HashSet<(Uuid, i16, Uuid)> = begun.into_iter().collect();
+    let begun: HashSet<(i64, i32, Uuid)> = begun.into_iter().collect();
     let owners: HashMap<i16, Uuid> = taken
         .iter()
         .filter_map(|(shard, _, owner)| Some((*shard, (*owner)?)))
@@ -240,7 +240,7 @@ pub(crate) async fn load(
         .iter()
         .filter(|row| {
             let owner = owners.get(&row.shard);
-            owner.is_some_and(|owner| begun.contains(&(row.id, row.attempt + 1, *owner)))
+            owner.is_some_and(|owner| begun.contains(&(row.run_token, ids::tail(row.id), *owner)))
         })
         .map(Arrival::place)
         .collect();

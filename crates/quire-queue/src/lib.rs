@@ -15,6 +15,7 @@ mod backoff;
 mod enqueue;
 mod error;
 mod handler;
+mod ids;
 mod lease;
 mod operate;
 mod owner;
@@ -22,6 +23,7 @@ mod policy;
 mod rows;
 mod rules;
 mod schedule;
+mod stats;
 mod task;
 mod upkeep;
 mod waiting;
@@ -33,13 +35,18 @@ use quire_store::MigrationSet;
 pub use announce::{DELIVER_EVENTS, announce};
 pub use enqueue::{Existing, Unique, Wishes, enqueue, enqueue_all, enqueue_with};
 pub use error::Error;
-pub use operate::{
-    ALERT_AT, Advice, DeadGroup, Event, Level, PriorityStats, SLOW_DOWN_AT, Selection, Stats,
-    TaskRow, TenantWork, advise, cancel, dead, discard, events, get, level, list, retry, stats,
-    top_tenants,
+pub use operate::{DeadGroup, Selection, TaskRow, cancel, dead, discard, get, list, retry};
+pub use rules::{
+    KindRow, TenantShare, dedicate, kinds, limit_kind, pause_kind, pause_tenant, set_tenant_share,
 };
-pub use rules::{TenantShare, dedicate, pause_kind, pause_tenant, set_tenant_share};
-pub use schedule::{Missed, Plan, Rule, schedule, unschedule};
+pub use schedule::{
+    Missed, Plan, Rule, ScheduleRow, ScheduleSelection, pause_schedule, schedule, schedules,
+    unschedule,
+};
+pub use stats::{
+    ALERT_AT, Advice, Event, Level, PriorityStats, SLOW_DOWN_AT, Stats, TenantWork, advise, events,
+    level, stats, top_tenants,
+};
 pub use task::{Attempt, Failure, Priority, Retry, Task};
 pub use upkeep::{KEPT_DAYS, upkeep};
 pub use waiting::{Wait, waits};
@@ -67,5 +74,6 @@ pub const MIGRATIONS: MigrationSet = MigrationSet {
             "less to write",
             include_str!("../migrations/0005_less_to_write.sql"),
         ),
+        (6, "places", include_str!("../migrations/0006_places.sql")),
     ],
 };

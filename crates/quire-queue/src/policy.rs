@@ -415,12 +415,11 @@ impl Policy {
             sum.queued += 1;
             let is_key_taken = entry.key != NO_KEY
                 && self.keys[entry.key as usize].running >= kind.rule.most_per_key;
-            let is_held = is_key_taken
-                || kind.rule.is_paused
-                || kind.rule.most_running == 0
-                || tenant.rule.is_paused
-                || tenant.running >= tenant.rule.most_running;
-            if is_held {
+            if kind.rule.is_paused || kind.rule.most_running == 0 || tenant.rule.is_paused {
+                sum.held += 1;
+                continue;
+            }
+            if is_key_taken || tenant.running >= tenant.rule.most_running {
                 continue;
             }
             sum.cost_us += entry.estimate_us;
@@ -748,6 +747,9 @@ impl Policy {
 pub(crate) struct Backlog {
     /// Every ready task.
     pub(crate) queued: u32,
+    /// Of these, those that nobody may run: paused, or of a kind that is not known here.
+    #[serde(default)]
+    pub(crate) held: u32,
     pub(crate) running: u32,
     /// Expected work of those that nothing holds back.
     pub(crate) cost_us: u64,

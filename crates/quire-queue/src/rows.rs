@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use quire_store::SystemTx;
 
-use crate::{Error, Failure};
+use crate::{Error, Failure, ids};
 
 /// The columns that a task keeps when its row moves to another table.
 macro_rules! moved {
@@ -46,6 +46,26 @@ pub(crate) struct Arrival {
     /// It does not run; its kind is told.
     pub(crate) is_cancelled: bool,
 }
+
+/// What was handed out and is not settled, for statements that ask for [`RUNNING`].
+pub(crate) const OPEN: &str = "open as materialized (
+    select t.token, t.tail from queue.receipts r, unnest(r.tokens, r.tails) as t (token, tail)
+)";
+/// Whether a row of `queue.ready` was handed out. A task that is tried again has another token, so a receipt of an
+/// earlier attempt says nothing about it. The tail is computed only where a token was found.
+pub(crate) const RUNNING: &str = "case when run_token in (select token from open)
+    then (run_token, ('x' || substr(id::text, 10, 4) || substr(id::text, 15, 4))::bit(32)::integer) in (select token, tail from open)
+    else false end";
+
+/// The row of `queue.ready` of the task `$1`, added with the token `$2`: at its place in one of the shards, or among those
+/// that have moved.
+pub(crate) const ONE_READY: &str = "(
+    select r.* from queue.shards s cross join lateral (
+        select *, ctid as at_row from queue.ready where shard = s.shard and run_token = $2 and id = $1 limit 1
+    ) r where not r.is_moved
+    union all
+    select *, ctid from queue.ready where is_moved and id = $1
+)";
 
 impl Arrival {
     pub(crate) fn place(&self) -> RowPlace {
@@ -120,7 +140,7 @@ const ARRIVAL: &str = "shard, run_token, id, tenant_id, kind, priority, attempt,
 pub(crate) async fn load(tx: &mut SystemTx, shards: &[i16]) -> Result<Vec<Arrival>, Error> {
     // Tokens of another cluster, from a restored dump, would be new for ever.
     sqlx::query(
-        "update queue.ready set run_token = default
+        "update queue.ready set run_token = default, is_moved = true
          where shard = any($1) and run_token >> 16 > pg_snapshot_xmax(pg_current_snapshot())::text::bigint",
     )
     .bind(shards)
@@ -227,15 +247,16 @@ pub(crate) async fn hand_out(
              join unnest($2::smallint[], $3::bigint[]) as o (shard, epoch) on s.shard = o.shard and s.epoch = o.epoch
              where s.owner = $1 for share of s
          ), found as materialized (
-             select r.* from unnest($4::smallint[], $5::bigint[], $6::uuid[]) as k (shard, token, id)
+             select r.*, k.tail from unnest($4::smallint[], $5::bigint[], $6::uuid[], $9::integer[])
+                 as k (shard, token, id, tail)
              cross join lateral (
                  select * from queue.ready r
                  where r.shard = k.shard and r.run_token = k.token and r.id = k.id limit 1
              ) r
              where k.shard in (select shard from own)
          ), noted as (
-             insert into queue.receipts (id, worker, tasks, attempts)
-             select $7, $1, array_agg(id), array_agg(attempt + 1) from found having count(*) > 0
+             insert into queue.receipts (id, worker, tokens, tails)
+             select $7, $1, array_agg(run_token), array_agg(tail) from found having count(*) > 0
          )
          select id, run_token, error_kind, error, coalesce(payload, 'null')::text as payload,
                 coalesce(deadline < now(), false) as is_late,
@@ -250,6 +271,7 @@ pub(crate) async fn hand_out(
     .bind(tasks.iter().map(|task| task.place.id).collect::<Vec<_>>())
     .bind(receipt)
     .bind(!tasks.iter().any(|task| task.is_keyed))
+    .bind(tasks.iter().map(|task| ids::tail(task.place.id)).collect::<Vec<_>>())
     .fetch_all(tx.connection())
     .await?;
     let found: HashSet<Uuid> = handed.iter().map(|task| task.id).collect();

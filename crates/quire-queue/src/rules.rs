@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -74,9 +75,7 @@ pub async fn pause_tenant(tx: &mut SystemTx, tenant: TenantId, paused: bool) -> 
 
 /// Stops or resumes handing out tasks of a kind. What runs goes on.
 pub async fn pause_kind(tx: &mut SystemTx, kind: &str, paused: bool) -> Result<(), Error> {
-    if kind.is_empty() || kind.len() > 64 {
-        return Err(Error::Invalid("a kind has 1 to 64 characters".to_owned()));
-    }
+    check_kind(kind)?;
     sqlx::query(
         "insert into queue.kinds (kind, is_paused) values ($1, $2)
          on conflict (kind) do update set is_paused = excluded.is_paused",
@@ -86,6 +85,33 @@ pub async fn pause_kind(tx: &mut SystemTx, kind: &str, paused: bool) -> Result<(
     .execute(tx.connection())
     .await?;
     Ok(())
+}
+
+/// Lets all workers together run at most so many tasks of a kind at once; none lifts the limit. What the kind's own
+/// code says holds beside it. What runs goes on.
+pub async fn limit_kind(tx: &mut SystemTx, kind: &str, most: Option<i32>) -> Result<(), Error> {
+    check_kind(kind)?;
+    if most.is_some_and(|most| most < 1) {
+        return Err(Error::Invalid(
+            "at least one task may run; pause the kind instead".to_owned(),
+        ));
+    }
+    sqlx::query(
+        "insert into queue.kinds (kind, most_running) values ($1, $2)
+         on conflict (kind) do update set most_running = excluded.most_running",
+    )
+    .bind(kind)
+    .bind(most)
+    .execute(tx.connection())
+    .await?;
+    Ok(())
+}
+
+fn check_kind(kind: &str) -> Result<(), Error> {
+    match kind.is_empty() || kind.chars().count() > 64 || kind.contains('\0') {
+        true => Err(Error::Invalid("a kind has 1 to 64 characters".to_owned())),
+        false => Ok(()),
+    }
 }
 
 /// Gives a tenant a shard of its own, for workers that serve nobody else. Tasks that are there already
@@ -158,18 +184,23 @@ pub(crate) async fn changed(tx: &mut SystemTx, within: Duration) -> Result<Vec<T
     Ok(rows)
 }
 
-/// A row about a kind.
-#[derive(Clone, Debug, FromRow)]
-pub(crate) struct KindRow {
-    pub(crate) kind: String,
-    pub(crate) is_paused: bool,
-    pub(crate) most_running: Option<i32>,
+/// What an operator says about a kind.
+#[derive(Clone, Debug, FromRow, Serialize, PartialEq, Eq)]
+pub struct KindRow {
+    /// The kind.
+    pub kind: String,
+    /// Nothing of it is handed out.
+    pub is_paused: bool,
+    /// Tasks that all workers together may run at once.
+    pub most_running: Option<i32>,
 }
 
-/// What is said about kinds.
-pub(crate) async fn of_kinds(tx: &mut SystemTx) -> Result<Vec<KindRow>, Error> {
-    let rows = sqlx::query_as("select kind, is_paused, most_running from queue.kinds")
-        .fetch_all(tx.connection())
-        .await?;
+/// What operators say about kinds, where they say anything.
+pub async fn kinds(tx: &mut SystemTx) -> Result<Vec<KindRow>, Error> {
+    let rows = sqlx::query_as(
+        "select kind, is_paused, most_running from queue.kinds where is_paused or most_running is not null order by kind",
+    )
+    .fetch_all(tx.connection())
+    .await?;
     Ok(rows)
 }

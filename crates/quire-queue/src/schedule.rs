@@ -8,7 +8,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use chrono_tz::Tz;
 use croner::Cron;
 use sqlx::FromRow;
@@ -19,6 +19,10 @@ use quire_types::{ScheduleId, Timestamp};
 
 use crate::enqueue::shard_of;
 use crate::{Error, Task};
+
+mod operate;
+
+pub use operate::{ScheduleRow, ScheduleSelection, pause_schedule, schedules};
 
 /// A moment that is further back was missed, not late.
 const LATE: TimeDelta = TimeDelta::seconds(60);
@@ -100,14 +104,15 @@ pub async fn schedule<T: Task>(
         return Err(Error::Invalid("a jitter is at most a day".to_owned()));
     }
     let clock = Clock::parse(&plan.rule.to_text(), &plan.time_zone)?;
-    let now = Utc::now();
+    // Whoever makes it may be on a machine whose clock is wrong; the database's decides when it is due.
+    let (now, known): (Timestamp, Option<Uuid>) = sqlx::query_as(
+        "select now(), (select id from queue.schedules where tenant_id = $1 and name = $2)",
+    )
+    .bind(tx.tenant_id())
+    .bind(&plan.name)
+    .fetch_one(tx.connection())
+    .await?;
     let due = clock.first(now)?;
-    let known: Option<Uuid> =
-        sqlx::query_scalar("select id from queue.schedules where tenant_id = $1 and name = $2")
-            .bind(tx.tenant_id())
-            .bind(&plan.name)
-            .fetch_optional(tx.connection())
-            .await?;
     // Made again, it keeps its id, which its jitter comes from.
     let id = known.unwrap_or_else(Uuid::now_v7);
     let id: Uuid = sqlx::query_scalar(
@@ -185,7 +190,7 @@ impl Clock {
                 Ok(seconds) if seconds > 0 => {
                     Ok(Self::Every(TimeDelta::seconds(i64::from(seconds))))
                 }
-                _ => Err(bad(&"a period has at least one second")),
+                _ => Err(bad(&"a period has from 1 to 4294967295 seconds")),
             },
             Some(("once", at)) => match DateTime::parse_from_rfc3339(at) {
                 Ok(at) => Ok(Self::Once(at.to_utc())),
@@ -405,6 +410,10 @@ mod tests {
             "cron 99 * * * *",
             "every 0",
             "every -5",
+            "every 0.5",
+            "every 4294967296",
+            "every 18446744073709551615",
+            "once +262142-12-31T23:59:59Z",
             "once noon",
             "daily",
             "",
@@ -435,6 +444,24 @@ mod tests {
             next_at: at(due_at),
             now: at(now),
         }
+    }
+
+    #[test]
+    fn the_longest_rules_can_be_computed_with() {
+        let now = at("2026-05-01T06:00:00Z");
+        let longest = Clock::parse("every 4294967295", "UTC").and_then(|clock| clock.first(now));
+        assert_eq!(
+            longest.ok().map(|next| next.to_rfc3339()).as_deref(),
+            Some("2162-06-07T12:28:15+00:00")
+        );
+        let last = Rule::Once(at("9999-12-31T23:59:59Z"));
+        assert!(Clock::parse(&last.to_text(), "UTC").is_ok());
+        let beyond = Rule::Once(Timestamp::MAX_UTC);
+        assert!(Clock::parse(&beyond.to_text(), "UTC").is_err());
+        let half = Rule::Every(Duration::from_millis(500));
+        assert!(Clock::parse(&half.to_text(), "UTC").is_err());
+        let endless = Rule::Every(Duration::MAX);
+        assert!(Clock::parse(&endless.to_text(), "UTC").is_err());
     }
 
     #[test]

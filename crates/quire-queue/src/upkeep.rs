@@ -4,7 +4,7 @@
 //! The rest needs no care. Rows of `ready` are never updated and its index grows at one end of each shard,
 //! so vacuum, triggered every 5,000 dead rows, gives whole pages back.
 
-use chrono::{Days, NaiveDate, Utc};
+use chrono::{Days, NaiveDate};
 use sqlx::PgConnection;
 
 use quire_store::{Store, partitions};
@@ -19,7 +19,10 @@ const AHEAD_DAYS: u64 = 3;
 /// Brings the tables in shape. Safe to run from several processes at once.
 pub async fn upkeep(store: &Store) -> Result<(), Error> {
     let mut owner = store.owner().await?;
-    let today = Utc::now().date_naive();
+    // A machine whose clock is wrong must not drop what others have just written.
+    let today: NaiveDate = sqlx::query_scalar("select (now() at time zone 'UTC')::date")
+        .fetch_one(&mut owner)
+        .await?;
     let days = (0..=AHEAD_DAYS).filter_map(|ahead| today.checked_add_days(Days::new(ahead)));
     for day in days {
         make_partition(&mut owner, day).await?;

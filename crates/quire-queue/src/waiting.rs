@@ -4,7 +4,7 @@
 
 use std::collections::HashMap;
 
-use sqlx::FromRow;
+use sqlx::{AssertSqlSafe, FromRow};
 use uuid::Uuid;
 
 use quire_store::SystemTx;
@@ -12,6 +12,7 @@ use quire_types::{TaskId, TenantId, Timestamp};
 
 use crate::Error;
 use crate::enqueue::shard_of;
+use crate::rows::{OPEN, RUNNING};
 
 /// Why a task does not run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,10 +99,9 @@ pub async fn waits(
         return Ok(HashMap::new());
     }
     let ids: Vec<Uuid> = tasks.iter().map(|task| task.uuid()).collect();
-    let rows: Vec<Row> = sqlx::query_as(
-        "with open as materialized (select unnest(tasks) as id from queue.receipts),
-         own as materialized (
-             select id, kind, priority, id in (select id from open) as is_running from queue.ready
+    let rows: Vec<Row> = sqlx::query_as(AssertSqlSafe(format!(
+        "with {OPEN}, own as materialized (
+             select id, kind, priority, {RUNNING} as is_running from queue.ready
              where tenant_id = $1 and not is_cancelled
                and shard in (select $3::smallint union all
                              select shard from queue.tenants where tenant_id = $1 and shard is not null)
@@ -123,8 +123,8 @@ pub async fn waits(
                           and (dedicated is null or dedicated = $1)) as has_worker
          from wanted w
          left join queue.tenants t on t.tenant_id = $1
-         left join queue.kinds k on k.kind = w.kind",
-    )
+         left join queue.kinds k on k.kind = w.kind"
+    )))
     .bind(tenant.uuid())
     .bind(&ids)
     .bind(shard_of(tenant))

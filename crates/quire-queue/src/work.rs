@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use quire_store::SystemTx;
 
+use crate::lease::Identity;
 use crate::owner::Held;
 use crate::policy::Backlog;
 use crate::rows::Outcome;
@@ -23,6 +24,9 @@ pub(crate) struct Report {
     pub(crate) backlog: [Backlog; Priority::COUNT],
     /// The share of its seats' time that was spent on tasks lately.
     pub(crate) busy_share: f64,
+    /// The time that tasks took in the last period that ended.
+    #[serde(default)]
+    pub(crate) busy_ms: u64,
     /// Kinds of tasks that nobody here can run.
     pub(crate) unknown_kinds: Vec<String>,
 }
@@ -95,10 +99,39 @@ struct Sum {
     waited_ms: u64,
 }
 
-/// What is written: sums, and the tenants that crowd out the others.
+/// What is written: sums, and the tenants that may crowd out others.
 pub(crate) struct Page {
     sums: Vec<((Uuid, &'static str, Priority), Sum)>,
-    noisy: Vec<Noisy>,
+    /// The tenants with work in this period.
+    tenants: usize,
+    busy: Duration,
+    running: u32,
+    large: Vec<Large>,
+}
+
+/// A tenant with so much work that it is noisy if others have little.
+#[derive(Clone, Copy)]
+struct Large {
+    tenant: Uuid,
+    time: Duration,
+    running: u32,
+}
+
+impl Large {
+    const RUNNING: u32 = 30;
+    const TIME: Duration = Duration::from_secs(Ledger::PERIOD.as_secs() / 10);
+    const SHARE: f64 = 0.1;
+
+    fn is_so(&self) -> bool {
+        self.running >= Self::RUNNING || self.time > Self::TIME
+    }
+}
+
+/// What the other workers that serve everybody are doing.
+#[derive(Clone, Copy, Default)]
+struct Others {
+    running: u32,
+    busy: Duration,
 }
 
 struct Noisy {
@@ -106,6 +139,32 @@ struct Noisy {
     running: u32,
     running_share: f64,
     time_share: f64,
+}
+
+impl Page {
+    /// The tenants that crowd out others. All tasks of a tenant are at the worker that owns its shard, so each worker
+    /// judges its own tenants, by their shares of what all workers do.
+    fn noisy(&self, others: Others) -> Vec<Noisy> {
+        // Alone in the house nobody is noisy.
+        if self.tenants < 2 && others.running == 0 && others.busy.is_zero() {
+            return Vec::new();
+        }
+        let all_running = f64::from(self.running.saturating_add(others.running).max(1));
+        let busy = (self.busy + others.busy).as_secs_f64().max(f64::EPSILON);
+        let shares = self.large.iter().map(|large| Noisy {
+            tenant: large.tenant,
+            running: large.running,
+            running_share: f64::from(large.running) / all_running,
+            time_share: large.time.as_secs_f64() / busy,
+        });
+        // The rule by which Amazon SQS calls a tenant of a fair queue noisy.
+        let is_noisy = |(large, noisy): &(&Large, Noisy)| {
+            (large.running >= Large::RUNNING && noisy.running_share > Large::SHARE)
+                || (large.time > Large::TIME && noisy.time_share > Large::SHARE)
+        };
+        let noisy = self.large.iter().zip(shares).filter(is_noisy);
+        noisy.map(|(_, noisy)| noisy).collect()
+    }
 }
 
 impl Ledger {
@@ -142,6 +201,11 @@ impl Ledger {
         (busy + last_busy).as_secs_f64() / time.max(f64::EPSILON)
     }
 
+    /// The time that tasks took in the last period that ended.
+    pub(crate) fn last_busy(&self) -> Duration {
+        self.last_busy.map_or(Duration::ZERO, |(busy, _)| busy)
+    }
+
     /// Ends the period. `running` is what runs now, by tenant.
     pub(crate) fn close(&mut self, running: &[(Uuid, u32)]) -> Page {
         let sums: Vec<_> = self.sums.drain().collect();
@@ -153,33 +217,25 @@ impl Ledger {
         for ((tenant, ..), sum) in &sums {
             *by_tenant.entry(*tenant).or_default() += sum.busy;
         }
-        let all_running: u32 = running.iter().map(|(_, running)| running).sum();
-        let running: HashMap<Uuid, u32> = running.iter().copied().collect();
-        // Alone in the house nobody is noisy.
-        let is_shared = by_tenant.len() > 1;
-        let noisy = by_tenant
-            .into_iter()
-            .filter_map(|(tenant, time)| {
-                let running = running.get(&tenant).copied().unwrap_or(0);
-                let running_share = f64::from(running) / f64::from(all_running.max(1));
-                let time_share = time.as_secs_f64() / busy.as_secs_f64().max(f64::EPSILON);
-                // The rule by which Amazon SQS calls a tenant of a fair queue noisy.
-                let is_noisy = (running >= 30 && running_share > 0.1)
-                    || (time_share > 0.1 && time > Self::PERIOD / 10);
-                (is_shared && is_noisy).then_some(Noisy {
-                    tenant,
-                    running,
-                    running_share,
-                    time_share,
-                })
-            })
-            .collect();
-        Page { sums, noisy }
+        let now: HashMap<Uuid, u32> = running.iter().copied().collect();
+        let tenants = by_tenant.len();
+        let large = by_tenant.into_iter().map(|(tenant, time)| Large {
+            tenant,
+            time,
+            running: now.get(&tenant).copied().unwrap_or(0),
+        });
+        Page {
+            sums,
+            tenants,
+            busy,
+            running: running.iter().map(|(_, running)| running).sum(),
+            large: large.filter(Large::is_so).collect(),
+        }
     }
 }
 
-/// Writes a page down.
-pub(crate) async fn write(tx: &mut SystemTx, page: &Page) -> Result<(), Error> {
+/// Writes a page of this worker down.
+pub(crate) async fn write(tx: &mut SystemTx, me: &Identity, page: &Page) -> Result<(), Error> {
     if !page.sums.is_empty() {
         let column = |value: fn(&Sum) -> i64| -> Vec<i64> {
             page.sums.iter().map(|(_, sum)| value(sum)).collect()
@@ -203,7 +259,11 @@ pub(crate) async fn write(tx: &mut SystemTx, page: &Page) -> Result<(), Error> {
         .execute(tx.connection())
         .await?;
     }
-    for noisy in &page.noisy {
+    // A tenant with a worker of its own takes nothing from anybody there.
+    if page.large.is_empty() || me.dedicated.is_some() {
+        return Ok(());
+    }
+    for noisy in page.noisy(others(tx, me.id).await?) {
         let detail = json!({
             "running": noisy.running, "running_share": noisy.running_share, "time_share": noisy.time_share,
         });
@@ -223,15 +283,36 @@ pub(crate) async fn write(tx: &mut SystemTx, page: &Page) -> Result<(), Error> {
     Ok(())
 }
 
+/// What the other workers said at their last beat.
+async fn others(tx: &mut SystemTx, me: Uuid) -> Result<Others, Error> {
+    let (running, busy_ms): (i64, i64) = sqlx::query_as(
+        "select coalesce(sum((report ->> 'seats_used')::bigint), 0)::bigint,
+                coalesce(sum((report ->> 'busy_ms')::bigint), 0)::bigint
+         from queue.workers where id <> $1 and dedicated is null and lease_until > clock_timestamp()",
+    )
+    .bind(me)
+    .fetch_one(tx.connection())
+    .await?;
+    Ok(Others {
+        running: u32::try_from(running).unwrap_or(0),
+        busy: Duration::from_millis(u64::try_from(busy_ms).unwrap_or(0)),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const BUSY: Duration = Duration::from_secs(9);
 
+    const ALONE: Others = Others {
+        running: 0,
+        busy: Duration::ZERO,
+    };
+
     /// The tenants that are called noisy after a period in which each was busy for this long, in seconds,
     /// and has so many tasks running.
-    fn noisy(tenants: &[(u128, f64, u32)]) -> Vec<u128> {
+    fn noisy(tenants: &[(u128, f64, u32)], others: Others) -> Vec<u128> {
         let mut ledger = Ledger::new(Tally::default());
         for (tenant, busy, _) in tenants {
             let sum = Sum {
@@ -245,12 +326,8 @@ mod tests {
             .iter()
             .map(|(tenant, _, running)| (Uuid::from_u128(*tenant), *running))
             .collect();
-        let page = ledger.close(&running);
-        let mut noisy: Vec<u128> = page
-            .noisy
-            .iter()
-            .map(|noisy| noisy.tenant.as_u128())
-            .collect();
+        let noisy = ledger.close(&running).noisy(others);
+        let mut noisy: Vec<u128> = noisy.iter().map(|noisy| noisy.tenant.as_u128()).collect();
         noisy.sort_unstable();
         noisy
     }
@@ -258,11 +335,25 @@ mod tests {
     #[test]
     fn a_tenant_is_noisy_by_its_time_or_by_what_it_runs_beside_others() {
         let busy = BUSY.as_secs_f64();
-        assert_eq!(noisy(&[(1, busy, 0), (2, 0.1, 0)]), [1]);
-        assert_eq!(noisy(&[(1, 0.1, 30), (2, 0.1, 5)]), [1]);
+        assert_eq!(noisy(&[(1, busy, 0), (2, 0.1, 0)], ALONE), [1]);
+        assert_eq!(noisy(&[(1, 0.1, 30), (2, 0.1, 5)], ALONE), [1]);
         // Little of both, and alone in the house.
-        assert!(noisy(&[(1, 0.1, 29), (2, 0.1, 5)]).is_empty());
-        assert!(noisy(&[(1, busy, 90)]).is_empty());
+        assert!(noisy(&[(1, 0.1, 29), (2, 0.1, 5)], ALONE).is_empty());
+        assert!(noisy(&[(1, busy, 90)], ALONE).is_empty());
+    }
+
+    #[test]
+    fn all_workers_together_are_the_house() {
+        let busy = BUSY.as_secs_f64();
+        let others = |running, times: u32| Others {
+            running,
+            busy: BUSY * times,
+        };
+        // The others are at work for others: alone here is not alone.
+        assert_eq!(noisy(&[(1, busy, 0)], others(1, 1)), [1]);
+        // A large part of what is done here is a small part of what is done.
+        assert!(noisy(&[(1, busy, 0), (2, 0.1, 0)], others(0, 10)).is_empty());
+        assert!(noisy(&[(1, 0.1, 30), (2, 0.1, 5)], others(300, 0)).is_empty());
     }
 
     #[test]

@@ -24,6 +24,6 @@ pub use metrics::{Metrics, SpanTotals};
 pub use middleware::EXPORTED_ONLY;
 pub use prefetch::Prefetch;
 pub use pressure::Pressure;
-pub use routes::{app, openapi};
+pub use routes::{app, openapi, vitals};
 pub use serve::serve;
 pub use state::{Limits, Parts};

@@ -14,6 +14,7 @@ mod plans;
 mod pools;
 mod progress;
 mod questions;
+mod queue;
 mod records;
 mod search;
 mod sources;
@@ -42,6 +43,24 @@ pub fn app(parts: Parts) -> Router {
         .fallback(middleware::no_route)
         .method_not_allowed_fallback(middleware::no_method)
         .layer(CatchPanicLayer::custom(middleware::panicked))
+        .layer(axum::middleware::from_fn_with_state(
+            app.clone(),
+            middleware::around,
+        ))
+        .with_state(app)
+}
+
+/// What a process tells that runs tasks and answers nobody: that it lives, that it can work, and its counters.
+pub fn vitals(parts: Parts) -> Router {
+    let app = App::from(parts);
+    let (router, _) = OpenApiRouter::new()
+        .routes(routes!(health::alive))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics))
+        .split_for_parts();
+    router
+        .fallback(middleware::no_route)
+        .method_not_allowed_fallback(middleware::no_method)
         .layer(axum::middleware::from_fn_with_state(
             app.clone(),
             middleware::around,
@@ -106,9 +125,13 @@ fn documented_without_uploads() -> OpenApiRouter<App> {
         .routes(routes!(tasks::retry))
         .routes(routes!(tasks::discard))
         .routes(routes!(tasks::cancel))
-        .routes(routes!(tasks::pause))
+        .routes(routes!(queue::pause))
+        .routes(routes!(queue::limit))
         .routes(routes!(tasks::get))
-        .routes(routes!(tasks::queue))
+        .routes(routes!(queue::queue))
+        .routes(routes!(queue::tenants))
+        .routes(routes!(queue::events))
+        .routes(routes!(queue::schedules))
         .routes(routes!(keys::list, keys::create))
         .routes(routes!(keys::revoke))
         .routes(routes!(notebooks::list, notebooks::create))

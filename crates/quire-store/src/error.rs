@@ -29,7 +29,7 @@ pub enum Error {
     UnsafeRole(String),
     /// PostgreSQL answered with an error, or did not answer.
     #[error("database: {0}")]
-    Database(#[from] sqlx::Error),
+    Database(#[source] sqlx::Error),
     /// A migration failed.
     #[error("migration: {0}")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -48,6 +48,9 @@ pub enum Error {
     /// The disk below the object store is full.
     #[error("the disk is full: free some space below the data directory, then try again")]
     DiskFull,
+    /// The disk of PostgreSQL is full.
+    #[error("the disk of the database is full: free some space there, then try again")]
+    DatabaseFull,
     /// A sealed secret can't be opened.
     #[error("{0}")]
     Sealed(&'static str),
@@ -60,11 +63,25 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether PostgreSQL could not write because its disk is full.
+    pub fn is_disk_full(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::Database(refused) if refused.code().as_deref() == Some("53100"))
+    }
+
     /// The constraint that refused a write, if that is what happened.
     pub(crate) fn constraint(error: &sqlx::Error) -> Option<&str> {
         match error {
             sqlx::Error::Database(database) => database.constraint(),
             _ => None,
+        }
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match Self::is_disk_full(&error) {
+            true => Self::DatabaseFull,
+            false => Self::Database(error),
         }
     }
 }
@@ -96,9 +113,11 @@ impl Kind for Error {
             Self::Conflict(_) => ErrorKind::Conflict,
             Self::Invalid(_) => ErrorKind::Invalid,
             Self::TooLarge(_) => ErrorKind::TooLarge,
-            Self::DiskFull | Self::Interrupted | Self::Remodelled | Self::Swept => {
-                ErrorKind::Unavailable
-            }
+            Self::DiskFull
+            | Self::DatabaseFull
+            | Self::Interrupted
+            | Self::Remodelled
+            | Self::Swept => ErrorKind::Unavailable,
             Self::Sealed(_) | Self::Keyring(_) => ErrorKind::Unavailable,
             Self::UnsafeRole(_) | Self::Migrate(_) | Self::Truncated { .. } => ErrorKind::Internal,
             Self::Database(error) => database_kind(error),

@@ -19,3 +19,5 @@ pub mod s3;
 pub mod teams;
 pub mod unreliable;
 pub mod zoom;
+
+pub use port::free_port;

@@ -83,7 +83,18 @@ impl Cluster {
         self.signal("-KILL").await;
     }
 
-    /// Starts the server again after it was killed.
+    /// Ends the server as `pg_ctl stop -m immediate` does: no connection is closed in order, nothing is written down.
+    pub async fn stop_at_once(&self) {
+        let process = format!("/proc/{}/stat", self.pid().await);
+        self.signal("-QUIT").await;
+        eventually("the server ends", || async {
+            // A process that has ended may wait for its parent to notice.
+            std::fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z "))
+        })
+        .await;
+    }
+
+    /// Starts the server again after it was killed or stopped.
     pub async fn restart(&self) {
         let mut server = self.server.lock().await;
         *server = Box::pin(Server::open(options(&self.dir)))

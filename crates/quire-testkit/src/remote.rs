@@ -173,6 +173,19 @@ impl RemoteServer {
         assert!(done.is_ok_and(|status| status.success()), "{statements}");
     }
 
+    /// What a query of the superuser finds: a line for each row, its columns with bars between them.
+    pub fn ask(&self, database: &str, query: &str) -> Vec<String> {
+        let psql = Binaries::find(None).expect("PostgreSQL").program("psql");
+        let found = Command::new(psql)
+            .args(["--quiet", "--no-psqlrc", "--tuples-only", "--no-align"])
+            .args(["-v", "ON_ERROR_STOP=1", &self.url(database), "-c", query])
+            .output()
+            .expect("psql");
+        assert!(found.status.success(), "{query}");
+        let text = String::from_utf8_lossy(&found.stdout);
+        text.lines().map(str::to_owned).collect()
+    }
+
     fn create_database(&self, psql: &Path) {
         let started = Instant::now();
         loop {

@@ -119,7 +119,8 @@ pub(crate) enum Command {
     /// Sources of a notebook: list, show, passages, retry, delete.
     #[command(subcommand)]
     Source(SourceCommand),
-    /// The queue of background work: list, show, stats, dead, retry, discard, cancel, pause, resume, advise.
+    /// The queue of background work: list, show, stats, dead, retry, discard, cancel, pause, resume, limit, schedules,
+    /// dedicate, advise.
     #[command(subcommand)]
     Tasks(TasksCommand),
     /// The search index of a customer: stats, fold, verify, mend, rebuild, rollback, language, sweep, erase.

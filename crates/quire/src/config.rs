@@ -63,12 +63,16 @@ pub(crate) struct Data {
 pub(crate) struct Server {
     /// Where to listen. Put a proxy that speaks TLS in front before listening beyond this machine.
     pub(crate) listen: SocketAddr,
+    /// Where a process that only runs tasks answers `/healthz`, `/readyz` and `/metrics`. Unset: nowhere, so that
+    /// several of them fit on one machine.
+    pub(crate) worker_listen: Option<SocketAddr>,
 }
 
 impl Default for Server {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 7700)),
+            worker_listen: None,
         }
     }
 }

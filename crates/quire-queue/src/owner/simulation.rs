@@ -46,8 +46,8 @@ struct Model {
     ready: BTreeMap<Uuid, Row>,
     deferred: Vec<(u64, Row)>,
     shards: HashMap<i16, (Option<usize>, i64)>,
-    /// Worker, where the task was, attempt.
-    receipts: HashSet<(usize, RowPlace, i16)>,
+    /// Worker, where the task was.
+    receipts: HashSet<(usize, RowPlace)>,
     /// Who began what stands at a place.
     begun: HashMap<RowPlace, usize>,
     leases: HashMap<usize, u64>,
@@ -317,12 +317,8 @@ impl World {
                 .values()
                 .filter(|row| row.arrival.shard == shard)
                 .filter(|row| {
-                    let attempt = row.arrival.attempt + 1;
-                    let mut receipts = self.model.receipts.iter();
-                    // The place is not noted; it only tells apart what several receipts say of one task.
-                    receipts.any(|(worker, place, number)| {
-                        (*worker, place.id, *number) == (dead, row.arrival.id, attempt)
-                    })
+                    let receipt = (dead, row.arrival.place());
+                    self.model.receipts.contains(&receipt)
                 })
                 .cloned()
                 .collect();
@@ -372,8 +368,7 @@ impl World {
                 let epoch = epochs.get(&held.place.shard).copied().unwrap_or(-1);
                 let is_mine = self.model.shards[&held.place.shard] == (Some(index), epoch);
                 if is_mine && self.model.at(held.place).is_some() {
-                    let attempt = held.attempt + 1;
-                    self.model.receipts.insert((index, held.place, attempt));
+                    self.model.receipts.insert((index, held.place));
                     found.insert(held.place.id);
                     if !is_lost_after {
                         let first = *self.model.begun.entry(held.place).or_insert(index);
@@ -473,9 +468,7 @@ impl World {
         let process = &mut self.processes[index];
         for (held, _) in process.ended.drain(..) {
             process.owner.recorded(held.place);
-            self.model
-                .receipts
-                .remove(&(index, held.place, held.attempt + 1));
+            self.model.receipts.remove(&(index, held.place));
         }
     }
 

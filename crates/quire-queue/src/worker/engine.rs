@@ -306,8 +306,9 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             self.owner.policy.sweep();
             let running: Vec<_> = self.owner.policy.running_by_tenant().collect();
             let page = self.ledger.close(&running);
+            let store = self.worker.store.clone();
             self.operations
-                .spawn(operations::ledger(self.worker.store.clone(), page));
+                .spawn(operations::ledger(store, self.me.clone(), page));
         }
         if now >= self.next_upkeep && self.is_free_for("upkeep") {
             self.next_upkeep = now + UPKEEP;

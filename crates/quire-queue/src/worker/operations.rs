@@ -179,7 +179,7 @@ async fn try_beat(store: &Store, me: &Identity, beat: Beat) -> Result<BeatResult
         .into_iter()
         .filter(|place| !there.contains(&place.id))
         .collect();
-    let kinds = rules::of_kinds(&mut tx).await?;
+    let kinds = rules::kinds(&mut tx).await?;
     let tenants = rules::changed(&mut tx, beat.since + CHANGES).await?;
     lease::bury(&mut tx).await?;
     tx.commit().await?;
@@ -366,10 +366,10 @@ pub(super) async fn settle(
     Done::Settle { receipts, result }
 }
 
-pub(super) async fn ledger(store: Store, page: Page) -> Done {
+pub(super) async fn ledger(store: Store, me: Identity, page: Page) -> Done {
     let result = async {
         let mut tx = store.system().await?;
-        work::write(&mut tx, &page).await?;
+        work::write(&mut tx, &me, &page).await?;
         tx.commit().await?;
         Ok(())
     };
@@ -418,15 +418,17 @@ pub(super) async fn listen(store: Store, heard: Arc<Notify>, lost: Arc<Notify>) 
     loop {
         match store.listen(CHANNEL).await {
             Ok(mut listener) => {
-                while listener.recv().await.is_ok() {
+                // What was called before it listened was not heard.
+                heard.notify_one();
+                // `recv` would connect again without a word.
+                listener.eager_reconnect(false);
+                while let Ok(Some(_)) = listener.try_recv().await {
                     heard.notify_one();
                 }
                 lost.notify_one();
             }
             Err(error) => debug!(%error, "can't listen for calls of other workers"),
         }
-        // What was called meanwhile was not heard.
-        heard.notify_one();
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -434,16 +436,16 @@ pub(super) async fn listen(store: Store, heard: Arc<Notify>, lost: Arc<Notify>) 
 /// Records what has ended, gives everything back and writes the last page; the page is worth least.
 pub(super) async fn leave(
     store: &Store,
-    me: Uuid,
+    me: &Identity,
     settlements: &[Settlement],
     page: &Page,
 ) -> Result<(), Error> {
     let mut tx = store.system().await?;
     rows::settle(&mut tx, settlements, &[]).await?;
-    lease::leave(&mut tx, me).await?;
+    lease::leave(&mut tx, me.id).await?;
     tx.commit().await?;
     let mut tx = store.system().await?;
-    work::write(&mut tx, page).await?;
+    work::write(&mut tx, me, page).await?;
     tx.commit().await?;
     Ok(())
 }

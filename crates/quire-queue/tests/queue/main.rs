@@ -6,6 +6,8 @@
 )]
 
 mod endings;
+mod faults;
 mod operations;
+mod operator;
 mod support;
 mod wishes;

@@ -4,21 +4,13 @@ use std::time::{Duration, Instant};
 
 use quire_queue::{
     Existing, Selection, TenantShare, Unique, Wishes, WorkerOptions, dead, dedicate, discard,
-    enqueue_all, enqueue_with, pause_kind, pause_tenant, retry, set_tenant_share, stats,
+    enqueue_with, limit_kind, pause_kind, pause_tenant, retry, set_tenant_share, stats,
 };
 use quire_store::tenants::Tenant;
 use quire_testkit::postgres::{TestStore, eventually};
 use quire_types::{ErrorKind, Kind};
 
 use crate::support::*;
-
-async fn add_many(test: &TestStore, tenant: &Tenant, labels: std::ops::Range<u32>, act: Act) {
-    let scripted: Vec<Scripted> = labels.map(|label| Scripted { label, act }).collect();
-    let mut tx = test.tx(tenant).await;
-    let tasks = scripted.iter().map(|task| (task, Wishes::default()));
-    enqueue_all(&mut tx, tasks).await.unwrap();
-    tx.commit().await.unwrap();
-}
 
 fn of_tenant(tenant: &Tenant) -> Selection {
     Selection {
@@ -362,11 +354,9 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
 async fn the_limit_of_a_kind_holds_for_all_workers_together() {
     let test = TestStore::new().await;
     let world = World::new();
-    sql(
-        &test,
-        "insert into queue.kinds (kind, most_running) values ('scripted', 5)",
-    )
-    .await;
+    let mut tx = test.store.system().await.unwrap();
+    limit_kind(&mut tx, "scripted", Some(5)).await.unwrap();
+    tx.commit().await.unwrap();
     let eight = || WorkerOptions {
         seats: 8,
         ..with_lease(2_000)

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use quire_queue::{Attempt, Failure, Selection, Task, Worker, WorkerOptions, enqueue};
+use quire_queue::{
+    Attempt, Failure, Retry, Selection, Task, Wishes, Worker, WorkerOptions, enqueue, enqueue_all,
+};
 use quire_store::tenants::{self, Tenant};
 use quire_store::{Store, TenantTx};
 use quire_testkit::postgres::TestStore;
@@ -82,6 +84,8 @@ pub(crate) enum Act {
     Succeed,
     FailForNow,
     FailForGood,
+    /// Wants to be tried again after the end of time.
+    AskForEver,
     Panic,
     /// Ends when the world opens.
     Block,
@@ -118,6 +122,10 @@ impl Task for Scripted {
             Act::FailForNow => return Err(Failure::new(ErrorKind::Unavailable, "later")),
             Act::FailForGood | Act::FailAndPanic => {
                 return Err(Failure::new(ErrorKind::Invalid, "never"));
+            }
+            Act::AskForEver => {
+                let failure = Failure::new(ErrorKind::Unavailable, "not in this world");
+                return Err(failure.retry_after(Duration::MAX));
             }
             Act::Panic => panic!("a task that panics"),
             Act::CompleteInVain if attempt.number == 1 => {
@@ -173,6 +181,73 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.0.count(false);
+    }
+}
+
+/// A task with an effect in the same database. A second one would stand beside the first.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Effect {
+    pub(crate) label: i32,
+}
+
+impl Effect {
+    /// Where effects are.
+    pub(crate) async fn prepare(test: &TestStore) {
+        owner(
+            test,
+            "create table queue.effects (tenant_id uuid not null, label integer not null);
+             grant insert on queue.effects to quire_app; grant select on queue.effects to quire_worker",
+        )
+        .await;
+    }
+
+    /// How often each effect is there.
+    pub(crate) async fn counts(test: &TestStore) -> Vec<(i32, i64)> {
+        let mut tx = test.store.system().await.unwrap();
+        sqlx::query_as("select label, count(*) from queue.effects group by label order by label")
+            .fetch_all(tx.connection())
+            .await
+            .unwrap()
+    }
+
+    async fn happen(&self, world: &World, attempt: &Attempt) -> Result<(), quire_queue::Error> {
+        let store = world.store.as_ref().unwrap();
+        let mut tx = store.system().await?;
+        let tenant = tenants::get(&mut tx, attempt.tenant).await?;
+        tx.commit().await?;
+        let mut tx = store.tenant(tenant.placement()).await?;
+        sqlx::query("insert into queue.effects (tenant_id, label) values ($1, $2)")
+            .bind(tx.tenant_id())
+            .bind(self.label)
+            .execute(tx.connection())
+            .await?;
+        attempt.complete(&mut tx).await?;
+        Ok(tx.commit().await?)
+    }
+}
+
+#[async_trait]
+impl Task for Effect {
+    const KIND: &'static str = "effect";
+    // An outage must not use them up.
+    const MAX_ATTEMPTS: i16 = 100;
+    const TIMEOUT: Duration = Duration::from_secs(60);
+    const RETRY: Retry = Retry {
+        base: Duration::from_millis(20),
+        cap: Duration::from_millis(200),
+    };
+    type Context = Context;
+
+    async fn run(&self, world: &Context, attempt: &Attempt) -> Result<(), Failure> {
+        let happened = self.happen(world, attempt).await;
+        happened.map_err(|error| match error {
+            quire_queue::Error::Lost => Failure::of(&error),
+            error => Failure::new(ErrorKind::Unavailable, error.to_string()),
+        })
+    }
+
+    async fn gave_up(&self, _: &Context, _: &Attempt, _: &Failure) -> Result<(), Failure> {
+        Ok(())
     }
 }
 
@@ -240,6 +315,7 @@ impl Running {
         let stop = CancellationToken::new();
         let worker = Worker::new(test.store.clone(), world.clone(), bell, options)
             .with::<Scripted>()
+            .with::<Effect>()
             .with::<Endless>();
         let task = tokio::spawn(worker.run(stop.clone()));
         Running { stop, task }
@@ -263,6 +339,19 @@ pub(crate) async fn add(test: &TestStore, tenant: &Tenant, label: u32, act: Act)
     tx.commit().await.unwrap();
 }
 
+pub(crate) async fn add_many(
+    test: &TestStore,
+    tenant: &Tenant,
+    labels: std::ops::Range<u32>,
+    act: Act,
+) {
+    let scripted: Vec<Scripted> = labels.map(|label| Scripted { label, act }).collect();
+    let mut tx = test.tx(tenant).await;
+    let tasks = scripted.iter().map(|task| (task, Wishes::default()));
+    enqueue_all(&mut tx, tasks).await.unwrap();
+    tx.commit().await.unwrap();
+}
+
 /// Every task in the queue, oldest first.
 pub(crate) async fn tasks(test: &TestStore) -> Vec<quire_queue::TaskRow> {
     let mut tx = test.store.system().await.unwrap();
@@ -283,6 +372,17 @@ pub(crate) async fn sql(test: &TestStore, statement: &str) {
         .await
         .unwrap();
     tx.commit().await.unwrap();
+}
+
+/// Runs statements as the login that may do anything.
+pub(crate) async fn owner(test: &TestStore, statements: &str) {
+    let mut owner = test.store.owner().await.unwrap();
+    for statement in ["reset role", statements] {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut owner)
+            .await
+            .unwrap();
+    }
 }
 
 pub(crate) const HURRY: &str = "update queue.deferred set run_at = now()";

@@ -252,6 +252,45 @@ async fn a_task_whose_deadline_has_passed_dies_without_running() {
     worker.stop().await;
 }
 
+/// A wait can't be negative by its type; one that no timestamp could hold ends in a hundred years.
+#[tokio::test]
+async fn waits_beyond_the_end_of_time_are_cut() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    let late = Wishes {
+        delay: Duration::MAX,
+        deadline: Some(Duration::MAX),
+        cost: Some(Duration::MAX),
+        unique: unique("late", Existing::Keep).unique,
+        ..Wishes::default()
+    };
+    add_with(&test, &tenant, &scripted(1, Act::Succeed), late).await;
+    let ready = Wishes {
+        deadline: Some(Duration::MAX),
+        cost: Some(Duration::MAX),
+        ..Wishes::default()
+    };
+    add_with(&test, &tenant, &scripted(2, Act::AskForEver), ready).await;
+    let worker = Running::start(&test, &world, options());
+    eventually("both wait", || async {
+        states(&test).await == ["deferred", "deferred"]
+    })
+    .await;
+    worker.stop().await;
+    assert_eq!((world.attempts(1), world.attempts(2)), (vec![], vec![1]));
+    let mut waits: Vec<i64> = tasks(&test)
+        .await
+        .iter()
+        .filter_map(|task| Some((task.at? - chrono::Utc::now()).num_days()))
+        .collect();
+    waits.sort_unstable();
+    assert!(
+        (29..=33).contains(&waits[0]) && (36_000..37_000).contains(&waits[1]),
+        "{waits:?}"
+    );
+}
+
 #[tokio::test]
 async fn keys_that_make_no_sense_are_refused() {
     let test = TestStore::new().await;

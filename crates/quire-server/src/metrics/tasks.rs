@@ -46,6 +46,7 @@ pub(super) struct Tasks {
     oldest: Family<PriorityLabels, Seconds>,
     deferred: Gauge,
     dead: Gauge,
+    broken_schedules: Gauge,
     workers: Gauge,
     seats: Gauge,
     seats_used: Gauge,
@@ -67,7 +68,7 @@ impl Tasks {
         );
         registry.register(
             "tasks",
-            "Ready and running tasks of all workers",
+            "Ready and running tasks of all workers; held are those of the ready that nobody may run",
             tasks.waiting.clone(),
         );
         registry.register_with_unit(
@@ -91,6 +92,11 @@ impl Tasks {
             "tasks_dead",
             "Tasks that will not be tried again",
             tasks.dead.clone(),
+        );
+        registry.register(
+            "schedules_broken",
+            "Schedules that fire no more because something is wrong with them",
+            tasks.broken_schedules.clone(),
         );
         registry.register("task_workers", "Workers that live", tasks.workers.clone());
         registry.register("task_seats", "Seats of all workers", tasks.seats.clone());
@@ -133,7 +139,11 @@ impl Tasks {
         }
         for row in &stats.priorities {
             let priority = row.priority;
-            for (state, count) in [("ready", row.ready), ("running", row.running)] {
+            for (state, count) in [
+                ("ready", row.ready),
+                ("held", row.held),
+                ("running", row.running),
+            ] {
                 self.waiting
                     .get_or_create(&StateLabels { state, priority })
                     .set(whole(count));
@@ -147,6 +157,7 @@ impl Tasks {
         }
         self.deferred.set(stats.deferred);
         self.dead.set(stats.dead);
+        self.broken_schedules.set(stats.broken_schedules);
         self.workers.set(i64::from(stats.workers));
         self.seats.set(whole(stats.seats));
         self.seats_used.set(whole(stats.seats_used));

@@ -1,11 +1,12 @@
-//! The queue, for the operator. Payloads name things by id; no content is behind these routes.
+//! Tasks, for the operator. Payloads name things by id; no content is behind these routes. The queue as a whole is in
+//! `queue`.
 
 use axum::Json;
 use axum::extract::{Path, State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use quire_queue::{DeadGroup, Selection, TaskRow, advise};
+use quire_queue::{DeadGroup, Selection, TaskRow};
 use quire_types::{TaskId, TenantId};
 
 use crate::body::{Body, Params, time};
@@ -60,7 +61,7 @@ fn task_id(text: &str) -> ApiResult<TaskId> {
     text.parse().map_err(|_| ApiError::not_found("task"))
 }
 
-fn tenant_id(text: &str) -> ApiResult<TenantId> {
+pub(super) fn tenant_id(text: &str) -> ApiResult<TenantId> {
     text.parse().map_err(|_| ApiError::not_found("tenant"))
 }
 
@@ -114,40 +115,6 @@ pub(super) struct TasksOut {
     items: Vec<TaskOut>,
 }
 
-/// One priority of the queue.
-#[derive(Serialize, ToSchema)]
-pub(super) struct PriorityOut {
-    #[schema(example = "normal")]
-    priority: String,
-    ready: u64,
-    running: u64,
-    /// How long the ready tasks that nothing holds back would take all seats.
-    drain_s: f64,
-    /// The longest wait of a ready task that nothing holds back.
-    oldest_s: f64,
-}
-
-/// The queue as its workers see it.
-#[derive(Serialize, ToSchema)]
-pub(super) struct QueueOut {
-    workers: u32,
-    seats: u64,
-    seats_used: u64,
-    /// The share of the seats' time that was spent on tasks in the last minute.
-    busy_share: f64,
-    priorities: Vec<PriorityOut>,
-    deferred: i64,
-    dead: i64,
-    /// Kinds that have tasks and nobody who can run them.
-    unknown_kinds: Vec<String>,
-    /// `normal`, `alert` (5,000 ready tasks) or `full` (10,000: uploads are told to wait).
-    level: String,
-    /// How many workers there should be.
-    wanted_workers: u32,
-    /// Why.
-    why: String,
-}
-
 /// Dead tasks that failed alike.
 #[derive(Serialize, ToSchema)]
 pub(super) struct DeadOut {
@@ -187,24 +154,8 @@ pub(super) struct DeadListOut {
 
 /// How many tasks it was.
 #[derive(Serialize, ToSchema)]
-pub(super) struct CountOut {
+pub(super) struct TaskCountOut {
     tasks: u64,
-}
-
-/// What is held back or let go: a kind or a tenant.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct PauseIn {
-    kind: Option<String>,
-    tenant: Option<String>,
-    /// `false` lets go again.
-    paused: bool,
-}
-
-/// What is held back.
-#[derive(Serialize, ToSchema)]
-pub(super) struct PauseOut {
-    paused: bool,
 }
 
 /// List tasks of all tenants.
@@ -244,39 +195,6 @@ pub(super) async fn get(
     Ok(Json(TaskOut::of(task)))
 }
 
-/// The state of the queue, and how many workers there should be.
-#[utoipa::path(get, path = "/v1/queue", tag = "tasks", security(("admin_key" = [])),
-    responses((status = 200, body = QueueOut), (status = 403, body = Problem)))]
-pub(super) async fn queue(_: Admin, State(app): State<App>) -> ApiResult<Json<QueueOut>> {
-    let mut tx = app.store.system().await?;
-    let stats = quire_queue::stats(&mut tx).await?;
-    tx.commit().await?;
-    let advice = advise(&stats);
-    Ok(Json(QueueOut {
-        level: stats.level().as_str().to_owned(),
-        workers: stats.workers,
-        seats: stats.seats,
-        seats_used: stats.seats_used,
-        busy_share: stats.busy_share,
-        priorities: stats
-            .priorities
-            .into_iter()
-            .map(|row| PriorityOut {
-                priority: row.priority.to_owned(),
-                ready: row.ready,
-                running: row.running,
-                drain_s: row.drain_s,
-                oldest_s: row.oldest_s,
-            })
-            .collect(),
-        deferred: stats.deferred,
-        dead: stats.dead,
-        unknown_kinds: stats.unknown_kinds,
-        wanted_workers: advice.wanted,
-        why: advice.why,
-    }))
-}
-
 /// Dead tasks by what went wrong.
 #[utoipa::path(get, path = "/v1/tasks/dead", tag = "tasks", security(("admin_key" = [])), params(SelectionIn),
     responses((status = 200, body = DeadListOut), (status = 403, body = Problem)))]
@@ -295,66 +213,42 @@ pub(super) async fn dead(
 
 /// Try dead tasks again, with all their attempts.
 #[utoipa::path(post, path = "/v1/tasks/dead/retry", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 403, body = Problem)))]
 pub(super) async fn retry(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::retry(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
+    Ok(Json(TaskCountOut { tasks }))
 }
 
 /// Remove dead tasks for good.
 #[utoipa::path(post, path = "/v1/tasks/dead/discard", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 403, body = Problem)))]
 pub(super) async fn discard(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::discard(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
+    Ok(Json(TaskCountOut { tasks }))
 }
 
 /// Cancel tasks that are not dead; one that runs is stopped within seconds.
 #[utoipa::path(post, path = "/v1/tasks/cancel", tag = "tasks", security(("admin_key" = [])), request_body = SelectionIn,
-    responses((status = 200, body = CountOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
+    responses((status = 200, body = TaskCountOut), (status = 400, body = Problem), (status = 403, body = Problem)))]
 pub(super) async fn cancel(
     _: Admin,
     State(app): State<App>,
     Body(wanted): Body<SelectionIn>,
-) -> ApiResult<Json<CountOut>> {
+) -> ApiResult<Json<TaskCountOut>> {
     let mut tx = app.store.system().await?;
     let tasks = quire_queue::cancel(&mut tx, &wanted.check()?).await?;
     tx.commit().await?;
-    Ok(Json(CountOut { tasks }))
-}
-
-/// Hold back the tasks of a kind or of a tenant, or let them go again. What runs goes on.
-#[utoipa::path(post, path = "/v1/tasks/pause", tag = "tasks", security(("admin_key" = [])), request_body = PauseIn,
-    responses((status = 200, body = PauseOut), (status = 400, body = Problem), (status = 403, body = Problem),
-        (status = 404, body = Problem)))]
-pub(super) async fn pause(
-    _: Admin,
-    State(app): State<App>,
-    Body(wanted): Body<PauseIn>,
-) -> ApiResult<Json<PauseOut>> {
-    let mut tx = app.store.system().await?;
-    match (&wanted.kind, &wanted.tenant) {
-        (Some(kind), None) => quire_queue::pause_kind(&mut tx, kind, wanted.paused).await?,
-        (None, Some(tenant)) => {
-            let tenant = quire_store::tenants::get(&mut tx, tenant_id(tenant)?).await?;
-            quire_queue::pause_tenant(&mut tx, tenant.id, wanted.paused).await?;
-        }
-        _ => return Err(ApiError::invalid("name a kind or a tenant")),
-    }
-    tx.commit().await?;
-    Ok(Json(PauseOut {
-        paused: wanted.paused,
-    }))
+    Ok(Json(TaskCountOut { tasks }))
 }

@@ -31,6 +31,9 @@ pub(crate) struct Held {
     /// A tenant.
     #[arg(long, value_name = "SLUG")]
     pub(crate) tenant: Option<String>,
+    /// A schedule, sch_….
+    #[arg(long, value_name = "SCHEDULE")]
+    pub(crate) schedule: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -53,7 +56,7 @@ pub(crate) enum TasksCommand {
     },
     /// What waits, what runs, and whose work it was lately.
     Stats {
-        /// The tenants that used most time in this many hours.
+        /// The tenants that used most time in this many hours, up to 720.
         #[arg(long, default_value_t = 1)]
         hours: i32,
     },
@@ -65,10 +68,38 @@ pub(crate) enum TasksCommand {
     Discard(TaskSelection),
     /// Cancel tasks that are not dead; one that runs is stopped within seconds.
     Cancel(TaskSelection),
-    /// Hold back the tasks of a kind or a tenant; what runs goes on.
+    /// Hold back the tasks of a kind or a tenant, or a schedule; what runs goes on.
     Pause(Held),
     /// Let them go again.
     Resume(Held),
+    /// Set how many tasks of a kind all workers together may run at once, at most as many as its code says.
+    Limit {
+        /// The kind.
+        #[arg(long)]
+        kind: String,
+        /// So many.
+        #[arg(long, value_name = "N", required_unless_present = "no_limit", conflicts_with = "no_limit",
+              value_parser = clap::value_parser!(i32).range(1..))]
+        most: Option<i32>,
+        /// As many as its code says.
+        #[arg(long)]
+        no_limit: bool,
+    },
+    /// List schedules: when each fires next, and which fire no more.
+    Schedules {
+        /// Those of one tenant.
+        #[arg(long, value_name = "SLUG")]
+        tenant: Option<String>,
+        /// Those that add tasks of one kind.
+        #[arg(long)]
+        kind: Option<String>,
+        /// Only those that fire no more because something is wrong with them.
+        #[arg(long)]
+        broken: bool,
+        /// How many.
+        #[arg(long, default_value_t = 50)]
+        limit: i64,
+    },
     /// Give a tenant a shard of its own, for `quire serve --role worker --tenant <slug>`.
     Dedicate {
         /// The tenant.

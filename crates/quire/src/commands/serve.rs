@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{info, warn};
 
 use quire_server::{Limits, Parts, Prefetch};
 use quire_store::tenants;
@@ -70,8 +71,16 @@ async fn role(
             served
         }
         Role::Worker => {
+            let told = match node.config.server.worker_listen {
+                Some(address) => Some(vitals(address, node, services, output).await?),
+                None => None,
+            };
             info!("running tasks");
-            finished(node.work(services, dedicated, stop.clone())).await
+            let worked = finished(node.work(services, dedicated, stop.clone())).await;
+            if let Some(told) = told {
+                told.abort();
+            }
+            worked
         }
     }
 }
@@ -85,6 +94,31 @@ pub(super) async fn listen(address: SocketAddr) -> Result<TcpListener, Failure> 
     })
 }
 
+/// Tells whether the process lives and what it counted, also while its last tasks end.
+async fn vitals(
+    address: SocketAddr,
+    node: &Node,
+    services: &Services,
+    output: &Output,
+) -> Result<JoinHandle<()>, Failure> {
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        Failure::new(
+            ErrorKind::Unavailable,
+            format!("can't listen on {address}: {error}; choose another server.worker_listen"),
+        )
+    })?;
+    if let Ok(address) = listener.local_addr() {
+        output.note(format!("health and metrics at http://{address}"));
+    }
+    let router = quire_server::vitals(parts(node, services)?);
+    Ok(tokio::spawn(async move {
+        let never = CancellationToken::new();
+        if let Err(error) = quire_server::serve(listener, router, never).await {
+            warn!(%error, "health and metrics are told no more");
+        }
+    }))
+}
+
 /// Answers requests until told to stop.
 pub(super) async fn http(
     listener: TcpListener,
@@ -93,8 +127,21 @@ pub(super) async fn http(
     output: &Output,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
+    let app = quire_server::app(parts(node, services)?);
+    if let Ok(address) = listener.local_addr() {
+        output.note(format!(
+            "serving http://{address} (documentation at http://{address}/docs); Ctrl-C stops"
+        ));
+    }
+    quire_server::serve(listener, app, stop.clone())
+        .await
+        .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("HTTP: {error}")))
+}
+
+/// What routes stand on.
+fn parts(node: &Node, services: &Services) -> Result<Parts, Failure> {
     let limits = &node.config.limits;
-    let app = quire_server::app(Parts {
+    Ok(Parts {
         store: node.store.clone(),
         control: node.control.clone(),
         ingest: services.ingest.clone(),
@@ -111,15 +158,7 @@ pub(super) async fn http(
             json_bytes: limits.json_bytes,
             file_bytes: limits.file_bytes,
         },
-    });
-    if let Ok(address) = listener.local_addr() {
-        output.note(format!(
-            "serving http://{address} (documentation at http://{address}/docs); Ctrl-C stops"
-        ));
-    }
-    quire_server::serve(listener, app, stop.clone())
-        .await
-        .map_err(|error| Failure::new(ErrorKind::Unavailable, format!("HTTP: {error}")))
+    })
 }
 
 pub(super) async fn finished(part: tokio::task::JoinHandle<()>) -> Result<(), Failure> {

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
-use quire_queue::{DeadGroup, Selection, TaskRow, advise};
+use quire_queue::{DeadGroup, ScheduleRow, ScheduleSelection, Selection, TaskRow, advise};
 use quire_store::{SystemTx, tenants};
-use quire_types::{TaskId, TenantId};
+use quire_types::{ScheduleId, TaskId, TenantId};
 
 use crate::cli::{Held, TaskSelection, TasksCommand};
 use crate::failure::Failure;
@@ -57,6 +57,30 @@ pub(super) async fn run(
         }
         TasksCommand::Pause(held) => pause(&mut tx, output, held, true).await?,
         TasksCommand::Resume(held) => pause(&mut tx, output, held, false).await?,
+        TasksCommand::Limit { kind, most, .. } => {
+            quire_queue::limit_kind(&mut tx, kind, *most).await?;
+            let limit = match most {
+                Some(most) => format!("at most {most} tasks of kind '{kind}' run at once"),
+                None => format!("tasks of kind '{kind}' have no limit but that of their code"),
+            };
+            output.note(format!("{limit}, in all workers within two seconds"));
+        }
+        TasksCommand::Schedules {
+            tenant,
+            kind,
+            broken,
+            limit,
+        } => {
+            let selection = ScheduleSelection {
+                schedule: None,
+                tenant: tenant_id(&mut tx, tenant.as_deref()).await?,
+                kind: kind.clone(),
+                is_broken: *broken,
+            };
+            let rows = quire_queue::schedules(&mut tx, &selection, *limit).await?;
+            let slugs = slugs(&mut tx, rows.iter().map(|row| row.tenant_id.into())).await?;
+            show_schedules(output, &rows, &slugs)?;
+        }
         TasksCommand::Dedicate { slug } => {
             let tenant = tenants::by_slug(&mut tx, slug).await?;
             quire_queue::dedicate(&mut tx, tenant.id).await?;
@@ -84,14 +108,17 @@ fn id(text: &str) -> Result<TaskId, Failure> {
         .map_err(|error| Failure::invalid(format!("{error}")))
 }
 
-async fn select(tx: &mut SystemTx, selection: &TaskSelection) -> Result<Selection, Failure> {
-    let tenant = match &selection.tenant {
+async fn tenant_id(tx: &mut SystemTx, slug: Option<&str>) -> Result<Option<TenantId>, Failure> {
+    Ok(match slug {
         Some(slug) => Some(tenants::by_slug(tx, slug).await?.id),
         None => None,
-    };
+    })
+}
+
+async fn select(tx: &mut SystemTx, selection: &TaskSelection) -> Result<Selection, Failure> {
     Ok(Selection {
         task: selection.task.as_deref().map(id).transpose()?,
-        tenant,
+        tenant: tenant_id(tx, selection.tenant.as_deref()).await?,
         kind: selection.kind.clone(),
         signature: selection.signature.clone(),
     })
@@ -179,6 +206,51 @@ fn show_dead(output: &Output, groups: &[DeadGroup]) -> Result<(), Failure> {
     Ok(())
 }
 
+fn show_schedules(
+    output: &Output,
+    rows: &[ScheduleRow],
+    slugs: &HashMap<TenantId, String>,
+) -> Result<(), Failure> {
+    let slug = |row: &ScheduleRow| {
+        let slug = slugs.get(&row.tenant_id.into());
+        slug.cloned().unwrap_or_default()
+    };
+    if output.is_json() {
+        let schedules: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "id": ScheduleId::from(row.id), "tenant": slug(row), "name": row.name, "kind": row.kind,
+                    "priority": row.priority, "rule": row.rule, "time_zone": row.time_zone, "missed": row.missed,
+                    "paused": row.is_paused, "next_at": row.next_at, "fired_at": row.fired_at, "problem": row.problem,
+                })
+            })
+            .collect();
+        return output.json(&json!({ "schedules": schedules }));
+    }
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| {
+            let next = match (&row.problem, row.next_at) {
+                (Some(problem), _) => format!("never: {problem}"),
+                (None, None) => "never: it is over".to_owned(),
+                (None, Some(_)) if row.is_paused => "when it is resumed".to_owned(),
+                (None, Some(at)) => at.format("%Y-%m-%d %H:%M:%S").to_string(),
+            };
+            vec![
+                ScheduleId::from(row.id).to_string(),
+                slug(row),
+                row.kind.clone(),
+                row.rule.clone(),
+                row.missed.clone(),
+                next,
+            ]
+        })
+        .collect();
+    output.table(&["id", "tenant", "kind", "rule", "missed", "next"], &rows);
+    Ok(())
+}
+
 fn tell(output: &Output, tasks: u64, what: &str) -> Result<(), Failure> {
     if output.is_json() {
         return output.json(&json!({ "tasks": tasks }));
@@ -193,19 +265,27 @@ async fn pause(
     held: &Held,
     paused: bool,
 ) -> Result<(), Failure> {
-    let what = match (&held.kind, &held.tenant) {
-        (Some(kind), _) => {
+    let state = if paused { "held back" } else { "let go" };
+    let what = match (&held.kind, &held.tenant, &held.schedule) {
+        (Some(kind), ..) => {
             quire_queue::pause_kind(tx, kind, paused).await?;
             format!("kind '{kind}'")
         }
-        (_, Some(slug)) => {
+        (_, Some(slug), _) => {
             let tenant = tenants::by_slug(tx, slug).await?;
             quire_queue::pause_tenant(tx, tenant.id, paused).await?;
             format!("tenant '{slug}'")
         }
-        _ => return Err(Failure::invalid("name a kind or a tenant")),
+        (.., Some(schedule)) => {
+            let id = schedule
+                .parse()
+                .map_err(|error| Failure::invalid(format!("{error}")))?;
+            quire_queue::pause_schedule(tx, id, paused).await?;
+            output.note(format!("schedule {schedule} is {state}"));
+            return Ok(());
+        }
+        _ => return Err(Failure::invalid("name a kind, a tenant or a schedule")),
     };
-    let state = if paused { "held back" } else { "let go" };
     output.note(format!(
         "tasks of {what} are {state}, in all workers within two seconds"
     ));
@@ -254,6 +334,20 @@ async fn stats(tx: &mut SystemTx, output: &Output, hours: i32) -> Result<(), Fai
             stats.unknown_kinds.join(", ")
         ));
     }
+    for row in &stats.kinds {
+        let limit = row
+            .most_running
+            .map(|most| format!("at most {most} at once"));
+        let paused = row.is_paused.then(|| "held back".to_owned());
+        let said: Vec<String> = paused.into_iter().chain(limit).collect();
+        output.line(format!("kind '{}': {}", row.kind, said.join(", ")));
+    }
+    if stats.broken_schedules > 0 {
+        output.line(format!(
+            "{} schedules fire no more: quire tasks schedules --broken",
+            stats.broken_schedules
+        ));
+    }
     let rows: Vec<Vec<String>> = stats
         .priorities
         .iter()
@@ -261,13 +355,17 @@ async fn stats(tx: &mut SystemTx, output: &Output, hours: i32) -> Result<(), Fai
             vec![
                 row.priority.to_owned(),
                 row.ready.to_string(),
+                row.held.to_string(),
                 row.running.to_string(),
                 format!("{:.1} s", row.drain_s),
                 format!("{:.1} s", row.oldest_s),
             ]
         })
         .collect();
-    output.table(&["priority", "ready", "running", "drain", "oldest"], &rows);
+    output.table(
+        &["priority", "ready", "held", "running", "drain", "oldest"],
+        &rows,
+    );
     let busy: i64 = top.iter().map(|row| row.busy_ms).sum();
     let rows: Vec<Vec<String>> = top
         .iter()

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::{Caller, Quire};
 
 /// Enough text that reading takes a while.
-fn document(number: usize) -> String {
+pub(crate) fn document(number: usize) -> String {
     let mut text = format!("# Report {number}\n\n");
     for section in 0..12 {
         text.push_str(&format!(
@@ -36,7 +36,7 @@ async fn add_all(caller: &Caller, notebook: &str) -> Vec<String> {
 }
 
 /// Every source is there once, whole.
-async fn is_complete(caller: &Caller, notebook: &str, sources: &[String]) {
+pub(crate) async fn is_complete(caller: &Caller, notebook: &str, sources: &[String]) {
     for source in sources {
         let finished = caller.finished(source).await;
         assert_eq!(finished["state"], "searchable", "{finished:#}");
@@ -61,7 +61,7 @@ async fn is_complete(caller: &Caller, notebook: &str, sources: &[String]) {
         .await
         .ok();
     assert_eq!(listed["items"].as_array().unwrap().len(), sources.len());
-    for number in 0..DOCUMENTS {
+    for number in 0..sources.len() {
         let found = caller
             .search(notebook, &format!("marker m{number}x7"))
             .await;

@@ -37,3 +37,4 @@ mod support;
 mod tasks;
 mod tenancy;
 mod tidy;
+mod workers;

@@ -166,6 +166,14 @@ impl Drop for Quire {
 pub(crate) struct Running(Child);
 
 impl Running {
+    /// Sends it a signal, such as `-STOP`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let sent = Command::new("kill")
+            .args([signal, &self.0.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     /// Asks it to stop, which it has to do in good order.
     pub(crate) fn stop(mut self) {
         assert!(stop(&mut self.0).success());
@@ -175,6 +183,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         if matches!(self.0.try_wait(), Ok(None)) {
+            // One that was stopped hears nothing else.
+            self.signal("-CONT");
             stop(&mut self.0);
         }
     }

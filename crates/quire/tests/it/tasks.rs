@@ -1,9 +1,9 @@
 //! The queue as an operator sees it, on the command line and over HTTP.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use quire_postgres::Binaries;
+use quire_testkit::notion::NotionDouble;
+use quire_testkit::postgres::eventually;
 use quire_testkit::remote::RemoteServer;
 use serde_json::{Value, json};
 
@@ -138,6 +138,29 @@ async fn what_makes_no_sense_is_refused_with_a_next_step() {
             "/v1/tasks/pause",
             json!({ "kind": "a", "tenant": "ten_x", "paused": true }),
         ),
+        (
+            "/v1/tasks/pause",
+            json!({ "schedule": "sch_x", "kind": "a", "paused": true }),
+        ),
+        (
+            "/v1/tasks/pause",
+            json!({ "kind": "nul\u{0}", "paused": true }),
+        ),
+        ("/v1/tasks/cancel", json!({ "kind": "nul\u{0}" })),
+        ("/v1/tasks/limit", json!({ "kind": "read-source" })),
+        (
+            "/v1/tasks/limit",
+            json!({ "kind": "read-source", "most_running": 0 }),
+        ),
+        (
+            "/v1/tasks/limit",
+            json!({ "kind": "read-source", "most_running": -1 }),
+        ),
+        (
+            "/v1/tasks/limit",
+            json!({ "kind": "read-source", "most_running": 1e12 }),
+        ),
+        ("/v1/tasks/limit", json!({ "kind": "", "most_running": 1 })),
         ("/v1/tasks/dead/retry", json!({ "kinds": "all" })),
     ] {
         operator.post(path, &body).await.is(400);
@@ -147,15 +170,44 @@ async fn what_makes_no_sense_is_refused_with_a_next_step() {
         "/v1/tasks?limit=5000",
         "/v1/tasks?state=lost",
         "/v1/tasks?colour=red",
+        "/v1/tasks?kind=nul%00",
+        "/v1/tasks/dead?signature=nul%00",
+        "/v1/queue/tenants?hours=0",
+        "/v1/queue/tenants?hours=-1",
+        "/v1/queue/tenants?hours=100000",
+        "/v1/queue/tenants?limit=0",
+        "/v1/queue/events?limit=0",
+        "/v1/queue/schedules?limit=0",
+        "/v1/queue/schedules?kind=nul%00",
     ] {
         operator.get(path).await.is(400);
     }
     operator.get("/v1/tasks/tsk_nope").await.is(404);
     operator.get("/v1/tasks?tenant=ten_nope").await.is(404);
+    operator
+        .get("/v1/queue/schedules?schedule=sch_nope")
+        .await
+        .is(404);
+    let nobody = json!({ "schedule": "sch_0198c0de00007000a00000000000dead", "paused": true });
+    operator.post("/v1/tasks/pause", &nobody).await.is(404);
     for arguments in [
         &["tasks", "cancel"][..],
         &["tasks", "pause"],
         &["tasks", "show", "nope"],
+        &["tasks", "pause", "--schedule", "nope"],
+        &["tasks", "limit", "--kind", "read-source"],
+        &["tasks", "limit", "--kind", "read-source", "--most", "0"],
+        &[
+            "tasks",
+            "limit",
+            "--kind",
+            "read-source",
+            "--most",
+            "3",
+            "--no-limit",
+        ],
+        &["tasks", "stats", "--hours", "0"],
+        &["tasks", "schedules", "--limit", "0"],
         &["tasks", "dead", "--tenant", "nobody-of-this-name"],
     ] {
         let output = quire.command(arguments);
@@ -195,34 +247,139 @@ async fn uploads_wait_while_the_queue_is_full() {
     };
     owner.post(&path, &text(1)).await.is(202);
 
-    // Ready tasks of a paused tenant fill it as much as others.
+    // Tasks that nobody may run keep nobody else from adding.
     cli(&quire, &["pause", "--tenant", "flood"]);
-    let psql = Binaries::find(None).unwrap().program("psql");
-    let filled = Command::new(psql)
-        .args(["--quiet", "-v", "ON_ERROR_STOP=1", &database, "-c"])
-        .arg(
-            "insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
-             select id, gen_random_uuid(), get_byte(uuid_send(id), 15) % 64, 'read-source', 2, '{}'
-             from directory.tenants, generate_series(1, 10000) where slug = 'flood'",
-        )
-        .status();
-    assert!(filled.unwrap().success());
+    server.run(
+        "quire",
+        "insert into queue.ready (tenant_id, id, shard, kind, priority, payload)
+         select id, gen_random_uuid(), get_byte(uuid_send(id), 15) % 64, 'read-source', 2, '{}'
+         from directory.tenants, generate_series(1, 10000) where slug = 'flood'",
+    );
+    let held = || async {
+        let queue = operator.get("/v1/queue").await.ok();
+        let normal = queue["priorities"][2].clone();
+        assert_eq!(queue["level"], "normal");
+        normal["held"].as_u64().unwrap() >= 10_000 && normal["ready"].as_u64().unwrap() >= 10_000
+    };
+    eventually("they are counted and held", held).await;
+    owner.post(&path, &text(2)).await.is(202);
+    let flood = json!({ "tenant": flood.tenant });
+    let cancelled = operator.post("/v1/tasks/cancel", &flood).await.ok();
+    assert_eq!(cancelled["tasks"], 10_000);
+
+    // Another worker, which has more to do than it can.
+    server.run(
+        "quire",
+        r#"insert into queue.workers (id, name, seats, is_draining, lease_until, report)
+           values (gen_random_uuid(), 'elsewhere', 4, true, now() + interval '1 hour',
+                   '{"seats_used": 4, "busy_share": 1, "unknown_kinds": [], "backlog": [
+                       {"queued": 0, "running": 0, "cost_us": 0, "oldest_ms": 0},
+                       {"queued": 0, "running": 0, "cost_us": 0, "oldest_ms": 0},
+                       {"queued": 10000, "running": 4, "cost_us": 1, "oldest_ms": 1},
+                       {"queued": 0, "running": 0, "cost_us": 0, "oldest_ms": 0},
+                       {"queued": 0, "running": 0, "cost_us": 0, "oldest_ms": 0}]}')"#,
+    );
     level(&operator, "full").await;
     // Uploads look once a second.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let refused = owner.post(&path, &text(2)).await;
+    let refused = owner.post(&path, &text(3)).await;
     let wait = refused.headers["retry-after"].to_str().unwrap().to_owned();
     assert!(wait.parse::<u64>().is_ok_and(|wait| wait > 0), "{wait}");
     refused.is(429);
     let refused = owner.upload(&notebook, &[("3.txt", b"The yard closes at six.")]);
     refused.await.is(429);
 
-    let flood = json!({ "tenant": flood.tenant });
-    let cancelled = operator.post("/v1/tasks/cancel", &flood).await.ok();
-    assert_eq!(cancelled["tasks"], 10_000);
+    server.run(
+        "quire",
+        "delete from queue.workers where name = 'elsewhere'",
+    );
     level(&operator, "normal").await;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let added = owner.post(&path, &text(4)).await.is(202);
     let source = added["sources"][0]["id"].as_str().unwrap();
     assert_eq!(owner.finished(source).await["state"], "searchable");
+}
+
+#[tokio::test]
+async fn kinds_are_limited_and_schedules_shown_and_held_back() {
+    let notion = NotionDouble::start("secret-1").await.unwrap();
+    let quire = Quire::up_with(&[("QUIRE__CONNECT__ALLOW_NETWORKS", "['127.0.0.0/8']")]);
+    let owner = quire.tenant("timed").await;
+    let operator = quire.caller(&quire.admin_key);
+    cli(&quire, &["limit", "--kind", "read-source", "--most", "3"]);
+    let limited = json!({ "kind": "read-source", "paused": false, "most_running": 3 });
+    let queue = operator.get("/v1/queue").await.ok();
+    assert_eq!(queue["kinds"], json!([limited]));
+    let one = json!({ "kind": "read-source", "most_running": 1 });
+    let told = operator.post("/v1/tasks/limit", &one).await.ok();
+    assert_eq!(told["most_running"], 1);
+    let stats = cli(&quire, &["stats"]);
+    assert_eq!(stats["queue"]["kinds"][0]["most_running"], 1);
+    let shown = String::from_utf8(quire.command(&["tasks", "stats"]).stdout).unwrap();
+    assert!(
+        shown.contains("kind 'read-source': at most 1 at once"),
+        "{shown}"
+    );
+    let none = json!({ "kind": "read-source", "most_running": null });
+    operator.post("/v1/tasks/limit", &none).await.ok();
+    cli(&quire, &["limit", "--kind", "read-source", "--no-limit"]);
+    assert_eq!(operator.get("/v1/queue").await.ok()["kinds"], json!([]));
+
+    // A connection that is polled has a schedule.
+    let connection = json!({ "kind": "notion", "name": "Wiki", "secret": "secret-1",
+                             "settings": { "base_url": notion.base_url() } });
+    owner.post("/v1/connections", &connection).await.created();
+    let path = format!("/v1/queue/schedules?tenant={}", owner.tenant);
+    let list = operator.get(&path).await.ok();
+    let schedule = &list["items"][0];
+    let id = schedule["id"].as_str().unwrap();
+    assert_eq!(
+        (&schedule["kind"], &schedule["paused"]),
+        (&json!("sync-connection"), &json!(false))
+    );
+    assert!(
+        schedule["next_at"].is_string() && schedule["problem"].is_null(),
+        "{list:#}"
+    );
+    cli(&quire, &["pause", "--schedule", id]);
+    let paused = cli(
+        &quire,
+        &[
+            "schedules",
+            "--tenant",
+            "timed",
+            "--kind",
+            "sync-connection",
+        ],
+    );
+    let paused = &paused["schedules"][0];
+    assert_eq!(
+        (&paused["id"], &paused["paused"]),
+        (&json!(id), &json!(true))
+    );
+    let resumed = json!({ "schedule": id, "paused": false });
+    operator.post("/v1/tasks/pause", &resumed).await.ok();
+    let list = operator
+        .get(&format!("/v1/queue/schedules?schedule={id}"))
+        .await
+        .ok();
+    assert_eq!(list["items"][0]["paused"], false);
+    let broken = operator.get("/v1/queue/schedules?broken=true").await.ok();
+    assert_eq!(broken["items"], json!([]));
+
+    // What was done is summed up twice a minute.
+    let notebook = owner.notebook("work").await;
+    owner
+        .add(&notebook, "a.txt", "The yard closes at six.")
+        .await;
+    let busiest = || async {
+        let busiest = operator.get("/v1/queue/tenants?hours=1").await.ok();
+        let items = busiest["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .any(|item| item["tenant"] == *owner.tenant && item["share"].as_f64() > Some(0.0))
+    };
+    eventually("the tenant's share is told", busiest).await;
+    let events = operator.get("/v1/queue/events").await.ok();
+    assert!(events["items"].is_array());
 }

@@ -196,3 +196,24 @@ fn time_and_transactions_come_from_one_place() {
         }
     }
 }
+
+/// Leases, deadlines and moments are the database's, so that a worker whose own clock is wrong decides nothing by it.
+#[test]
+fn the_queue_asks_no_clock_but_the_databases() {
+    let clocks = ["Utc::now", "Local::now", "SystemTime", "UNIX_EPOCH"];
+    let mut seen = 0;
+    for (path, text) in sources() {
+        if !path.to_string_lossy().contains("quire-queue/src/") {
+            continue;
+        }
+        seen += 1;
+        for clock in clocks {
+            assert!(
+                !text.contains(clock),
+                "{} asks {clock}: ask the database, or measure with Instant",
+                path.display()
+            );
+        }
+    }
+    assert!(seen > 20, "the queue has moved");
+}

@@ -75,6 +75,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             seats_used: self.owner.policy.running(),
             backlog: self.owner.policy.backlog(self.now_ms()),
             busy_share: self.ledger.busy_share(self.worker.options.seats),
+            busy_ms: u64::try_from(self.ledger.last_busy().as_millis()).unwrap_or(u64::MAX),
             unknown_kinds: self
                 .owner
                 .policy
@@ -443,7 +444,7 @@ impl<C: Clone + Send + Sync + 'static> Engine<C> {
             .collect();
         for _ in 0..3 {
             let store = &self.worker.store;
-            match operations::leave(store, self.me.id, &settlements, &page).await {
+            match operations::leave(store, &self.me, &settlements, &page).await {
                 Ok(()) => return,
                 Err(error) => {
                     warn!(%error, "can't hand the shards over; the lease runs out by itself");

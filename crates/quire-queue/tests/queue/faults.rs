@@ -1,0 +1,169 @@
+//! What becomes of tasks when the server under them stops, cuts a connection, or has no space left.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use quire_queue::{WorkerOptions, enqueue, relay};
+use quire_testkit::postgres::{Cluster, TestStore, eventually};
+use quire_types::{ErrorKind, Kind};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::support::*;
+
+/// The server is stopped at once, twice, under two workers and a producer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_and_nothing_ends_twice_when_postgresql_is_stopped_at_once() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await));
+    let test = Arc::new(TestStore::on(cluster).await);
+    Effect::prepare(&test).await;
+    let tenants = [test.tenant("a").await, test.tenant("b").await];
+    let world = World::on(&test);
+    let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(2_000)));
+
+    let acknowledged: Arc<Mutex<BTreeSet<i32>>> = Arc::default();
+    let enough = CancellationToken::new();
+    let producer = {
+        let (test, acknowledged, enough) = (test.clone(), acknowledged.clone(), enough.clone());
+        async move {
+            for (label, tenant) in (0..).zip(tenants.iter().cycle()) {
+                if enough.is_cancelled() {
+                    break;
+                }
+                let added: Result<(), quire_queue::Error> = async {
+                    let mut tx = test.store.tenant(tenant.placement()).await?;
+                    enqueue(&mut tx, &Effect { label }).await?;
+                    Ok(tx.commit().await?)
+                }
+                .await;
+                match added {
+                    Ok(()) => drop(acknowledged.lock().unwrap().insert(label)),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        }
+    };
+    let producer = tokio::spawn(producer);
+    let added = || acknowledged.lock().unwrap().len();
+    for _ in 0..2 {
+        let (added_before, done_before) = (added(), Effect::counts(&test).await.len());
+        eventually("work is going on", || async {
+            added() > added_before + 50 && Effect::counts(&test).await.len() > done_before + 20
+        })
+        .await;
+        cluster.stop_at_once().await;
+        cluster.restart().await;
+    }
+    let added_before = added();
+    eventually("work goes on", || async { added() > added_before + 20 }).await;
+    enough.cancel();
+    producer.await.unwrap();
+    eventually("the queue is empty", || async {
+        tasks(&test).await.is_empty()
+    })
+    .await;
+
+    let counts = Effect::counts(&test).await;
+    let twice: Vec<_> = counts.iter().filter(|(_, count)| *count != 1).collect();
+    assert!(twice.is_empty(), "more than once: {twice:?}");
+    let done: BTreeSet<i32> = counts.into_iter().map(|(label, _)| label).collect();
+    let acknowledged = acknowledged.lock().unwrap();
+    let lost: Vec<_> = acknowledged.difference(&done).collect();
+    assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+/// The connections that listen for calls of other processes, and what was cut.
+const CUT: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+                   where datname = current_database() and query ilike 'listen%'";
+
+#[tokio::test]
+async fn a_worker_whose_listener_was_cut_hears_again_and_misses_nothing() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    // It looks when it is called, and otherwise not for an hour.
+    let idle = WorkerOptions {
+        poll: Duration::from_secs(3_600),
+        ..options()
+    };
+    let worker = Running::start(&test, &world, idle);
+    // Another process, which adds tasks and runs none.
+    let (bell, stop) = (Arc::new(Notify::new()), CancellationToken::new());
+    let caller = tokio::spawn(relay(test.store.clone(), bell.clone(), stop.clone()));
+    for label in 0..6 {
+        add(&test, &tenant, label, Act::Succeed).await;
+        bell.notify_one();
+        eventually("it is done", || async { world.ended(label) == 1 }).await;
+        // From now on until it has connected again nobody hears anything.
+        owner(&test, CUT).await;
+    }
+    stop.cancel();
+    caller.await.unwrap();
+    worker.stop().await;
+}
+
+/// Whatever is written to the queue finds no space.
+const FULL: &str = r#"
+    create function queue.is_full() returns trigger language plpgsql as $$
+    begin
+        raise exception 'could not extend file "base/1/2": No space left on device' using errcode = 'disk_full';
+    end $$;
+    do $$
+    declare
+        name text;
+    begin
+        foreach name in array array['ready', 'deferred', 'dead', 'keyed', 'receipts', 'workers', 'shards'] loop
+            execute format('create trigger is_full before insert or update or delete on queue.%I
+                            for each statement execute function queue.is_full()', name);
+        end loop;
+    end $$"#;
+
+#[tokio::test]
+async fn a_full_disk_is_named_and_what_runs_is_recorded_once_there_is_space() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("a").await;
+    let world = World::new();
+    let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(1_000)));
+    add(&test, &tenant, 1, Act::Block).await;
+    add(&test, &tenant, 2, Act::Block).await;
+    eventually("both run", || async { world.most.lock().unwrap().0 == 2 }).await;
+    owner(&test, FULL).await;
+    world.open.send_replace(true);
+    eventually("both end", || async {
+        world.ended(1) == 1 && world.ended(2) == 1
+    })
+    .await;
+    let mut tx = test.tx(&tenant).await;
+    let refused = Scripted {
+        label: 3,
+        act: Act::Succeed,
+    };
+    let refused = enqueue(&mut tx, &refused).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(
+        refused.to_string().contains("disk of the database is full"),
+        "{refused}"
+    );
+    drop(tx);
+    // No lease can be renewed for longer than a lease.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(states(&test).await, ["running", "running"]);
+    owner(&test, "drop function queue.is_full() cascade").await;
+
+    eventually("their ends are recorded", || async {
+        tasks(&test).await.is_empty()
+    })
+    .await;
+    add(&test, &tenant, 4, Act::Succeed).await;
+    eventually("it goes on", || async { world.ended(4) == 1 }).await;
+    for (label, attempts) in [(1, &[1][..]), (2, &[1]), (3, &[]), (4, &[1])] {
+        assert_eq!(world.attempts(label), attempts, "task {label}");
+    }
+    for worker in workers {
+        worker.stop().await;
+    }
+}
