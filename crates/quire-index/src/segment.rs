@@ -1,8 +1,8 @@
 //! A segment: an immutable file with a part of one tenant's corpus, searchable by itself.
 //!
 //! Opening reads the hot part at once: one-bit codes, the inverted index, and tables. Candidates are
-//! scored with vectors that are read in blocks of 32 rows, and answers with blocks of text; every byte
-//! is checked before it is used. Knows which rows belong to which version of a source, but not which
+//! scored with vectors that are read in blocks of 32 rows (`vectors`), and answers with blocks of text; every
+//! byte is checked before it is used. Knows which rows belong to which version of a source, but not which
 //! of them are alive: that is for the view to say.
 
 mod clusters;
@@ -11,6 +11,7 @@ mod merge;
 mod resident;
 mod sources;
 mod texts;
+mod vectors;
 mod write;
 
 use std::ops::Range;
@@ -29,9 +30,9 @@ pub(crate) use format::{Footer, Section};
 use resident::Resident;
 use texts::TextBlock;
 
-use crate::Error;
 use crate::blocks::{BlockKey, BlockKind, Blocks};
 use crate::text::LexicalSegment;
+use crate::{Error, mask};
 
 pub(crate) use clusters::MIN_ROWS as MIN_CLUSTERED_ROWS;
 pub(crate) use merge::{Survivors, merge};
@@ -61,8 +62,8 @@ pub enum SegmentError {
         /// The part of the file.
         what: &'static str,
     },
-    /// A file of a newer or older quire.
-    #[error("its format {found} is not the one of this quire: run the quire that wrote it")]
+    /// A file of a newer quire.
+    #[error("its format {found} is not one that this quire reads: run the quire that wrote it")]
     Version {
         /// The version in the file.
         found: u32,
@@ -250,6 +251,15 @@ impl Segment {
         Ok(rotated)
     }
 
+    fn codes(&self) -> Result<Codes<'_>, Error> {
+        let bytes = self.hot_part(Section::Codes);
+        Ok(Codes::new(
+            self.dimension,
+            self.footer.rows as usize,
+            bytes,
+        )?)
+    }
+
     /// The rows that promise most for a rotated question, with the estimate of their cosine.
     pub(crate) fn scan(
         &self,
@@ -257,11 +267,7 @@ impl Segment {
         mask: Option<&[u32]>,
         limit: usize,
     ) -> Result<Vec<Candidate>, Error> {
-        let codes = Codes::new(
-            self.dimension,
-            self.footer.rows as usize,
-            self.hot_part(Section::Codes),
-        )?;
+        let codes = self.codes()?;
         let query = ScanQuery::new(rotated)?;
         let all = 0..codes.blocks();
         let level = Level::detect();
@@ -279,78 +285,6 @@ impl Segment {
             candidate.row = clusters.row(candidate.row).unwrap_or(candidate.row);
         }
         Ok(found)
-    }
-
-    /// Where the vector of a row is: its block, and its place in it.
-    pub(crate) fn vector_place(&self, row: u32) -> (u32, usize) {
-        let position = match &self.clusters {
-            Some(clusters) => clusters.position(row).unwrap_or(row),
-            None => row,
-        };
-        let rows = BLOCK_ROWS as u32;
-        (position / rows, (position % rows) as usize)
-    }
-
-    /// The vectors of rows as the segment keeps them, in the same order.
-    pub(crate) async fn vectors(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Bytes>, Error> {
-        let places: Vec<(u32, usize)> = rows.iter().map(|row| self.vector_place(*row)).collect();
-        let row_bytes = quire_vectors::row_bytes(self.dimension);
-        if let Some(vectors) = self.resident.vectors() {
-            let row = |place| Ok(vectors.slice_ref(self.resident_row(vectors, place)?));
-            return places.into_iter().map(row).collect();
-        }
-        let wanted = places.iter().map(|(block, _)| *block).collect();
-        let blocks = self.blocks(io, BlockKind::Vectors, wanted).await?;
-        places
-            .iter()
-            .map(|(block, place)| {
-                let range = place * row_bytes..(place + 1) * row_bytes;
-                blocks
-                    .get(*block)
-                    .filter(|block| range.end <= block.len())
-                    .map(|block| block.slice(range))
-                    .ok_or_else(|| self.damaged("vectors"))
-            })
-            .collect()
-    }
-
-    /// The vector at a place, where all of them are in memory.
-    fn resident_row<'a>(
-        &self,
-        vectors: &'a [u8],
-        (block, place): (u32, usize),
-    ) -> Result<&'a [u8], Error> {
-        let row_bytes = quire_vectors::row_bytes(self.dimension);
-        let start = (block as usize * BLOCK_ROWS + place) * row_bytes;
-        let row = vectors.get(start..start + row_bytes);
-        row.ok_or_else(|| self.damaged("vectors"))
-    }
-
-    /// The cosines of rows to a rotated question, in the same order.
-    pub(crate) async fn cosines(
-        &self,
-        io: &Io<'_>,
-        rotated: &[f32],
-        rows: &[u32],
-    ) -> Result<Vec<f32>, Error> {
-        let level = Level::detect();
-        let cosine = |row: &[u8]| Ok(quire_vectors::dot(rotated, row, level)?);
-        if let Some(vectors) = self.resident.vectors() {
-            let row = |row: &u32| self.resident_row(vectors, self.vector_place(*row));
-            return rows.iter().map(|at| cosine(row(at)?)).collect();
-        }
-        let vectors = self.vectors(io, rows).await?;
-        vectors.iter().map(|row| cosine(row)).collect()
-    }
-
-    /// A vector as it was before it was rotated.
-    pub(crate) fn unrotated(&self, row: &[u8]) -> Result<Vec<f32>, Error> {
-        let mut rotated = vec![0.0; self.dimension];
-        let mut vector = vec![0.0; self.dimension];
-        quire_vectors::dequantise(row, &mut rotated)?;
-        self.rotation.undo(&rotated, &mut vector)?;
-        vector.truncate(self.footer.dimension as usize);
-        Ok(vector)
     }
 
     /// The texts of rows, in the same order.
@@ -422,7 +356,7 @@ impl Segment {
                 return Err(self.damaged(kind.name()));
             }
             let block = match kind {
-                BlockKind::Vectors => bytes,
+                BlockKind::Vectors => self.as_rows(bytes),
                 BlockKind::Texts => texts::unpack(&bytes).ok_or_else(|| self.damaged("texts"))?,
             };
             io.blocks.read(self.block_key(kind, index), &block);
@@ -439,21 +373,6 @@ impl Segment {
             kind,
             index,
         }
-    }
-
-    fn vector_blocks(&self) -> usize {
-        (self.footer.rows as usize).div_ceil(BLOCK_ROWS)
-    }
-
-    fn vector_extent(&self, index: u32) -> Option<(Range<u64>, u32)> {
-        let at = index as usize * 4;
-        let crc = self.hot_part(Section::Blocks).get(at..at + 4)?;
-        let section = self.footer.extent(Section::Vectors).range();
-        let bytes = (quire_vectors::row_bytes(self.dimension) * BLOCK_ROWS) as u64;
-        let start = section.start + u64::from(index) * bytes;
-        let end = (start + bytes).min(section.end);
-        let crc = u32::from_le_bytes(crc.try_into().ok()?);
-        (start < end).then_some((start..end, crc))
     }
 
     /// The table of the blocks of text.
@@ -580,5 +499,5 @@ fn slice<'a>(hot: &'a [u8], footer: &Footer, section: Section) -> Option<&'a [u8
 /// Whether a mask holds so few rows back that those which are wanted are in the nearest lists as without it. Those
 /// of another one may be in any list.
 fn lets_nearly_all(mask: &[u32]) -> bool {
-    clusters::count_open(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
+    mask::count(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
 }
