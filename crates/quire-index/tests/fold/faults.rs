@@ -1,8 +1,8 @@
 //! Objects that are damaged, gone or out of reach: what is missing is named, and the rest is right.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use quire_index::{Error, Mode, Search, SearchConfig};
+use quire_index::{Error, Mode, Rebuild, Search, SearchConfig};
 use quire_store::passages::NewPassage;
 use quire_store::{ObjectKey, PageRequest, segments};
 use quire_testkit::unreliable::{Fault, Operation};
@@ -49,6 +49,71 @@ async fn any_operation_on_objects_may_fail_while_passages_move() {
             assert!(failed >= least, "{operation:?} {fault:?}: only {failed}");
         }
     }
+}
+
+#[tokio::test]
+async fn on_a_full_disk_nothing_moves_everything_is_found_and_the_next_try_does_it() {
+    let mut lab = Lab::new().await;
+    let (store, unreliable) = lab.unreliable().await;
+    let placement = lab.tenant.placement();
+    lab.change().await;
+    lab.fold(&searching(&store, 1)).await.unwrap();
+    lab.change().await;
+    let search = searching(&store, 1);
+    let before = (lab.tail_rows().await, lab.segments().await.len());
+    unreliable.fail_all(Some(Fault::Full));
+    let folded = lab.fold(&search).await.map(drop);
+    let archived = search.archive(placement, lab.notebook).await.map(drop);
+    for refused in [folded, archived] {
+        let refused = refused.unwrap_err();
+        assert!(matches!(
+            refused,
+            Error::Store(quire_store::Error::DiskFull)
+        ));
+        assert_eq!(refused.kind(), ErrorKind::Unavailable, "a task tries again");
+    }
+    let rebuilt = search.rebuild(placement, Rebuild::default(), &[], |_| {});
+    assert!(rebuilt.await.is_err());
+    assert_eq!((lab.tail_rows().await, lab.segments().await.len()), before);
+    // What is published meanwhile is found as always.
+    lab.change().await;
+    lab.check(&search).await;
+    lab.check(&searching(&store, 1)).await;
+
+    // Wherever in a fold and a merge the disk fills up.
+    for n in 1.. {
+        unreliable.fail_all(None);
+        lab.change().await;
+        let search = searching(&store, 1);
+        unreliable.reset_counts();
+        unreliable.fail(Operation::Write, n, Fault::Full);
+        let folded = lab.fold(&search).await;
+        let writes = unreliable.counts().writes;
+        lab.check(&search).await;
+        if writes < n {
+            let folded = folded.unwrap();
+            assert!(
+                n > 2 && folded.folded > 0 && folded.merged > 0,
+                "{n} {folded:?}"
+            );
+            break;
+        }
+        let refused = folded.unwrap_err();
+        assert!(matches!(
+            refused,
+            Error::Store(quire_store::Error::DiskFull)
+        ));
+    }
+    assert_eq!((lab.tail_rows().await, lab.segments().await.len()), (0, 1));
+
+    // What the tries left behind is known, and goes although there is no room.
+    unreliable.fail_all(Some(Fault::Full));
+    let ahead = SystemTime::now() + Duration::from_hours(9_000);
+    let swept = search.sweep(placement, ahead.into(), Duration::from_hours(24), false);
+    assert!(!swept.await.unwrap().retired.is_empty());
+    let (known, objects) = lab.objects().await;
+    assert_eq!((known.len(), &objects), (1, &known));
+    lab.check(&search).await;
 }
 
 #[tokio::test]

@@ -264,3 +264,47 @@ async fn what_stands_beside_a_passage_is_read_from_wherever_it_is() {
         assert_eq!(beside("other.txt", &[]).await, []);
     }
 }
+
+/// Nearly two thousand passages hold both words more often, and in fewer words, than the two that hold the phrase.
+#[tokio::test]
+async fn a_phrase_is_found_wherever_it_is() {
+    let mut lab = Lab::new().await;
+    let search = searching(&lab.test.store, 9);
+    let placement = lab.tenant.placement();
+    let long = |number: usize| {
+        let filler = "about what was agreed on with those who came ".repeat(40);
+        format!("{number} {filler} the iron bridge {filler}")
+    };
+    let better = |first: usize| -> Vec<NewPassage> {
+        let body = |row: usize| format!("bridge of iron, bridge and iron {row}");
+        let rows = first..first + 960;
+        rows.map(|row| passage(&body(row), axis(row % DIMENSION)))
+            .collect()
+    };
+    let mut new = better(0);
+    new.push(passage(&long(1), axis(1)));
+    lab.put("one.txt", &new).await;
+    for state in ["tail", "segment", "segment and tail"] {
+        match state {
+            "tail" => {}
+            "segment" => drop(lab.fold(&search).await.unwrap()),
+            _ => {
+                let mut more = better(1_000);
+                more.push(passage(&long(2), axis(2)));
+                lab.put("two.txt", &more).await;
+            }
+        }
+        let expected = match state {
+            "segment and tail" => vec![long(1), long(2)],
+            _ => vec![long(1)],
+        };
+        for limit in [1, 5] {
+            for mode in [Mode::Hybrid, Mode::Lexical] {
+                let asked = query("\"iron bridge\"", axis(0), mode, limit);
+                let found = bodies(search.search(placement, asked).await.unwrap());
+                assert_eq!(found.len(), expected.len().min(limit), "{state}");
+                assert!(found.iter().all(|body| expected.contains(body)), "{state}");
+            }
+        }
+    }
+}
