@@ -12,8 +12,9 @@ use bytes::Bytes;
 
 use quire_store::Objects;
 
+use super::Segment;
 use super::format::Section;
-use super::{Segment, in_time};
+use super::read::in_time;
 use crate::Error;
 use crate::blocks::{Blocks, Reserved};
 
