@@ -89,8 +89,8 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m256i {
 /// Coordinates of a register, whose signs are in two segments: as many bytes as a register has.
 const LANES: usize = 8;
 
-/// Eight coordinates at a time: the byte of the row in each of two segments goes to the four lanes of its
-/// coordinates, where one bit says whether to add or to subtract.
+/// The byte of the row in each of two segments goes to the four lanes of its coordinates, where one bit says
+/// whether to add or to subtract.
 #[target_feature(enable = "avx2,fma")]
 pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
     let byte = _mm256_set1_epi8((place % SEGMENT_BYTES) as i8);
@@ -98,31 +98,33 @@ pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], plac
     let bits = _mm256_broadcastsi128_si256(_mm_setr_epi32(bit, bit << 1, bit << 2, bit << 3));
     let minus = _mm256_set1_ps(-0.0);
     let mut sums = [_mm256_setzero_ps(); CHAINS];
-    let (queries, query) = query.as_chunks::<LANES>();
-    let (numbers, rest) = magnitudes.as_chunks::<LANES>();
-    let (codes, _) = segments.as_chunks::<BYTES>();
-    for (i, ((query, numbers), codes)) in queries.iter().zip(numbers).zip(codes).enumerate() {
-        // SAFETY: the arrays are as long as what is loaded, and the loads need no alignment.
-        let (query, numbers, codes) = unsafe {
-            (
-                _mm256_loadu_ps(query.as_ptr()),
-                _mm_loadl_epi64(numbers.as_ptr().cast()),
-                _mm256_loadu_si256(codes.as_ptr().cast()),
-            )
-        };
-        let numbers = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
-        let found = _mm256_and_si256(_mm256_shuffle_epi8(codes, byte), bits);
-        let is_above = _mm256_castsi256_ps(_mm256_cmpeq_epi32(found, bits));
-        let query = _mm256_xor_ps(query, _mm256_andnot_ps(is_above, minus));
-        sums[i % CHAINS] = _mm256_fmadd_ps(numbers, query, sums[i % CHAINS]);
+    let (queries, query_rest) = query.as_chunks::<{ CHAINS * LANES }>();
+    let (numbers, rest) = magnitudes.as_chunks::<{ CHAINS * LANES }>();
+    let (codes, _) = segments.as_chunks::<{ CHAINS * BYTES }>();
+    for ((query, numbers), codes) in queries.iter().zip(numbers).zip(codes) {
+        for (chain, sum) in sums.iter_mut().enumerate() {
+            let lanes = chain * LANES..(chain + 1) * LANES;
+            // SAFETY: the slices are as long as what is loaded, and the loads need no alignment.
+            let (query, numbers) = unsafe {
+                (
+                    _mm256_loadu_ps(query[lanes.clone()].as_ptr()),
+                    _mm_loadl_epi64(numbers[lanes].as_ptr().cast()),
+                )
+            };
+            let numbers = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
+            let own = _mm256_and_si256(_mm256_shuffle_epi8(load(codes, chain), byte), bits);
+            let is_above = _mm256_castsi256_ps(_mm256_cmpeq_epi32(own, bits));
+            let query = _mm256_xor_ps(query, _mm256_andnot_ps(is_above, minus));
+            *sum = _mm256_fmadd_ps(numbers, query, *sum);
+        }
     }
     let [a, b, c, d] = sums;
     let sum = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
     let mut lanes = [0.0; LANES];
     // SAFETY: the array is as long as the register, and the store needs no alignment.
     unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
-    let codes = &segments[queries.len() * BYTES..];
-    lanes.iter().sum::<f32>() + portable::dot_signed(query, rest, codes, place)
+    let codes = &segments[queries.len() * CHAINS * BYTES..];
+    lanes.iter().sum::<f32>() + portable::dot_signed(query_rest, rest, codes, place)
 }
 
 #[target_feature(enable = "avx2,fma")]

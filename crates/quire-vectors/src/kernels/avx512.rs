@@ -90,8 +90,8 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m512i {
 /// Coordinates of a register, whose signs are in four segments: as many bytes as a register has.
 const LANES: usize = 16;
 
-/// Sixteen coordinates at a time: the byte of the row in each of four segments goes to the four lanes of its
-/// coordinates, where one bit says whether to add or to subtract.
+/// The byte of the row in each of four segments goes to the four lanes of its coordinates, where one bit says
+/// whether to add or to subtract.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
 pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
     let byte = _mm512_set1_epi8((place % SEGMENT_BYTES) as i8);
@@ -99,27 +99,30 @@ pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], plac
     let bits = _mm512_broadcast_i32x4(_mm_setr_epi32(bit, bit << 1, bit << 2, bit << 3));
     let zero = _mm512_setzero_ps();
     let mut sums = [zero; CHAINS];
-    let (queries, query) = query.as_chunks::<LANES>();
-    let (numbers, rest) = magnitudes.as_chunks::<LANES>();
-    let (codes, _) = segments.as_chunks::<BYTES>();
-    for (i, ((query, numbers), codes)) in queries.iter().zip(numbers).zip(codes).enumerate() {
-        // SAFETY: the arrays are as long as the registers, and the loads need no alignment.
-        let (query, numbers, codes) = unsafe {
-            (
-                _mm512_loadu_ps(query.as_ptr()),
-                _mm_loadu_si128(numbers.as_ptr().cast()),
-                _mm512_loadu_si512(codes.as_ptr().cast()),
-            )
-        };
-        let numbers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers));
-        let is_below = _mm512_testn_epi32_mask(_mm512_shuffle_epi8(codes, byte), bits);
-        let query = _mm512_mask_sub_ps(query, is_below, zero, query);
-        sums[i % CHAINS] = _mm512_fmadd_ps(numbers, query, sums[i % CHAINS]);
+    let (queries, query_rest) = query.as_chunks::<{ CHAINS * LANES }>();
+    let (numbers, rest) = magnitudes.as_chunks::<{ CHAINS * LANES }>();
+    let (codes, _) = segments.as_chunks::<{ CHAINS * BYTES }>();
+    for ((query, numbers), codes) in queries.iter().zip(numbers).zip(codes) {
+        for (chain, sum) in sums.iter_mut().enumerate() {
+            let lanes = chain * LANES..(chain + 1) * LANES;
+            // SAFETY: the slices are as long as the registers, and the loads need no alignment.
+            let (query, numbers) = unsafe {
+                (
+                    _mm512_loadu_ps(query[lanes.clone()].as_ptr()),
+                    _mm_loadu_si128(numbers[lanes].as_ptr().cast()),
+                )
+            };
+            let numbers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers));
+            let own = _mm512_shuffle_epi8(load(codes, chain), byte);
+            let is_below = _mm512_testn_epi32_mask(own, bits);
+            let query = _mm512_mask_sub_ps(query, is_below, zero, query);
+            *sum = _mm512_fmadd_ps(numbers, query, *sum);
+        }
     }
     let [a, b, c, d] = sums;
     let sum = _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d));
-    let codes = &segments[queries.len() * BYTES..];
-    _mm512_reduce_add_ps(sum) + portable::dot_signed(query, rest, codes, place)
+    let codes = &segments[queries.len() * CHAINS * BYTES..];
+    _mm512_reduce_add_ps(sum) + portable::dot_signed(query_rest, rest, codes, place)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
