@@ -196,7 +196,10 @@ fn numbers_and_codes_are_identifiers_and_words_are_not() {
         "in 2023",
         "part HX-44",
     ] {
-        assert!(Question::new(text, 10).has_identifier, "{text}");
+        assert!(
+            Question::new(text, Language::English, 10).has_identifier,
+            "{text}"
+        );
     }
     for text in [
         "",
@@ -205,10 +208,13 @@ fn numbers_and_codes_are_identifiers_and_words_are_not() {
         "state-of-the-art",
         "NASA",
     ] {
-        assert!(!Question::new(text, 10).has_identifier, "{text}");
+        assert!(
+            !Question::new(text, Language::English, 10).has_identifier,
+            "{text}"
+        );
     }
     assert_eq!(
-        Question::new("the pump and the pumps of pump 7", 10).terms,
+        Question::new("the pump and the pumps of pump 7", Language::English, 10).terms,
         2
     );
 }
