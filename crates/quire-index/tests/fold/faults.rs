@@ -56,7 +56,7 @@ async fn on_a_full_disk_nothing_moves_everything_is_found_and_the_next_try_does_
     let mut lab = Lab::new().await;
     let (store, unreliable) = lab.unreliable().await;
     let placement = lab.tenant.placement();
-    lab.change().await;
+    lab.put_rows("stays.txt", 2, 9).await;
     lab.fold(&searching(&store, 1)).await.unwrap();
     lab.change().await;
     let search = searching(&store, 1);
