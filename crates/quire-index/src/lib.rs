@@ -16,6 +16,7 @@ mod fold;
 mod fusion;
 mod load;
 mod maintain;
+mod mask;
 mod query;
 mod reach;
 mod score;

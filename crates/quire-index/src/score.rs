@@ -4,17 +4,19 @@
 use std::sync::Arc;
 
 use crate::fusion::{self, Explained, Question};
+use crate::mask::Mask;
 use crate::query::Mode;
-use crate::segment::Io;
+use crate::segment::{Io, Text};
 use crate::text::{Bm25, LexicalQuery, Statistics};
-use crate::view::{Mask, View};
+use crate::view::View;
 use crate::{Error, Query, Scores, blocking};
 
 /// Candidates of each path: at least so many, and so many for each passage that is wanted.
 const CANDIDATES: usize = 100;
 const CANDIDATES_EACH: usize = 10;
-/// Candidates whose texts are searched for a quoted phrase.
-const PHRASE_CANDIDATES: usize = 1_000;
+/// Candidates whose texts are searched for a quoted phrase at a time, and at most.
+const PHRASE_WINDOW: usize = 1_000;
+const PHRASE_CANDIDATES: usize = 100_000;
 
 /// What may stand around a phrase.
 const QUOTES: [char; 6] = ['"', '“', '”', '„', '«', '»'];
@@ -300,7 +302,7 @@ fn fuse(
         &numbered(lexical),
         &numbered(dense),
         cosine,
-        Question::new(&query.text, rows),
+        Question::new(&query.text, view.language, rows),
         query.limit,
     );
     let ranked = fused.ranked.into_iter();
@@ -308,7 +310,8 @@ fn fuse(
     (ranked.collect(), fused.explained)
 }
 
-/// The best rows that hold every quoted phrase, by BM25 alone: whoever quotes means these words.
+/// The best rows that hold every quoted phrase, by BM25 alone: whoever quotes means these words. Rows that hold all
+/// the words are read in this order until enough of them hold the phrases.
 async fn phrases(
     view: &Arc<View>,
     io: &Io<'_>,
@@ -317,59 +320,110 @@ async fn phrases(
     masks: &Arc<[Option<Mask>]>,
     broken: &mut Vec<usize>,
 ) -> Result<Vec<(Address, Scores)>, Error> {
-    let parts = {
-        let (view, words, masks) = (view.clone(), words.clone(), masks.clone());
-        let query = Query {
-            mode: Mode::Lexical,
-            ..query.clone()
-        };
-        blocking(move || score(&view, &query, &words, &masks, PHRASE_CANDIDATES)).await?
+    let query = Query {
+        mode: Mode::Lexical,
+        ..query.clone()
     };
-    let mut found = Vec::new();
+    let (mut found, mut read) = (Vec::new(), 0);
+    // Most phrases are among the first, so the others are only listed when they are wanted.
+    for most in [PHRASE_WINDOW, PHRASE_CANDIDATES] {
+        let parts = {
+            let (view, query) = (view.clone(), query.clone());
+            let (words, masks) = (words.clone(), masks.clone());
+            blocking(move || score(&view, &query, &words, &masks, most)).await?
+        };
+        let listed = best(&parts, |part| &part.lexical, most);
+        for window in listed.get(read..).unwrap_or_default().chunks(PHRASE_WINDOW) {
+            let known = broken.len();
+            found.extend(holding(view, io, words, &parts, window, broken).await?);
+            if found.len() >= query.limit || broken.len() > known {
+                found.truncate(query.limit);
+                return Ok(found);
+            }
+        }
+        read = listed.len();
+        if read < most {
+            break;
+        }
+    }
+    Ok(found)
+}
+
+/// Those of some rows that hold every quoted phrase, in the same order.
+async fn holding(
+    view: &Arc<View>,
+    io: &Io<'_>,
+    words: &Arc<LexicalQuery>,
+    parts: &[PartScores],
+    window: &[(Address, f32)],
+    broken: &mut Vec<usize>,
+) -> Result<Vec<(Address, Scores)>, Error> {
+    let mut cosines = Cosines::default();
     for (part, scores) in parts.iter().enumerate() {
-        let rows: Vec<u32> = scores.lexical.iter().map(|(row, _)| *row).collect();
-        let (texts, cosines) = match view.segments.get(part) {
-            Some(_) if rows.is_empty() => continue,
+        let of_part = window.iter().filter(|(address, _)| address.part == part);
+        let mut rows: Vec<u32> = of_part.map(|(address, _)| address.row).collect();
+        rows.sort_unstable();
+        let read = match view.segments.get(part) {
+            _ if rows.is_empty() => continue,
             Some(segment) => {
-                let texts = segment.texts(io, &rows).await;
-                let cosines = segment.cosines(io, &scores.rotated, &rows).await;
-                match (texts, cosines) {
-                    (Ok(texts), Ok(cosines)) => (texts, cosines),
-                    (Err(error), _) | (_, Err(error)) => {
-                        tracing::warn!(
-                            tenant = %io.placement.tenant,
-                            segment = %segment.id(),
-                            %error,
-                            "a segment can't be read; answering without it"
-                        );
-                        broken.push(part);
-                        continue;
-                    }
-                }
+                let matching = async {
+                    let texts = segment.texts(io, &rows).await?;
+                    let rows = matching(words, rows, texts).await?;
+                    let cosines = segment.cosines(io, &scores.rotated, &rows).await?;
+                    Ok::<_, Error>((rows, cosines))
+                };
+                matching.await
             }
             None => {
                 let passage = |row: &u32| view.tail.passage(*row).map(|found| found.text.clone());
+                let texts = rows.iter().map(|row| passage(row).unwrap_or_default());
+                let texts = texts.collect();
+                let rows = matching(words, rows, texts).await?;
                 let cosine = |row: &u32| scores.cosines.get(*row as usize).copied();
-                (
-                    rows.iter()
-                        .map(|row| passage(row).unwrap_or_default())
-                        .collect(),
-                    rows.iter().map(|row| cosine(row).unwrap_or(0.0)).collect(),
-                )
+                let cosines = rows.iter().map(|row| cosine(row).unwrap_or(0.0)).collect();
+                Ok((rows, cosines))
             }
         };
-        for (((row, score), text), cosine) in scores.lexical.iter().zip(texts).zip(cosines) {
-            if words.phrases_match(&text.context, &text.body) {
-                let scores = Scores {
-                    fused: *score,
-                    lexical: Some(*score),
-                    dense: cosine,
-                };
-                found.push((Address { part, row: *row }, scores));
+        match read {
+            Ok((rows, exact)) => {
+                let addresses = rows.into_iter().map(|row| Address { part, row });
+                cosines.0.extend(addresses.zip(exact));
+            }
+            Err(error) => {
+                let segment = view.segments.get(part).map(|segment| segment.id());
+                tracing::warn!(
+                    tenant = %io.placement.tenant,
+                    segment = segment.map(tracing::field::display),
+                    %error,
+                    "a segment can't be read; answering without it"
+                );
+                broken.push(part);
             }
         }
     }
-    found.sort_by(|(a, left), (b, right)| right.fused.total_cmp(&left.fused).then(a.cmp(b)));
-    found.truncate(query.limit);
-    Ok(found)
+    let holding = window.iter().filter_map(|(address, score)| {
+        let scores = Scores {
+            fused: *score,
+            lexical: Some(*score),
+            dense: cosines.get(*address)?,
+        };
+        Some((*address, scores))
+    });
+    Ok(holding.collect())
+}
+
+/// Those of the rows whose texts hold every quoted phrase.
+async fn matching(
+    words: &Arc<LexicalQuery>,
+    rows: Vec<u32>,
+    texts: Vec<Text>,
+) -> Result<Vec<u32>, Error> {
+    let words = words.clone();
+    blocking(move || {
+        let texts = rows.into_iter().zip(texts);
+        let holds = |text: &Text| words.phrases_match(&text.context, &text.body);
+        let holding = texts.filter(|(_, text)| holds(text));
+        Ok(holding.map(|(row, _)| row).collect())
+    })
+    .await
 }

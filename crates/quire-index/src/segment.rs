@@ -1,22 +1,21 @@
 //! A segment: an immutable file with a part of one tenant's corpus, searchable by itself.
 //!
 //! Opening reads the hot part at once: one-bit codes, the inverted index, and tables. Candidates are
-//! scored with vectors that are read in blocks of 32 rows, and answers with blocks of text; every byte
-//! is checked before it is used. Knows which rows belong to which version of a source, but not which
+//! scored with vectors that are read in blocks of 32 rows (`vectors`), and answers with blocks of text
+//! (`read`); every byte is checked before it is used. Knows which rows belong to which version of a source, but not which
 //! of them are alive: that is for the view to say.
 
 mod clusters;
 mod format;
 mod merge;
+mod read;
 mod resident;
 mod sources;
 mod texts;
+mod vectors;
 mod write;
 
-use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -26,15 +25,15 @@ use quire_vectors::{Candidate, Codes, Level, Rotation, ScanQuery};
 
 use clusters::Clusters;
 pub(crate) use format::{Footer, Section};
+use read::in_time;
 use resident::Resident;
-use texts::TextBlock;
 
-use crate::Error;
-use crate::blocks::{BlockKey, BlockKind, Blocks};
 use crate::text::LexicalSegment;
+use crate::{Error, mask};
 
 pub(crate) use clusters::MIN_ROWS as MIN_CLUSTERED_ROWS;
 pub(crate) use merge::{Survivors, merge};
+pub(crate) use read::Io;
 pub(crate) use sources::{SourceRows, Sources};
 pub(crate) use texts::Text;
 pub(crate) use write::{Built, Recipe, SegmentWriter, Stored};
@@ -61,8 +60,8 @@ pub enum SegmentError {
         /// The part of the file.
         what: &'static str,
     },
-    /// A file of a newer or older quire.
-    #[error("its format {found} is not the one of this quire: run the quire that wrote it")]
+    /// A file of a newer quire.
+    #[error("its format {found} is not one that this quire reads: run the quire that wrote it")]
     Version {
         /// The version in the file.
         found: u32,
@@ -250,6 +249,15 @@ impl Segment {
         Ok(rotated)
     }
 
+    fn codes(&self) -> Result<Codes<'_>, Error> {
+        let bytes = self.hot_part(Section::Codes);
+        Ok(Codes::new(
+            self.dimension,
+            self.footer.rows as usize,
+            bytes,
+        )?)
+    }
+
     /// The rows that promise most for a rotated question, with the estimate of their cosine.
     pub(crate) fn scan(
         &self,
@@ -257,11 +265,7 @@ impl Segment {
         mask: Option<&[u32]>,
         limit: usize,
     ) -> Result<Vec<Candidate>, Error> {
-        let codes = Codes::new(
-            self.dimension,
-            self.footer.rows as usize,
-            self.hot_part(Section::Codes),
-        )?;
+        let codes = self.codes()?;
         let query = ScanQuery::new(rotated)?;
         let all = 0..codes.blocks();
         let level = Level::detect();
@@ -281,211 +285,6 @@ impl Segment {
         Ok(found)
     }
 
-    /// Where the vector of a row is: its block, and its place in it.
-    pub(crate) fn vector_place(&self, row: u32) -> (u32, usize) {
-        let position = match &self.clusters {
-            Some(clusters) => clusters.position(row).unwrap_or(row),
-            None => row,
-        };
-        let rows = BLOCK_ROWS as u32;
-        (position / rows, (position % rows) as usize)
-    }
-
-    /// The vectors of rows as the segment keeps them, in the same order.
-    pub(crate) async fn vectors(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Bytes>, Error> {
-        let places: Vec<(u32, usize)> = rows.iter().map(|row| self.vector_place(*row)).collect();
-        let row_bytes = quire_vectors::row_bytes(self.dimension);
-        if let Some(vectors) = self.resident.vectors() {
-            let row = |place| Ok(vectors.slice_ref(self.resident_row(vectors, place)?));
-            return places.into_iter().map(row).collect();
-        }
-        let wanted = places.iter().map(|(block, _)| *block).collect();
-        let blocks = self.blocks(io, BlockKind::Vectors, wanted).await?;
-        places
-            .iter()
-            .map(|(block, place)| {
-                let range = place * row_bytes..(place + 1) * row_bytes;
-                blocks
-                    .get(*block)
-                    .filter(|block| range.end <= block.len())
-                    .map(|block| block.slice(range))
-                    .ok_or_else(|| self.damaged("vectors"))
-            })
-            .collect()
-    }
-
-    /// The vector at a place, where all of them are in memory.
-    fn resident_row<'a>(
-        &self,
-        vectors: &'a [u8],
-        (block, place): (u32, usize),
-    ) -> Result<&'a [u8], Error> {
-        let row_bytes = quire_vectors::row_bytes(self.dimension);
-        let start = (block as usize * BLOCK_ROWS + place) * row_bytes;
-        let row = vectors.get(start..start + row_bytes);
-        row.ok_or_else(|| self.damaged("vectors"))
-    }
-
-    /// The cosines of rows to a rotated question, in the same order.
-    pub(crate) async fn cosines(
-        &self,
-        io: &Io<'_>,
-        rotated: &[f32],
-        rows: &[u32],
-    ) -> Result<Vec<f32>, Error> {
-        let level = Level::detect();
-        let cosine = |row: &[u8]| Ok(quire_vectors::dot(rotated, row, level)?);
-        if let Some(vectors) = self.resident.vectors() {
-            let row = |row: &u32| self.resident_row(vectors, self.vector_place(*row));
-            return rows.iter().map(|at| cosine(row(at)?)).collect();
-        }
-        let vectors = self.vectors(io, rows).await?;
-        vectors.iter().map(|row| cosine(row)).collect()
-    }
-
-    /// A vector as it was before it was rotated.
-    pub(crate) fn unrotated(&self, row: &[u8]) -> Result<Vec<f32>, Error> {
-        let mut rotated = vec![0.0; self.dimension];
-        let mut vector = vec![0.0; self.dimension];
-        quire_vectors::dequantise(row, &mut rotated)?;
-        self.rotation.undo(&rotated, &mut vector)?;
-        vector.truncate(self.footer.dimension as usize);
-        Ok(vector)
-    }
-
-    /// The texts of rows, in the same order.
-    pub(crate) async fn texts(&self, io: &Io<'_>, rows: &[u32]) -> Result<Vec<Text>, Error> {
-        let mut places = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (block, entry) = self
-                .text_block_of(*row)
-                .ok_or_else(|| self.damaged("table"))?;
-            places.push((block, (row - entry.first_row) as usize));
-        }
-        let wanted = places.iter().map(|(block, _)| *block).collect();
-        let blocks = self.blocks(io, BlockKind::Texts, wanted).await?;
-        places
-            .iter()
-            .map(|(block, place)| {
-                let text = blocks
-                    .get(*block)
-                    .and_then(|block| texts::text_at(block, *place));
-                text.ok_or_else(|| self.damaged("texts"))
-            })
-            .collect()
-    }
-
-    /// These blocks, from memory or from the store, checked.
-    async fn blocks(
-        &self,
-        io: &Io<'_>,
-        kind: BlockKind,
-        mut wanted: Vec<u32>,
-    ) -> Result<Found, Error> {
-        wanted.sort_unstable();
-        wanted.dedup();
-        let mut found = Vec::with_capacity(wanted.len());
-        let mut missing = Vec::new();
-        for index in wanted {
-            match io.blocks.get(&self.block_key(kind, index)) {
-                Some(block) => found.push((index, block)),
-                None => missing.push(index),
-            }
-        }
-        if missing.is_empty() {
-            return Ok(Found(found));
-        }
-        let mut extents = Vec::with_capacity(missing.len());
-        for index in &missing {
-            let extent = match kind {
-                BlockKind::Vectors => self.vector_extent(*index),
-                BlockKind::Texts => self.text_block(*index).map(|block| {
-                    let start = self.footer.extent(Section::Texts).offset + block.offset;
-                    (start..start + u64::from(block.length), block.crc)
-                }),
-            };
-            extents.push(extent.ok_or_else(|| self.damaged("table"))?);
-        }
-        let ranges: Vec<Range<u64>> = extents.iter().map(|(range, _)| range.clone()).collect();
-        let is_whole = |read: &[Bytes]| {
-            let crcs = extents.iter().map(|(_, crc)| *crc);
-            read.iter().map(|bytes| crc32fast::hash(bytes)).eq(crcs)
-        };
-        let mut read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
-        if !is_whole(&read) && io.objects.distrust(&self.key) {
-            read = in_time(self.id, io.objects.ranges(&self.key, &ranges)).await?;
-        }
-        let bytes: usize = read.iter().map(Bytes::len).sum();
-        io.read_bytes.fetch_add(bytes as u64, Ordering::Relaxed);
-        for ((index, (_, crc)), bytes) in missing.into_iter().zip(extents).zip(read) {
-            if crc32fast::hash(&bytes) != crc {
-                return Err(self.damaged(kind.name()));
-            }
-            let block = match kind {
-                BlockKind::Vectors => bytes,
-                BlockKind::Texts => texts::unpack(&bytes).ok_or_else(|| self.damaged("texts"))?,
-            };
-            io.blocks.read(self.block_key(kind, index), &block);
-            found.push((index, block));
-        }
-        found.sort_unstable_by_key(|(index, _)| *index);
-        Ok(Found(found))
-    }
-
-    fn block_key(&self, kind: BlockKind, index: u32) -> BlockKey {
-        BlockKey {
-            placement: self.placement,
-            segment: self.id,
-            kind,
-            index,
-        }
-    }
-
-    fn vector_blocks(&self) -> usize {
-        (self.footer.rows as usize).div_ceil(BLOCK_ROWS)
-    }
-
-    fn vector_extent(&self, index: u32) -> Option<(Range<u64>, u32)> {
-        let at = index as usize * 4;
-        let crc = self.hot_part(Section::Blocks).get(at..at + 4)?;
-        let section = self.footer.extent(Section::Vectors).range();
-        let bytes = (quire_vectors::row_bytes(self.dimension) * BLOCK_ROWS) as u64;
-        let start = section.start + u64::from(index) * bytes;
-        let end = (start + bytes).min(section.end);
-        let crc = u32::from_le_bytes(crc.try_into().ok()?);
-        (start < end).then_some((start..end, crc))
-    }
-
-    /// The table of the blocks of text.
-    fn text_table(&self) -> &[u8] {
-        self.hot_part(Section::Blocks)
-            .get(self.vector_blocks() * 4..)
-            .unwrap_or_default()
-    }
-
-    fn text_blocks(&self) -> u32 {
-        u32::try_from(self.text_table().len() / TextBlock::BYTES).unwrap_or(u32::MAX)
-    }
-
-    fn text_block(&self, index: u32) -> Option<TextBlock> {
-        let at = index as usize * TextBlock::BYTES;
-        TextBlock::decode(self.text_table().get(at..at + TextBlock::BYTES)?)
-    }
-
-    /// The block that the text of a row is in.
-    fn text_block_of(&self, row: u32) -> Option<(u32, TextBlock)> {
-        let (mut low, mut high) = (0, self.text_blocks());
-        while high - low > 1 {
-            let middle = low.midpoint(high);
-            if self.text_block(middle)?.first_row <= row {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        Some((low, self.text_block(low)?))
-    }
-
     fn hot_part(&self, section: Section) -> &[u8] {
         slice(&self.hot, &self.footer, section).unwrap_or_default()
     }
@@ -495,76 +294,6 @@ impl Segment {
             segment: self.id,
             source: SegmentError::Damaged { what },
         }
-    }
-
-    /// Reads every byte that opening did not, and checks it.
-    pub(crate) async fn verify(&self, objects: &Objects) -> Result<(), Error> {
-        // Nothing is taken from memory, and nothing is kept there.
-        let blocks = Blocks::new(0);
-        let io = Io::new(self.placement, objects, &blocks);
-        let vectors = u32::try_from(self.vector_blocks()).unwrap_or(u32::MAX);
-        for (kind, count) in [
-            (BlockKind::Vectors, vectors),
-            (BlockKind::Texts, self.text_blocks()),
-        ] {
-            for first in (0..count).step_by(VERIFIED_BLOCKS as usize) {
-                let end = count.min(first + VERIFIED_BLOCKS);
-                self.blocks(&io, kind, (first..end).collect()).await?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How long a read may take: a store that never answers must not hold up what can be answered.
-const LONGEST_READ: Duration = Duration::from_secs(10);
-
-async fn in_time<T>(
-    segment: SegmentId,
-    read: impl Future<Output = Result<T, quire_store::Error>>,
-) -> Result<T, Error> {
-    match tokio::time::timeout(LONGEST_READ, read).await {
-        Ok(read) => Ok(read?),
-        Err(_) => Err(Error::Missing { segment }),
-    }
-}
-
-/// Blocks that are read at a time where all of them are.
-const VERIFIED_BLOCKS: u32 = 256;
-
-/// What reading blocks needs.
-pub(crate) struct Io<'a> {
-    pub(crate) placement: Placement,
-    pub(crate) objects: &'a Objects,
-    pub(crate) blocks: &'a Blocks,
-    read_bytes: AtomicU64,
-}
-
-impl<'a> Io<'a> {
-    pub(crate) fn new(placement: Placement, objects: &'a Objects, blocks: &'a Blocks) -> Self {
-        Self {
-            placement,
-            objects,
-            blocks,
-            read_bytes: AtomicU64::new(0),
-        }
-    }
-
-    /// Bytes of blocks that were not in memory, as the store has them.
-    pub(crate) fn read_bytes(&self) -> u64 {
-        self.read_bytes.load(Ordering::Relaxed)
-    }
-}
-
-/// Blocks by their number.
-struct Found(Vec<(u32, Bytes)>);
-
-impl Found {
-    fn get(&self, index: u32) -> Option<&Bytes> {
-        let at = self.0.binary_search_by_key(&index, |(index, _)| *index);
-        at.ok()
-            .and_then(|at| self.0.get(at))
-            .map(|(_, block)| block)
     }
 }
 
@@ -580,5 +309,5 @@ fn slice<'a>(hot: &'a [u8], footer: &Footer, section: Section) -> Option<&'a [u8
 /// Whether a mask holds so few rows back that those which are wanted are in the nearest lists as without it. Those
 /// of another one may be in any list.
 fn lets_nearly_all(mask: &[u32]) -> bool {
-    clusters::count_open(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
+    mask::count(mask) * 10 >= mask.len() * BLOCK_ROWS * 9
 }

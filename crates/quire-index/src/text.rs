@@ -22,6 +22,7 @@ use std::ops::Range;
 use quire_types::Language;
 
 pub use analysis::terms;
+pub(crate) use analysis::terms_of;
 pub(crate) use bm25::Bm25;
 pub(crate) use bundle::checksum;
 pub(crate) use query::{LexicalQuery, Statistics};

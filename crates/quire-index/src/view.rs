@@ -4,7 +4,6 @@
 //! segment that no source names are dead. A view never changes; catching up makes a new one that shares
 //! what stayed the same.
 
-mod mask;
 mod tail;
 
 use std::collections::{HashMap, HashSet};
@@ -17,10 +16,10 @@ use quire_store::passages::Indexed;
 use quire_store::segments::{Located, Manifest};
 use quire_types::{Groups, Language, NotebookId, SegmentId, SourceId};
 
+use crate::mask::Mask;
 use crate::segment::{Segment, SourceRows};
 use crate::{Error, Filter};
 
-pub(crate) use mask::Mask;
 pub(crate) use tail::Tail;
 
 /// A source that search sees, and its rows.

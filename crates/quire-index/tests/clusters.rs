@@ -269,12 +269,12 @@ async fn clusters_find_what_comparing_every_vector_finds() {
     lab.check(&clusters).await;
 
     // Texts and words are those of the same passages as without clusters, and vectors come out whole.
-    flat.rebuild(placement, Rebuild::default(), |_| {})
+    flat.rebuild(placement, Rebuild::default(), &[], |_| {})
         .await
         .unwrap();
     assert_eq!(lab.clustered(&flat).await, [false]);
     lab.check(&flat).await;
-    let rebuilt = clusters.rebuild(placement, Rebuild::default(), |_| {});
+    let rebuilt = clusters.rebuild(placement, Rebuild::default(), &[], |_| {});
     let moved = usize::try_from(rebuilt.await.unwrap().moved).unwrap();
     assert_eq!(moved, lab.rows.len());
     assert_eq!(lab.clustered(&clusters).await, [true]);

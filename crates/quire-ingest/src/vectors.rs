@@ -1,9 +1,9 @@
 //! From passages to vectors, by whatever model the tenant's corpus is of.
 
 use quire_models::Embedder;
-use quire_store::Placement;
 use quire_store::corpus::{self, Embedding};
 use quire_store::passages::NewPassage;
+use quire_store::{Placement, questions};
 use quire_tenancy::ToEmbed;
 use quire_types::TenantId;
 
@@ -43,6 +43,34 @@ impl Ingest {
             user: None,
         };
         Ok(config.embeddings.embed(&account, by, to_embed).await?)
+    }
+
+    /// What the tenant asked lately, as this model makes vectors of it: what a new index is tried with. None where
+    /// the model can't be asked now, for which no index has to wait.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn asked(
+        &self,
+        placement: Placement,
+        by: &Embedding,
+        most: usize,
+    ) -> Result<Vec<Vec<f32>>, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let texts = questions::latest_texts(&mut tx, most).await?;
+        tx.commit().await?;
+        if texts.is_empty() {
+            return Ok(Vec::new());
+        }
+        match self.vectors(placement.tenant, by, texts).await {
+            Ok(vectors) => Ok(vectors),
+            Err(error) => {
+                tracing::warn!(tenant = %placement.tenant, %error,
+                    "a new index is not tried with the tenant's own questions: no vectors of them");
+                Ok(Vec::new())
+            }
+        }
     }
 
     /// Vectors for all drafts of a tenant, batch by batch, so that a long source does not hold every copy at once.

@@ -1,5 +1,5 @@
-//! Questions for whose answers nobody waits, and what came of them. Knows neither how a question is written down
-//! nor how it is answered.
+//! Questions for whose answers nobody waits, and what came of them. Knows of how a question is written down only
+//! that its words are its `text`, and not how it is answered.
 
 use serde_json::Value;
 use sqlx::Row;
@@ -113,6 +113,21 @@ pub async fn list(tx: &mut TenantTx, page: PageRequest) -> Result<Page<Question>
         .fetch_all(tx.connection())
         .await?;
     Ok(page.page(rows))
+}
+
+/// The words of the latest questions, each once, latest first.
+pub async fn latest_texts(tx: &mut TenantTx, most: i64) -> Result<Vec<String>, Error> {
+    let texts = sqlx::query_scalar(
+        "select text
+         from (select question ->> 'text' as text, max(created_at) as asked_at
+               from shard.questions where tenant_id = $1 group by 1) asked
+         where text is not null order by asked_at desc, text limit $2",
+    )
+    .bind(tx.tenant_id())
+    .bind(most)
+    .fetch_all(tx.connection())
+    .await?;
+    Ok(texts)
 }
 
 /// Writes down what came of a question: its answer, or why there is none. Whether it still waited for that.

@@ -5,6 +5,7 @@
     reason = "support for tests: what can't be set up ends the test"
 )]
 
+pub mod disk;
 pub mod files;
 pub mod notion;
 pub mod pdf;

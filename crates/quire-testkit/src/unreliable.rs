@@ -27,6 +27,8 @@ pub enum Fault {
     Error,
     /// It happens, and the answer is lost.
     Lost,
+    /// A write finds no room on the disk, and nothing happens; everything else goes on.
+    Full,
     /// No answer ever comes, and nothing happens.
     Hang,
     /// A read gives this many bytes at most, with no sign that some are missing.
@@ -177,6 +179,7 @@ impl Unreliable {
         }
         match fault {
             Some(Fault::Error) => Err(down()),
+            Some(Fault::Full) if operation == Operation::Write => Err(full()),
             Some(Fault::Hang) => pending().await,
             other => Ok(other),
         }
@@ -187,6 +190,13 @@ fn down() -> Error {
     Error::Generic {
         store: "unreliable",
         source: "the store can't be reached".into(),
+    }
+}
+
+fn full() -> Error {
+    Error::Generic {
+        store: "unreliable",
+        source: std::io::Error::from(std::io::ErrorKind::StorageFull).into(),
     }
 }
 

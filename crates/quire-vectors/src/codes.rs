@@ -6,9 +6,14 @@
 //! to a multiple of 64, and the last block with rows of zeros.
 
 use crate::error::{Error, check_dimension, check_length};
+use crate::kernels::{self, Level};
+use crate::rescore::split;
 
 /// Rows in a block: what one word of a mask speaks of.
 pub const BLOCK_ROWS: usize = 32;
+
+/// Coordinates of a segment.
+pub(crate) const SEGMENT_COORDINATES: usize = 4;
 
 /// Bytes of a segment: four coordinates of each row of a block.
 pub(crate) const SEGMENT_BYTES: usize = BLOCK_ROWS / 2;
@@ -17,7 +22,7 @@ const FACTOR_BYTES: usize = size_of::<f32>();
 
 /// Bytes of the segments of a block, without the factors.
 pub(crate) fn segments_bytes(dimension: usize) -> usize {
-    dimension.next_multiple_of(64) / 4 * SEGMENT_BYTES
+    dimension.next_multiple_of(64) / SEGMENT_COORDINATES * SEGMENT_BYTES
 }
 
 /// Bytes of a block of 32 codes: 1,664 at 384 coordinates, so 52 for each row.
@@ -77,12 +82,7 @@ impl CodesBuilder {
     /// [`Error::Length`] for another dimension, [`Error::Row`].
     pub fn push_code(&mut self, codes: &Codes<'_>, row: usize) -> Result<(), Error> {
         check_length("coordinates of a code", codes.dimension, self.dimension)?;
-        if row >= codes.rows {
-            return Err(Error::Row {
-                row,
-                rows: codes.rows,
-            });
-        }
+        codes.place(row)?;
         let source = codes.block(row / BLOCK_ROWS);
         let from = row % BLOCK_ROWS;
         let (block, to) = self.next_row();
@@ -173,6 +173,51 @@ impl<'a> Codes<'a> {
     /// How many blocks of 32 rows there are; the last one may be filled in part.
     pub fn blocks(&self) -> usize {
         self.rows.div_ceil(BLOCK_ROWS)
+    }
+
+    /// The inner product of a query with a vector, given where its code is and its row without the signs, which
+    /// the code holds.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another dimension, [`Error::Row`].
+    pub fn dot(
+        &self,
+        query: &[f32],
+        code: usize,
+        unsigned_row: &[u8],
+        level: Level,
+    ) -> Result<f32, Error> {
+        check_length("coordinates of a query", query.len(), self.dimension)?;
+        let (magnitudes, unit) = split(unsigned_row, self.dimension)?;
+        let (segments, place) = self.place(code)?;
+        Ok(kernels::dot_signed(level, query, magnitudes, segments, place) * unit)
+    }
+
+    /// Appends the signs that a code holds, which makes a row of one without signs.
+    ///
+    /// # Errors
+    /// [`Error::Row`].
+    pub fn push_signs(&self, code: usize, row: &mut Vec<u8>) -> Result<(), Error> {
+        let (segments, place) = self.place(code)?;
+        let shift = place / SEGMENT_BYTES * SEGMENT_COORDINATES;
+        let (segments, _) = segments.as_chunks::<SEGMENT_BYTES>();
+        let (pairs, _) = segments.as_chunks::<2>();
+        let four = |segment: &[u8; SEGMENT_BYTES]| segment[place % SEGMENT_BYTES] >> shift & 0x0F;
+        let bytes = pairs.iter().map(|[low, high]| four(low) | four(high) << 4);
+        row.extend(bytes.take(self.dimension / 8));
+        Ok(())
+    }
+
+    /// The segments of a row's block, and its place there.
+    fn place(&self, row: usize) -> Result<(&'a [u8], usize), Error> {
+        if row >= self.rows {
+            return Err(Error::Row {
+                row,
+                rows: self.rows,
+            });
+        }
+        let segments = &self.block(row / BLOCK_ROWS)[..segments_bytes(self.dimension)];
+        Ok((segments, row % BLOCK_ROWS))
     }
 
     pub(crate) fn block(&self, block: usize) -> &'a [u8] {

@@ -120,10 +120,17 @@ pub(crate) fn estimate(
     dispatch!(level, estimate(query, block, threshold, estimates))
 }
 
-/// The inner product of a query and as many signed bytes.
+/// The inner product of a query and as many magnitudes, whose signs are those of the row at `place` of a
+/// block's segments (see `codes`).
 #[inline]
-pub(crate) fn dot_i8(level: Level, query: &[f32], row: &[u8]) -> f32 {
-    dispatch!(level, dot_i8(query, row))
+pub(crate) fn dot_signed(
+    level: Level,
+    query: &[f32],
+    magnitudes: &[u8],
+    segments: &[u8],
+    place: usize,
+) -> f32 {
+    dispatch!(level, dot_signed(query, magnitudes, segments, place))
 }
 
 /// The inner product of two slices of the same length.
@@ -175,8 +182,13 @@ mod scalar {
         portable::finish(query, &sums, factors, threshold, estimates)
     }
 
-    pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-        portable::dot_i8::<4, false>(query, row)
+    pub(super) fn dot_signed(
+        query: &[f32],
+        magnitudes: &[u8],
+        segments: &[u8],
+        place: usize,
+    ) -> f32 {
+        portable::dot_signed(query, magnitudes, segments, place)
     }
 
     pub(super) fn dot_f32(a: &[f32], b: &[f32]) -> f32 {

@@ -3,9 +3,9 @@
 //! A vector is rotated once ([`Rotation`]); the signs of what comes out are its code
 //! ([`CodesBuilder`]), 32 of them interleaved so that one instruction looks up many. A query becomes
 //! small tables ([`ScanQuery`]), and [`Codes::scan`] estimates its inner product with every code that
-//! a mask lets through. The best hundred are scored again from eight-bit rows ([`quantise`],
-//! [`dot`]), which brings back nearly what an exact scan finds. Where there are too many codes to
-//! look at, [`Centroids`] say which to look at first.
+//! a mask lets through. The best hundreds are scored again from rows of a byte a coordinate and the signs
+//! in the codes ([`quantise`], [`Codes::dot`]), which brings back nearly what an exact scan finds. Where there
+//! are too many codes to look at, [`Centroids`] say which to look at first.
 //!
 //! Source of codes and estimator: Gao and Long, "RaBitQ: Quantizing High-Dimensional Vectors with a
 //! Theoretical Error Bound for Approximate Nearest Neighbor Search", SIGMOD 2024, at one bit, with the
@@ -34,6 +34,6 @@ pub use clusters::{Centroids, train};
 pub use codes::{BLOCK_ROWS, Codes, CodesBuilder, block_bytes};
 pub use error::{Error, MAX_DIMENSION};
 pub use kernels::Level;
-pub use rescore::{dequantise, dot, dot_f32, quantise, row_bytes};
+pub use rescore::{dequantise, dot_f32, quantise, row_bytes, unsigned_row_bytes};
 pub use rotation::Rotation;
 pub use scan::{Candidate, ScanQuery};

@@ -1,10 +1,10 @@
-//! One running quire: data directory, PostgreSQL, store, and the services on top of them.
+//! One running quire: data directory, PostgreSQL (`ground`), store, and the services on top of them.
+
+mod ground;
+mod pool;
 
 use std::borrow::Borrow;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,18 +27,15 @@ use quire_ingest::tasks::{
     TierNotebooks,
 };
 use quire_ingest::{Ingest, IngestConfig};
-use quire_models::registry::Model;
-use quire_models::{Embedder, Models, ModelsConfig, Patience, Pool, PoolState, Quota};
-use quire_postgres::{Options, Server};
+use quire_models::{Embedder, Models, ModelsConfig, Patience};
+use quire_postgres::Server;
 use quire_queue::{Worker, WorkerOptions};
 use quire_server::{Metrics, SpanTotals};
 use quire_store::sealed::Keyring;
 use quire_store::tenants::{self, Tenant};
-use quire_store::{Database, Store, StoreConfig};
-use quire_tenancy::{
-    Caller, Control, ControlConfig, Embeddings, LocalPool, Providers, Stage, plans,
-};
-use quire_types::{ErrorKind, RequestId, Secret, TenantId};
+use quire_store::{Store, StoreConfig};
+use quire_tenancy::{Caller, Control, ControlConfig, Embeddings, Providers, Stage, plans};
+use quire_types::{RequestId, TenantId};
 use tracing::warn;
 
 use crate::cli::Cli;
@@ -118,9 +115,9 @@ impl Node {
         let places = Places::find();
         let config = Config::load(cli, &places)?;
         let data = config.data_dir(&places)?;
-        prepare(&data)?;
+        ground::prepare(&data)?;
         let objects = config.objects.open(&data)?;
-        let (database, server) = database(&config, &data).await?;
+        let (database, server) = ground::database(&config, &data).await?;
         let connected = connect(StoreConfig {
             database,
             objects,
@@ -266,7 +263,7 @@ impl Node {
     /// The models that this installation calls.
     pub(crate) fn providers(&self) -> Result<Providers, Failure> {
         let chat = &self.config.chat;
-        let local = local_pool(&self.config)?;
+        let local = pool::local_pool(&self.config)?;
         let mut chains = self.config.chains.clone();
         for (chain, model) in [(ANSWER, &chat.model), (COMPLEX, &chat.large_model)] {
             if let Some(model) = model {
@@ -455,142 +452,4 @@ fn host_name() -> String {
         .to_string_lossy()
         .into_owned();
     format!("{host}:{}", std::process::id())
-}
-
-fn prepare(data: &Path) -> Result<(), Failure> {
-    // Content is below `objects` and `postgres`, which nobody else may read; the directory itself must
-    // let the server's user through when quire runs as root.
-    let mode = if rustix::process::geteuid().is_root() {
-        0o711
-    } else {
-        0o700
-    };
-    let create = |path: &Path, mode: u32| {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(mode)
-            .create(path)
-            .map_err(|error| {
-                Failure::new(
-                    ErrorKind::Unavailable,
-                    format!(
-                        "can't create {}: {error}; choose another place with --data",
-                        path.display()
-                    ),
-                )
-            })
-    };
-    create(data, mode)?;
-    create(&data.join("objects"), 0o700)?;
-    create(&data.join("copies"), 0o700)?;
-    create(&data.join("secrets"), 0o700)
-}
-
-async fn database(config: &Config, data: &Path) -> Result<(Database, Option<Server>), Failure> {
-    if let Some(url) = &config.database.url {
-        let password = role_password(data)?;
-        let expose =
-            |secret: &Option<Secret>| secret.as_ref().map(|secret| secret.expose().to_owned());
-        let app = expose(&config.database.app_url);
-        let worker = expose(&config.database.worker_url);
-        return Ok((
-            Database::remote(url.expose(), app.as_deref(), worker.as_deref(), &password)?,
-            None,
-        ));
-    }
-    let options = Options {
-        binaries: config.database.binaries.clone(),
-        ..Options::new(data.join("postgres"))
-    };
-    let server = Server::open(options).await?;
-    let database = Database::private(
-        &server.socket_dir(),
-        server.port(),
-        server.admin_user(),
-        "quire",
-    );
-    Ok((database, Some(server)))
-}
-
-/// The password of quire's own roles on a server that wants one; made once, readable by this user only.
-fn role_password(data: &Path) -> Result<String, Failure> {
-    let path = data.join("secrets/database-roles");
-    let failed = |error: std::io::Error| Failure::internal(format!("{}: {error}", path.display()));
-    if let Ok(password) = fs::read_to_string(&path) {
-        return Ok(password.trim().to_owned());
-    }
-    let mut random = [0_u8; 24];
-    fs::File::open("/dev/urandom")
-        .and_then(|mut source| source.read_exact(&mut random))
-        .map_err(failed)?;
-    let password: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(failed)?;
-    file.write_all(password.as_bytes()).map_err(failed)?;
-    file.sync_all().map_err(failed)?;
-    Ok(password)
-}
-
-/// What the configuration says about the pool that every installation begins with.
-fn local_pool(config: &Config) -> Result<Option<LocalPool>, Failure> {
-    let chat = &config.chat;
-    let (base_url, name) = match (&chat.base_url, &chat.model) {
-        (None, None) => return Ok(None),
-        (Some(base_url), Some(name)) => (base_url.clone(), name.clone()),
-        _ => {
-            return Err(Failure::invalid(
-                "set both chat.base_url and chat.model, or neither",
-            ));
-        }
-    };
-    let key = match &chat.api_key_file {
-        Some(path) => {
-            let key = fs::read_to_string(path).map_err(|error| {
-                Failure::invalid(format!("chat.api_key_file {}: {error}", path.display()))
-            })?;
-            Some(Secret::new(key.trim()))
-        }
-        None => None,
-    };
-    let price = |text: &str| {
-        text.parse().map_err(|error| {
-            Failure::invalid(format!("chat.input_price, chat.output_price: {error}"))
-        })
-    };
-    let mut names = vec![name];
-    names.extend(chat.large_model.clone());
-    let models = match (&chat.input_price, &chat.output_price) {
-        (None, None) => Vec::new(),
-        (Some(input), Some(output)) => {
-            let (input, output) = (price(input)?, price(output)?);
-            let model = |name: &String| Model {
-                context_tokens: chat.context_tokens,
-                ..Model::chat(name, "compatible", input, output)
-            };
-            names.iter().map(model).collect()
-        }
-        _ => {
-            return Err(Failure::invalid(
-                "set both chat.input_price and chat.output_price, or neither",
-            ));
-        }
-    };
-    Ok(Some(LocalPool {
-        pool: Pool {
-            id: "local".to_owned(),
-            region: "local".to_owned(),
-            provider: "compatible".to_owned(),
-            base_url: Some(base_url),
-            key,
-            models: names,
-            quota: Quota::default(),
-            state: PoolState::Active,
-            reserved_for: None,
-        },
-        models,
-    }))
 }

@@ -15,10 +15,11 @@
 //! The odds of the words against the vectors are a product of powers of the three; docs/benchmarks.md says
 //! on what the constants were chosen.
 
+use quire_types::Language;
 use serde::Serialize;
 
 use super::Reason;
-use crate::text::terms;
+use crate::text::terms_of;
 
 /// Cosines whose spread counts.
 const SPREAD_ROWS: usize = 20;
@@ -49,9 +50,9 @@ pub struct Question {
 }
 
 impl Question {
-    /// A question's words, asked of a corpus of so many rows.
-    pub fn new(text: &str, rows: usize) -> Self {
-        let mut terms = terms(text);
+    /// A question's words, asked of a corpus of this language and so many rows.
+    pub fn new(text: &str, language: Language, rows: usize) -> Self {
+        let mut terms = terms_of(text, language);
         terms.sort_unstable();
         terms.dedup();
         Self {

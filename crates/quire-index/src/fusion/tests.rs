@@ -1,5 +1,7 @@
 //! What the fused list may never do, whatever the lists show.
 
+use quire_types::Language;
+
 use super::*;
 
 const CODE: Question = Question {
@@ -194,7 +196,10 @@ fn numbers_and_codes_are_identifiers_and_words_are_not() {
         "in 2023",
         "part HX-44",
     ] {
-        assert!(Question::new(text, 10).has_identifier, "{text}");
+        assert!(
+            Question::new(text, Language::English, 10).has_identifier,
+            "{text}"
+        );
     }
     for text in [
         "",
@@ -203,10 +208,13 @@ fn numbers_and_codes_are_identifiers_and_words_are_not() {
         "state-of-the-art",
         "NASA",
     ] {
-        assert!(!Question::new(text, 10).has_identifier, "{text}");
+        assert!(
+            !Question::new(text, Language::English, 10).has_identifier,
+            "{text}"
+        );
     }
     assert_eq!(
-        Question::new("the pump and the pumps of pump 7", 10).terms,
+        Question::new("the pump and the pumps of pump 7", Language::English, 10).terms,
         2
     );
 }
@@ -257,4 +265,26 @@ fn other_phrasings_add_to_what_the_question_finds_and_never_displace_its_best() 
     assert_eq!(merged(&[&[3, 1], &[], &[]], 9), [3, 1]);
     assert_eq!(merged(&[&[], &[4]], 9), [4]);
     assert_eq!(merged(&[], 9), Vec::<usize>::new());
+}
+
+/// What says nothing in the corpus's language is no part of a question's length, and what is one word there counts
+/// once; where the language is not known, every word counts.
+#[test]
+fn the_length_of_a_question_is_that_of_its_own_language() {
+    let german = "Wo ist der Vertrag und wo sind die Verträge für das Dach?";
+    let french = "Où est le contrat et où sont les contrats de la toiture ?";
+    for (text, language, terms) in [
+        (german, Language::German, 2),
+        (german, Language::English, 11),
+        (german, Language::None, 11),
+        (french, Language::French, 3),
+        (
+            "Where is the contract, and where are the contracts of the roof?",
+            Language::English,
+            3,
+        ),
+    ] {
+        let question = Question::new(text, language, 10);
+        assert_eq!(question.terms, terms, "{text} {language}");
+    }
 }

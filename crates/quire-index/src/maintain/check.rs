@@ -148,7 +148,7 @@ impl Search {
             .map(|(source, _)| source)
             .collect();
         let io = self.io(placement);
-        let questions = recall::questions(&view, &io, questions).await?;
+        let (questions, _) = recall::questions(&view, &io, &[], questions).await?;
         Ok(Verified {
             segments: checks,
             tail,

@@ -227,8 +227,9 @@ impl Search {
         is_building.then_some(()).ok_or(RebuildError::Superseded)
     }
 
-    /// Makes search read what a build embedded, if that is everything and is found well enough: asks it questions
-    /// like the tenant's own passages first. None when something was published that is to be embedded before.
+    /// Makes search read what a build embedded, if that is everything and is found well enough: asks it what
+    /// the tenant asked first (the vectors in `own`, by the new model), and questions like its passages where these
+    /// are too few. None when something was published that is to be embedded before.
     ///
     /// # Errors
     /// [`RebuildError::Recall`], after which the build is over; [`RebuildError::Superseded`]; those of the stores.
@@ -237,6 +238,7 @@ impl Search {
         placement: Placement,
         build: Uuid,
         change: Rebuild,
+        own: &[Vec<f32>],
     ) -> Result<Option<Rebuilt>, RebuildError> {
         let mut tx = self.store.tenant(placement).await?;
         let missing = embeddings::missing(&mut tx, build, 1).await?;
@@ -253,21 +255,15 @@ impl Search {
             embedded = self.embedded(placement, build).await?;
             view = self.candidate_of(placement, &embedded).await?;
         }
-        let questions = recall::questions(&view, &io, change.questions).await?;
-        let count = questions.len();
-        let found = recall::recall(&view, &io, questions).await?;
-        if let Some(recall) = found.filter(|recall| *recall < change.least_recall) {
+        let tried = recall::tried(&view, &view, &io, change, own).await;
+        if let Err(RebuildError::Recall { recall, .. }) = tried {
             let mut tx = self.store.tenant(placement).await?;
-            builds::end_build(&mut tx, build, BuildState::Refused, found).await?;
+            builds::end_build(&mut tx, build, BuildState::Refused, Some(recall)).await?;
             tx.commit().await?;
-            return Err(RebuildError::Recall {
-                recall,
-                least: change.least_recall,
-                questions: count,
-            });
         }
+        let tried = tried?;
         let mut tx = self.store.tenant(placement).await?;
-        let switched = embeddings::switch(&mut tx, build, found).await?;
+        let switched = embeddings::switch(&mut tx, build, tried.recall).await?;
         let moved = match switched {
             Switched::Done(moved) => moved,
             Switched::Behind => return Ok(None),
@@ -281,8 +277,9 @@ impl Search {
             segments: embedded.segments.iter().map(|one| one.id).collect(),
             moved,
             passed_over: 0,
-            questions: count,
-            recall: found,
+            questions: tried.questions,
+            own_questions: tried.own_questions,
+            recall: tried.recall,
         }))
     }
 

@@ -18,7 +18,7 @@ use quire_store::builds::{self, BuildState, NewBuild};
 use quire_store::segments::{self, Located, NewSegment};
 use quire_types::{ErrorKind, Kind, Language, SegmentId, SourceId};
 
-use super::recall;
+use super::recall::{self, Tried};
 use crate::blocks::Blocks;
 use crate::segment::{Io, Recipe, Segment, SourceRows, Survivors, merge};
 use crate::view::{Contents, View};
@@ -72,6 +72,8 @@ pub struct Rebuilt {
     pub written_bytes: u64,
     /// Questions that were asked before the switch.
     pub questions: usize,
+    /// Those of them that the tenant had asked; the others are like its passages.
+    pub own_questions: usize,
     /// The share of the best ten passages that the new segments found; none where nothing could be asked.
     pub recall: Option<f64>,
 }
@@ -84,8 +86,8 @@ pub enum RebuildError {
     Search(#[from] Error),
     /// The new segments find too little; the old ones are still in use.
     #[error(
-        "the new segments find {:.1} % of the best passages in {questions} questions, and {:.1} % were \
-         asked for: nothing was changed",
+        "the new segments find {:.1} % of the best passages in {questions} questions, {own_questions} of them the \
+         tenant's own, and {:.1} % were asked for: nothing was changed",
         .recall * 100.0, .least * 100.0
     )]
     Recall {
@@ -95,6 +97,8 @@ pub enum RebuildError {
         least: f64,
         /// Questions that were asked.
         questions: usize,
+        /// Those of them that the tenant had asked.
+        own_questions: usize,
     },
     /// Another rebuild of the tenant began later, a merge moved the same passages, or a sweep took this one
     /// for dead.
@@ -141,8 +145,8 @@ struct Building {
 }
 
 impl Search {
-    /// Makes all segments of a tenant anew, asks the new ones questions like the tenant's own passages, and
-    /// switches to them when they find enough. Search answers from the old ones until then, and writes go
+    /// Makes all segments of a tenant anew, asks the new ones what the tenant asked (the vectors in `own`, and
+    /// questions like its passages where these are too few), and switches to them when they find enough. Search answers from the old ones until then, and writes go
     /// on. The old ones are retired; [`rollback`](Self::rollback) puts them back until a sweep removes
     /// them. `progress` hears how far it is, as does `shard.index_builds`. Only the newest rebuild of a
     /// tenant can switch.
@@ -156,6 +160,7 @@ impl Search {
         &self,
         placement: Placement,
         change: Rebuild,
+        own: &[Vec<f32>],
         mut progress: impl FnMut(BuildProgress) + Send,
     ) -> Result<Rebuilt, RebuildError> {
         let view = self.view(placement).await?;
@@ -202,9 +207,16 @@ impl Search {
             ids: Vec::new(),
             stored: Vec::new(),
         };
-        let made = Box::pin(self.make(&mut building, &view, &chunks, change, &mut progress)).await;
-        match made {
-            Ok((questions, recall)) => self.switch(building, questions, recall).await,
+        let tried = async {
+            Box::pin(self.make(&mut building, &chunks, &mut progress)).await?;
+            let candidate = Arc::new(self.candidate(&building, &view).await?);
+            let blocks = Blocks::new(0);
+            let io = Io::new(placement, self.store.objects(), &blocks);
+            recall::tried(&candidate, &view, &io, change, own).await
+        };
+        let tried = tried.await;
+        match tried {
+            Ok(tried) => self.switch(building, tried).await,
             Err(error) => {
                 self.discard(&building, &error).await;
                 Err(error)
@@ -212,15 +224,13 @@ impl Search {
         }
     }
 
-    /// Stores the new segments and asks them. Returns how many questions there were, and the recall.
+    /// Stores the new segments.
     async fn make(
         &self,
         building: &mut Building,
-        view: &Arc<View>,
         chunks: &[Vec<Survivors>],
-        change: Rebuild,
         progress: &mut (dyn FnMut(BuildProgress) + Send),
-    ) -> Result<(usize, Option<f64>), RebuildError> {
+    ) -> Result<(), RebuildError> {
         // Everything is read once; none of it is worth keeping in memory.
         let blocks = Blocks::new(0);
         let io = Io::new(building.placement, self.store.objects(), &blocks);
@@ -257,19 +267,7 @@ impl Search {
             let stored = self.put(building.placement, built).await?;
             building.stored.push((stored.new, stored.versions));
         }
-        let candidate = Arc::new(self.candidate(building, view).await?);
-        let questions = recall::questions(view, &io, change.questions).await?;
-        let count = questions.len();
-        let found = recall::recall(&candidate, &io, questions).await?;
-        match found {
-            Some(recall) if recall < change.least_recall => Err(RebuildError::Recall {
-                recall,
-                least: change.least_recall,
-                questions: count,
-            }),
-            Some(recall) => Ok((count, Some(recall))),
-            None => Ok((0, None)),
-        }
+        Ok(())
     }
 
     /// A view of the new segments alone, as search would have it.
@@ -315,15 +313,10 @@ impl Search {
         is_building.then_some(()).ok_or(RebuildError::Superseded)
     }
 
-    async fn switch(
-        &self,
-        building: Building,
-        questions: usize,
-        recall: Option<f64>,
-    ) -> Result<Rebuilt, RebuildError> {
+    async fn switch(&self, building: Building, tried: Tried) -> Result<Rebuilt, RebuildError> {
         // After an error nobody knows whether it was switched, so then objects are left to the sweep.
         let mut tx = self.store.tenant(building.placement).await?;
-        let moved = builds::switch(&mut tx, building.id, recall, &building.stored).await?;
+        let moved = builds::switch(&mut tx, building.id, tried.recall, &building.stored).await?;
         tx.commit().await?;
         let Some(moved) = moved else {
             self.discard(&building, &RebuildError::Superseded).await;
@@ -344,8 +337,9 @@ impl Search {
             moved,
             passed_over: i64::try_from(building.rows_total).unwrap_or(i64::MAX) - moved,
             written_bytes: building.written_bytes,
-            questions,
-            recall,
+            questions: tried.questions,
+            own_questions: tried.own_questions,
+            recall: tried.recall,
         })
     }
 

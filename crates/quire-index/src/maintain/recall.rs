@@ -1,5 +1,5 @@
-//! How much of the truth search finds: questions like the tenant's passages, asked the normal way and
-//! answered exactly.
+//! How much of the truth search finds: questions that were asked, or that are like the tenant's passages, asked
+//! the normal way and answered exactly.
 //!
 //! The truth is the ten greatest cosines over all vectors as they are kept. A found passage counts when its
 //! cosine is among them, whichever of several equal ones it is.
@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
-use quire_vectors::{Level, dot};
+use quire_vectors::{Level, dequantise, dot_f32};
 
+use super::{Rebuild, RebuildError};
 use crate::query::Mode;
 use crate::segment::{Io, Segment};
 use crate::view::View;
@@ -24,12 +25,61 @@ const DISTANCE: f32 = 0.3;
 /// Cosines nearer than this are equal.
 const TIE: f32 = 1e-6;
 
-/// Questions: the vectors of randomly chosen passages, each moved a little.
+/// What a new index was asked before search reads it.
+pub(super) struct Tried {
+    pub(super) questions: usize,
+    pub(super) own_questions: usize,
+    /// None where nothing could be asked.
+    pub(super) recall: Option<f64>,
+}
+
+/// Asks a new index the questions of a corpus, and refuses it when it finds too little.
+pub(super) async fn tried(
+    new: &Arc<View>,
+    corpus: &View,
+    io: &Io<'_>,
+    change: Rebuild,
+    own: &[Vec<f32>],
+) -> Result<Tried, RebuildError> {
+    let (asked, own_questions) = questions(corpus, io, own, change.questions).await?;
+    let questions = asked.len();
+    let recall = recall(new, io, asked).await?;
+    match recall {
+        Some(recall) if recall < change.least_recall => Err(RebuildError::Recall {
+            recall,
+            least: change.least_recall,
+            questions,
+            own_questions,
+        }),
+        _ => Ok(Tried {
+            questions,
+            own_questions,
+            recall,
+        }),
+    }
+}
+
+/// So many questions: the tenant's own, and where these are too few, vectors of passages that are moved a little.
+/// Returns how many are its own.
 pub(super) async fn questions(
     view: &View,
     io: &Io<'_>,
+    own: &[Vec<f32>],
     count: usize,
-) -> Result<Vec<Vec<f32>>, Error> {
+) -> Result<(Vec<Vec<f32>>, usize), Error> {
+    let has_direction = |vector: &&Vec<f32>| {
+        let square: f32 = vector.iter().map(|value| value * value).sum();
+        square.is_normal() && view.check_dimension(vector.len()).is_ok()
+    };
+    let own = own.iter().filter(has_direction).take(count);
+    let mut questions: Vec<Vec<f32>> = own.cloned().collect();
+    let asked = questions.len();
+    questions.extend(like_passages(view, io, count - asked).await?);
+    Ok((questions, asked))
+}
+
+/// The vectors of randomly chosen passages, each moved a little.
+async fn like_passages(view: &View, io: &Io<'_>, count: usize) -> Result<Vec<Vec<f32>>, Error> {
     let mut random = Random(Uuid::new_v4().as_u64_pair().0);
     let spans: Vec<(usize, u32, u32)> = view.all_rows().collect();
     let ends: Vec<u64> = spans
@@ -81,6 +131,9 @@ pub(super) async fn recall(
     io: &Io<'_>,
     questions: Vec<Vec<f32>>,
 ) -> Result<Option<f64>, Error> {
+    if questions.is_empty() {
+        return Ok(None);
+    }
     let questions: Arc<[Vec<f32>]> = questions.into();
     let truth = exact(view, io, &questions).await?;
     let (mut found, mut wanted) = (0, 0);
@@ -150,9 +203,11 @@ async fn scan(
     let rotated = rotated.clone();
     blocking(move || {
         let level = Level::detect();
-        for (question, best) in rotated.iter().zip(&mut best) {
-            for vector in &vectors {
-                best.offer(dot(question, vector, level)?);
+        let mut vector = vec![0.0; rotated.first().map_or(0, Vec::len)];
+        for row in &vectors {
+            dequantise(row, &mut vector)?;
+            for (question, best) in rotated.iter().zip(&mut best) {
+                best.offer(dot_f32(question, &vector, level)?);
             }
         }
         Ok(best)

@@ -150,7 +150,7 @@ impl Search {
                 least_recall: 0.0,
                 ..Rebuild::default()
             };
-            if let Some(switched) = self.switch_embedding(placement, id, any).await? {
+            if let Some(switched) = self.switch_embedding(placement, id, any, &[]).await? {
                 back.moved = switched.moved;
                 back.going_on = None;
             }

@@ -12,7 +12,7 @@ use quire_vectors::Centroids;
 
 use super::BLOCK_ROWS;
 use super::format::Reader;
-use crate::Error;
+use crate::{Error, mask};
 
 /// Fewer rows than this are scanned faster than chosen from.
 pub(crate) const MIN_ROWS: u32 = 500_000;
@@ -24,11 +24,6 @@ const ITERATIONS: usize = 8;
 /// The share of the clusters that a search looks into, and at least so many. Measured: docs/benchmarks.md.
 const PROBED_SHARE: f32 = 0.5;
 const PROBED_LEAST: usize = 64;
-
-/// How many rows a mask lets through.
-pub(super) fn count_open(mask: &[u32]) -> usize {
-    mask.iter().map(|word| word.count_ones() as usize).sum()
-}
 
 /// The order that rows have by cluster.
 pub(crate) struct Order {
@@ -188,7 +183,7 @@ impl Clusters {
     /// A mask over positions, from one over rows. Costs as much as the fewer of its rows: those that it lets through, or
     /// those that it holds back.
     pub(crate) fn mask(&self, rows: &[u32]) -> Vec<u32> {
-        let lets_most = count_open(rows) * 2 > self.rows.len();
+        let lets_most = mask::count(rows) * 2 > self.rows.len();
         let (all, flip) = match lets_most {
             true => (u32::MAX, u32::MAX),
             false => (0, 0),

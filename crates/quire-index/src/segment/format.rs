@@ -18,13 +18,16 @@ use super::SegmentError;
 
 /// The first bytes of the file and of its footer.
 pub(crate) const MAGIC: [u8; 8] = *b"quireseg";
-/// The version of the format that is written; others are refused.
-const VERSION: u32 = 1;
+/// The version of the format that is written. The one before is read as well; others are refused.
+pub(crate) const VERSION: u32 = 2;
+/// The version whose vectors are signed bytes; everything else is as it is today.
+pub(crate) const WITH_SIGNED_BYTES: u32 = 1;
 
 /// A part of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {
-    /// Vectors of one byte per dimension, to score candidates with; 32 rows to a block.
+    /// Vectors without their signs, which the codes hold, to score candidates with: a byte for each dimension; 32
+    /// rows to a block. Those of an archive have their signs.
     Vectors,
     /// What the passages say and where they stand, compressed block by block.
     Texts,
@@ -75,6 +78,8 @@ impl Extent {
 /// The end of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Footer {
+    /// Of the format.
+    pub(crate) version: u32,
     pub(crate) tenant: Uuid,
     pub(crate) incarnation: Uuid,
     pub(crate) segment: Uuid,
@@ -96,7 +101,7 @@ impl Footer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(Self::BYTES);
         bytes.extend(MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(self.version.to_le_bytes());
         for id in [self.tenant, self.incarnation, self.segment] {
             bytes.extend(id.as_bytes());
         }
@@ -135,10 +140,10 @@ impl Footer {
             return Err(damaged());
         }
         let version = reader.u32().ok_or_else(damaged)?;
-        if version != VERSION {
+        if !matches!(version, WITH_SIGNED_BYTES | VERSION) {
             return Err(SegmentError::Version { found: version });
         }
-        let footer = Self::fields(&mut reader).ok_or_else(damaged)?;
+        let footer = Self::fields(version, &mut reader).ok_or_else(damaged)?;
         let expected = [placement.tenant.uuid(), placement.incarnation, id.uuid()];
         if [footer.tenant, footer.incarnation, footer.segment] != expected {
             return Err(SegmentError::Foreign);
@@ -151,8 +156,9 @@ impl Footer {
         is_whole.then_some(footer).ok_or_else(damaged)
     }
 
-    fn fields(reader: &mut Reader<'_>) -> Option<Self> {
+    fn fields(version: u32, reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self {
+            version,
             tenant: Uuid::from_bytes(reader.take()?),
             incarnation: Uuid::from_bytes(reader.take()?),
             segment: Uuid::from_bytes(reader.take()?),
@@ -223,6 +229,7 @@ mod tests {
             };
         }
         let footer = Footer {
+            version: VERSION,
             tenant: placement.tenant.uuid(),
             incarnation: placement.incarnation,
             segment: id.uuid(),
@@ -245,6 +252,14 @@ mod tests {
                 Footer::decode(&bytes[..at], placement, id).is_err(),
                 "{at} bytes"
             );
+        }
+        for (version, is_read) in [(0, false), (1, true), (2, true), (3, false)] {
+            let other = Footer {
+                version,
+                ..footer.clone()
+            };
+            let decoded = Footer::decode(&other.encode(), placement, id);
+            assert_eq!(decoded.is_ok(), is_read, "{version}");
         }
         let reborn = Placement {
             incarnation: Uuid::new_v4(),

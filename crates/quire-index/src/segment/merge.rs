@@ -5,8 +5,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-
 use quire_store::Placement;
 
 use super::{Built, Io, Recipe, Segment, SegmentWriter, SourceRows, Text};
@@ -61,7 +59,7 @@ pub(crate) async fn merge(
 }
 
 /// A source with what its passages are.
-type Read = (Arc<Segment>, SourceRows, Vec<(Text, Bytes)>);
+type Read = (Arc<Segment>, SourceRows, Vec<(Text, Vec<u8>)>);
 
 async fn read(io: &Io<'_>, window: &[(&Arc<Segment>, SourceRows)]) -> Result<Vec<Read>, Error> {
     let mut of_segments: Vec<(&Arc<Segment>, Vec<u32>)> = Vec::new();

@@ -12,8 +12,9 @@ use bytes::Bytes;
 
 use quire_store::Objects;
 
+use super::Segment;
 use super::format::Section;
-use super::{BLOCK_ROWS, Segment, in_time};
+use super::read::in_time;
 use crate::Error;
 use crate::blocks::{Blocks, Reserved};
 
@@ -77,14 +78,14 @@ impl Segment {
     async fn read_vectors(&self, objects: &Objects) -> Result<Bytes, Error> {
         let range = self.footer.extent(Section::Vectors).range();
         let vectors = in_time(self.id, objects.range(&self.key, range)).await?;
-        let block = quire_vectors::row_bytes(self.dimension) * BLOCK_ROWS;
-        for (index, bytes) in (0_u32..).zip(vectors.chunks(block)) {
+        let blocks = vectors.chunks(self.vector_block_bytes());
+        for (index, bytes) in (0_u32..).zip(blocks) {
             let extent = self.vector_extent(index);
             if extent.is_none_or(|(_, crc)| crc != crc32fast::hash(bytes)) {
                 return Err(self.damaged("vectors"));
             }
         }
-        Ok(vectors)
+        Ok(self.as_rows(vectors))
     }
 }
 

@@ -1,16 +1,16 @@
 //! Making a segment's file out of passages.
 //!
 //! Passages come source by source, in the order they will have. Everything is held in memory until the
-//! end: about 400 bytes a passage and what it says, at 384 dimensions.
+//! end: about 450 bytes a passage and what it says, at 384 dimensions, and at the end its vector twice.
 
 use bytes::Bytes;
 
 use quire_store::{Objects, Placement, segments::NewSegment};
 use quire_types::{Language, PassageId, Place, SegmentId, SourceId};
-use quire_vectors::{CodesBuilder, Rotation, quantise};
+use quire_vectors::{CodesBuilder, Rotation, quantise, row_bytes, unsigned_row_bytes};
 
 use super::clusters;
-use super::format::{Extent, Footer, MAGIC, Section};
+use super::format::{Extent, Footer, MAGIC, Section, VERSION};
 use super::sources::SourceRows;
 use super::texts::{TextBlock, TextsBuilder};
 use super::{BLOCK_ROWS, padded};
@@ -111,7 +111,7 @@ impl SegmentWriter {
         self.text(context, body, place)
     }
 
-    /// A passage of a segment with the same rotation, with its row of the vectors there.
+    /// A passage of a segment with the same rotation, with its row there.
     pub(crate) fn push_kept(
         &mut self,
         context: &str,
@@ -147,7 +147,6 @@ impl SegmentWriter {
     /// The whole file.
     pub(crate) fn finish(mut self) -> Result<Built, Error> {
         let dimension = padded(self.recipe.dimension);
-        let row_bytes = quire_vectors::row_bytes(dimension);
         let order = if self.recipe.is_archive {
             // An inverted index has a row at least; this one tells the language and nothing else.
             self.lexical.push("", "")?;
@@ -160,29 +159,27 @@ impl SegmentWriter {
                 self.recipe.cluster_rows,
             )?
         };
-        let vectors = match &order {
-            None => self.vectors,
-            Some(order) => order
-                .rows
-                .iter()
-                .flat_map(|row| row_of(&self.vectors, *row as usize, row_bytes))
-                .copied()
-                .collect(),
-        };
         let mut codes = CodesBuilder::new(dimension)?;
-        let mut rotated = self.rotated;
-        let coded = if self.recipe.is_archive {
-            &[]
+        let (vectors, kept_bytes) = if self.recipe.is_archive {
+            (self.vectors, row_bytes(dimension))
         } else {
-            vectors.as_slice()
+            let kept_bytes = unsigned_row_bytes(dimension);
+            let mut unsigned = Vec::with_capacity(self.rows as usize * kept_bytes);
+            let mut rotated = self.rotated;
+            for position in 0..self.rows as usize {
+                let row = order.as_ref().map_or(Some(position), |order| {
+                    order.rows.get(position).map(|row| *row as usize)
+                });
+                let row = row_of(&self.vectors, row.unwrap_or(position), row_bytes(dimension));
+                quire_vectors::dequantise(row, &mut rotated)?;
+                codes.push(&rotated)?;
+                unsigned.extend(row.iter().take(kept_bytes));
+            }
+            (unsigned, kept_bytes)
         };
-        for row in coded.chunks_exact(row_bytes) {
-            quire_vectors::dequantise(row, &mut rotated)?;
-            codes.push(&rotated)?;
-        }
         let lexical = self.lexical.finish()?;
         let (texts, text_blocks) = self.texts.finish();
-        let blocks = block_table(&vectors, row_bytes, &text_blocks);
+        let blocks = block_table(&vectors, kept_bytes, &text_blocks);
         let clusters = order.map_or_else(Vec::new, |order| order.encode());
 
         let mut parts = vec![Bytes::from_static(&MAGIC)];
@@ -211,6 +208,7 @@ impl SegmentWriter {
             parts.push(bytes.into());
         }
         let footer = Footer {
+            version: VERSION,
             tenant: self.placement.tenant.uuid(),
             incarnation: self.placement.incarnation,
             segment: self.id.uuid(),
@@ -292,9 +290,9 @@ fn row_of(vectors: &[u8], row: usize, row_bytes: usize) -> &[u8] {
 }
 
 /// The checksums of the blocks of vectors, then the blocks of texts.
-fn block_table(vectors: &[u8], row_bytes: usize, texts: &[TextBlock]) -> Vec<u8> {
+fn block_table(vectors: &[u8], kept_bytes: usize, texts: &[TextBlock]) -> Vec<u8> {
     let checksums = vectors
-        .chunks(row_bytes * BLOCK_ROWS)
+        .chunks(kept_bytes * BLOCK_ROWS)
         .flat_map(|block| crc32fast::hash(block).to_le_bytes());
     let texts = texts.iter().flat_map(|block| block.encode());
     checksums.chain(texts).collect()

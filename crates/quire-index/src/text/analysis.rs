@@ -301,7 +301,12 @@ fn push_word(into: &mut String, word: &str, before: Option<char>) {
 /// The words of an English text as search sees them, in order: lower case, stemmed, without stop words
 /// and without whole identifiers.
 pub fn terms(text: &str) -> Vec<String> {
-    let mut analyzer = Analyzer::new(Language::English);
+    terms_of(text, Language::English)
+}
+
+/// The words of a text of some language, as [`terms`] has those of an English one.
+pub(crate) fn terms_of(text: &str, language: Language) -> Vec<String> {
+    let mut analyzer = Analyzer::new(language);
     let mut tokens = analyzer.tokens(text);
     let mut term = String::new();
     let mut terms = Vec::new();

@@ -55,9 +55,3 @@ impl Best {
 fn sum(key: u64) -> u32 {
     !((key >> 32) as u32)
 }
-
-/// Whether a mask lets a row through: bit `j` of word `w` is row `32 * w + j`.
-pub(crate) fn passes(mask: &[u32], row: u32) -> bool {
-    mask.get(row as usize / 32)
-        .is_some_and(|word| word >> (row % 32) & 1 == 1)
-}

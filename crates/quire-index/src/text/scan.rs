@@ -9,8 +9,9 @@
 use tantivy::postings::BlockSegmentPostings;
 use tantivy::{DocId, TERMINATED};
 
-use super::best::{Best, passes};
+use super::best::Best;
 use super::bm25::TermScore;
+use crate::mask;
 
 /// Rows of a window: their sums fit the first cache of a core.
 const WINDOW: usize = 4_096;
@@ -119,7 +120,7 @@ pub(super) fn scan(
         }
         collect_above(sums, best.threshold().saturating_sub(more), &mut candidates);
         let row = |place: usize| first + place as u32;
-        candidates.retain(|place| mask.is_none_or(|mask| passes(mask, row(*place))));
+        candidates.retain(|place| mask.is_none_or(|mask| mask::has(mask, row(*place))));
         for list in lists[..looked_up].iter_mut().rev() {
             candidates.retain(|place| sums[place % WINDOW] + more > best.threshold());
             for place in &candidates {

@@ -16,12 +16,12 @@ use tantivy::{
 };
 
 use super::analysis::Analyzer;
-use super::best::{Best, passes};
+use super::best::Best;
 use super::bm25::Bm25;
 use super::bundle::{self, Bundle};
 use super::query::{LexicalQuery, QueryTerm, Statistics};
 use super::scan::{List, look_up, rows, scan};
-use crate::Error;
+use crate::{Error, mask};
 
 const ANALYZER: &str = "words";
 const FIELD: &str = "text";
@@ -163,7 +163,7 @@ impl LexicalSegment {
     }
 
     /// The best rows that hold any term of the query and all that it requires, among those that the mask
-    /// lets through (bit `j` of word `w` is row `32 * w + j`), best first.
+    /// lets through, best first.
     pub(crate) fn search(
         &self,
         query: &LexicalQuery,
@@ -173,7 +173,7 @@ impl LexicalSegment {
     ) -> Result<Vec<(u32, f32)>, Error> {
         let open = match mask {
             None => self.rows() as usize,
-            Some(mask) => mask.iter().map(|word| word.count_ones() as usize).sum(),
+            Some(mask) => mask::count(mask),
         };
         if query.is_empty() || limit == 0 || open == 0 {
             return Ok(Vec::new());
@@ -188,7 +188,7 @@ impl LexicalSegment {
                 look_up(open_rows(mask, self.rows()), lists, lengths, &mut best);
             }
             (mask, Some(postings)) => {
-                let is_open = |row: &u32| mask.is_none_or(|mask| passes(mask, *row));
+                let is_open = |row: &u32| mask.is_none_or(|mask| mask::has(mask, *row));
                 look_up(rows(postings).filter(is_open), lists, lengths, &mut best);
             }
             (mask, None) => scan(lists, lengths, mask, &mut best),

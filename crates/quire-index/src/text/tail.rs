@@ -11,9 +11,10 @@ use quire_types::Language;
 use tantivy::fieldnorm::FieldNormReader;
 
 use super::analysis::Analyzer;
-use super::best::{Best, passes};
+use super::best::Best;
 use super::bm25::Bm25;
 use super::query::{LexicalQuery, Statistics};
+use crate::mask;
 
 /// The rows of a tenant's tail, numbered from 0 in the order they came.
 #[derive(Clone, Debug)]
@@ -73,7 +74,7 @@ impl LexicalTail {
     }
 
     /// The best rows that hold any term of the query and all that it requires, among those that the mask
-    /// lets through (bit `j` of word `w` is row `32 * w + j`), best first.
+    /// lets through, best first.
     pub(crate) fn search(
         &self,
         query: &LexicalQuery,
@@ -103,7 +104,7 @@ impl LexicalTail {
         }
         let mut best = Best::new(limit);
         for (row, (sum, met)) in (0..).zip(sums) {
-            let is_open = mask.is_none_or(|mask| passes(mask, row));
+            let is_open = mask.is_none_or(|mask| mask::has(mask, row));
             if is_open && met == required {
                 best.push(row, sum);
             }

@@ -33,7 +33,7 @@ async fn statistics_say_what_is_where() {
     };
     assert_eq!((segment.rows, segment.alive), (40, 10));
     assert!((segment.dead_share() - 0.75).abs() < 1e-9);
-    assert_eq!((segment.format, segment.is_clustered), (Some(1), false));
+    assert_eq!((segment.format, segment.is_clustered), (Some(2), false));
     let size = fs::metadata(corpus.file(segment.id)).unwrap().len();
     assert_eq!(u64::try_from(segment.bytes), Ok(size));
     assert_eq!(stats.total_bytes, segment.bytes);

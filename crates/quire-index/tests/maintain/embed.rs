@@ -131,7 +131,7 @@ async fn passages_move_to_another_model_without_a_gap_and_back() {
     // What is published at the last moment is not left behind.
     corpus.add("late", 5).await;
     let check = Rebuild::default();
-    let switched = search.switch_embedding(placement, build, check).await;
+    let switched = search.switch_embedding(placement, build, check, &[]).await;
     assert_eq!(switched.unwrap(), None);
     let before = found(&corpus.search, placement, DIMENSION).await;
     assert_eq!(before.len(), 300 + 300 + 20 + 60 + 10 + 5);
@@ -142,7 +142,7 @@ async fn passages_move_to_another_model_without_a_gap_and_back() {
     let refused = search.search(placement, query).await.unwrap_err();
     assert!(matches!(refused, Error::Dimension { .. }), "{refused}");
     assert_eq!(embed_all(&search, placement, build, LARGE).await, 5);
-    let switched = search.switch_embedding(placement, build, check).await;
+    let switched = search.switch_embedding(placement, build, check, &[]).await;
     let switched = switched.unwrap().unwrap();
     assert!(switched.recall.unwrap() >= 0.97, "{switched:?}");
     assert_eq!(switched.moved, 745);
@@ -187,7 +187,7 @@ async fn passages_move_to_another_model_without_a_gap_and_back() {
     let build = back.going_on.unwrap();
     assert_eq!(found(&search, placement, LARGE).await.len(), 746);
     assert_eq!(embed_all(&search, placement, build, DIMENSION).await, 56);
-    let switched = search.switch_embedding(placement, build, check).await;
+    let switched = search.switch_embedding(placement, build, check, &[]).await;
     assert!(switched.unwrap().is_some());
     let back = found(&corpus.search, placement, DIMENSION).await;
     assert!(after.is_subset(&back));
@@ -224,7 +224,7 @@ async fn a_build_that_is_over_leaves_nothing_behind_and_a_way_back_needs_no_mode
     let new = vectors(&page, LARGE);
     let late = search.keep_embedded(placement, first, page, new).await;
     assert!(matches!(late, Err(RebuildError::Superseded)), "{late:?}");
-    let over = search.switch_embedding(placement, first, Rebuild::default());
+    let over = search.switch_embedding(placement, first, Rebuild::default(), &[]);
     assert!(matches!(over.await, Err(RebuildError::Superseded)));
     // One that finds too little is refused, and its segments go.
     embed_all(&search, placement, second, LARGE).await;
@@ -232,7 +232,9 @@ async fn a_build_that_is_over_leaves_nothing_behind_and_a_way_back_needs_no_mode
         least_recall: 1.1,
         ..Rebuild::default()
     };
-    let refused = search.switch_embedding(placement, second, impossible).await;
+    let refused = search
+        .switch_embedding(placement, second, impossible, &[])
+        .await;
     assert!(matches!(refused, Err(RebuildError::Recall { .. })));
     let stats = corpus.stats().await;
     assert_eq!(stats.build.unwrap().state, BuildState::Refused);
@@ -241,7 +243,7 @@ async fn a_build_that_is_over_leaves_nothing_behind_and_a_way_back_needs_no_mode
 
     let build = search.begin_embedding(placement, large()).await.unwrap();
     embed_all(&search, placement, build, LARGE).await;
-    let switched = search.switch_embedding(placement, build, Rebuild::default());
+    let switched = search.switch_embedding(placement, build, Rebuild::default(), &[]);
     assert!(switched.await.unwrap().is_some());
     assert_eq!(found(&search, placement, LARGE).await, before);
     let back = search.rollback(placement).await.unwrap();

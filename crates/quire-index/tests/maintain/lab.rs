@@ -155,8 +155,17 @@ impl Corpus {
     }
 
     pub(crate) async fn rebuild(&self, change: Rebuild) -> Result<Rebuilt, RebuildError> {
+        self.rebuild_asked(change, &[]).await
+    }
+
+    /// Makes everything anew and tries it with these questions.
+    pub(crate) async fn rebuild_asked(
+        &self,
+        change: Rebuild,
+        own: &[Vec<f32>],
+    ) -> Result<Rebuilt, RebuildError> {
         self.search
-            .rebuild(self.tenant.placement(), change, |_| {})
+            .rebuild(self.tenant.placement(), change, own, |_| {})
             .await
     }
 

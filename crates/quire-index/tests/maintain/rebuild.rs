@@ -52,7 +52,8 @@ impl Gated {
                 }
                 told.push(progress);
             };
-            let rebuilt = Box::pin(search.rebuild(placement, other_rotation(), progress)).await;
+            let rebuilt =
+                Box::pin(search.rebuild(placement, other_rotation(), &[], progress)).await;
             (rebuilt, heard)
         });
         Self { go, done }
@@ -310,6 +311,7 @@ async fn a_refused_rebuild_leaves_everything_as_it_was() {
         recall,
         least,
         questions,
+        ..
     } = refused
     else {
         unreachable!("{refused}")
@@ -346,7 +348,9 @@ async fn a_rebuild_that_fails_changes_nothing_and_says_so() {
     ] {
         search.prefetch(placement).await.unwrap();
         unreliable.fail(operation, 1, fault);
-        let failed = search.rebuild(placement, other_rotation(), |_| {}).await;
+        let failed = search
+            .rebuild(placement, other_rotation(), &[], |_| {})
+            .await;
         assert!(matches!(failed, Err(RebuildError::Search(_))), "{failed:?}");
         assert_eq!(corpus.objects().await, before);
         assert_eq!(
@@ -432,4 +436,35 @@ async fn a_rebuild_that_dies_is_in_nobodys_way() {
     let states: Vec<BuildState> = builds.iter().map(|build| build.state).collect();
     assert_eq!(states, [BuildState::Switched, BuildState::Failed]);
     assert_eq!(builds[1].id, dead.id);
+}
+
+#[tokio::test]
+async fn new_segments_are_tried_with_what_the_tenant_asked_and_filled_up_with_its_passages() {
+    let mut corpus = Corpus::new().await;
+    corpus.add("one", 200).await;
+    corpus.fold().await;
+    let asked: Vec<Vec<f32>> = (0..4).map(|_| vector(&mut corpus.rng)).collect();
+    // Of another model, or without a direction: nothing can be asked with such.
+    let odd = vec![vec![1.0; 3], vec![0.0; 16], vec![f32::NAN; 16]];
+    for (own, questions, used) in [(0, 6, 0), (4, 6, 4), (4, 3, 3), (4, 0, 0)] {
+        let own = [&odd[..], &asked[..own]].concat();
+        let change = Rebuild {
+            questions,
+            ..other_rotation()
+        };
+        let rebuilt = corpus.rebuild_asked(change, &own).await.unwrap();
+        assert_eq!(
+            (rebuilt.questions, rebuilt.own_questions),
+            (questions, used)
+        );
+        let impossible = Rebuild {
+            questions,
+            ..IMPOSSIBLE
+        };
+        let tried = corpus.rebuild_asked(impossible, &own).await;
+        match tried {
+            Err(RebuildError::Recall { own_questions, .. }) => assert_eq!(own_questions, used),
+            tried => assert!(questions == 0 && tried.is_ok(), "{tried:?}"),
+        }
+    }
 }

@@ -132,6 +132,60 @@ async fn an_original_that_is_named_again_is_no_longer_an_orphan() {
     assert_eq!(objects.head(&key).await.unwrap(), 4);
 }
 
+/// Retired and found by one clock, swept by another: what is needed stays, and what goes early is at most what
+/// nothing names.
+#[tokio::test]
+async fn a_clock_that_jumps_a_day_back_and_forth_takes_nothing_that_is_needed() {
+    let mut corpus = Corpus::new().await;
+    let placement = corpus.tenant.placement();
+    corpus.add("one", 20).await;
+    corpus.fold().await;
+    let old = corpus.live().await;
+    corpus.rebuild(Rebuild::default()).await.unwrap();
+    // Somebody sends a file, whose row is still to come.
+    let original = ObjectKey::original(placement);
+    let objects = corpus.test.store.objects().clone();
+    let sent = bytes::Bytes::from_static(b"sent");
+    objects.put(&original, sent.clone()).await.unwrap();
+    let (before, found) = (corpus.objects().await, corpus.bodies().await);
+
+    // The window is longer than the jumps: nothing goes, and the old segments can be put back.
+    for days_ahead in [-1, 1, 0, -1, 1] {
+        let clock = now() + chrono::Duration::days(days_ahead);
+        let swept = corpus.sweep(clock, DAY + DAY / 24, false).await;
+        assert_eq!(
+            (swept.retired, swept.orphans),
+            (vec![], vec![]),
+            "{days_ahead}"
+        );
+        assert_eq!(corpus.objects().await, before);
+    }
+    corpus.search.rollback(placement).await.unwrap();
+    assert_eq!(corpus.live().await, old);
+    let rebuilt = corpus.rebuild(Rebuild::default()).await.unwrap();
+
+    // It is not: what nothing names goes too early, and nothing else, not even what was found without a row.
+    for days_ahead in [2, 1, 0, 2, -1, 2] {
+        let clock = now() + chrono::Duration::days(days_ahead);
+        let swept = corpus.sweep(clock, DAY, false).await;
+        assert!(
+            swept
+                .retired
+                .iter()
+                .all(|id| !rebuilt.segments.contains(id))
+        );
+        assert_eq!(objects.read(&original).await.unwrap(), sent);
+        assert_eq!(corpus.live().await, rebuilt.segments);
+        assert_eq!(corpus.bodies().await, found);
+        let name = format!("on day {days_ahead}");
+        let source = corpus.add(&name, 3).await;
+        corpus.fold().await;
+        corpus.delete(source).await;
+        corpus.fold().await;
+        assert_eq!(corpus.bodies().await, found);
+    }
+}
+
 #[tokio::test]
 async fn a_sweep_spares_a_build_that_lives_and_ends_one_that_is_dead() {
     let mut corpus = Corpus::new().await;

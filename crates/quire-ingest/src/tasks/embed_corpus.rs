@@ -126,7 +126,11 @@ impl EmbedCorpus {
                         .map(|()| false)
                 }
                 None => {
-                    let switched = search.switch_embedding(placement, build, Rebuild::default());
+                    let change = Rebuild::default();
+                    let own = ingest
+                        .asked(placement, &embedding, change.questions)
+                        .await?;
+                    let switched = search.switch_embedding(placement, build, change, &own);
                     switched.await.map(|switched| switched.is_some())
                 }
             };

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use quire_store::{CopiesConfig, ObjectKey, Objects, Placement};
+use quire_testkit::disk::SmallDisk;
 use quire_testkit::postgres::eventually;
 use quire_testkit::unreliable::{Fault, Unreliable};
 use tempfile::TempDir;
@@ -174,4 +175,37 @@ async fn copies_take_no_more_than_their_bytes_and_go_with_their_segment() {
     assert_eq!(lab.objects.copied(), []);
     let gone = lab.objects.range(&of_other, 10..20).await;
     assert!(gone.is_err());
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_copies_costs_the_copies_and_nothing_else() {
+    let stored = tempfile::tempdir().unwrap();
+    // Where no disk can be mounted, a file in the place of a directory lets no copy be written either.
+    let (disk, blocked) = (SmallDisk::new(SIZE / 2), tempfile::tempdir().unwrap());
+    let dir = match &disk {
+        Some(disk) => disk.path().to_owned(),
+        None => blocked.path().to_owned(),
+    };
+    let (objects, store) = open(stored.path(), &dir, 10_000_000);
+    let key = segment(tenant());
+    objects.put(&key, sample(SIZE)).await.unwrap();
+    if disk.is_none() {
+        fs::write(dir.join("t"), b"in the way").unwrap();
+    }
+    for _ in 0..3 * 8 {
+        assert_eq!(read(&objects, &key).await, sample(SIZE).slice(10..5_000));
+    }
+    // Trying to copy reads the whole object beside the 24 ranges.
+    eventually("copies were tried", async || store.counts().reads > 24).await;
+    assert_eq!(objects.copy_totals().unwrap().copies, 0);
+    let Some(disk) = disk else { return };
+    // What was written in part is gone, so that there is room for one that fits.
+    let few = segment(tenant());
+    objects.put(&few, sample(SIZE / 4)).await.unwrap();
+    let copy = disk.path().join(few.as_str());
+    eventually("there is a copy of it", async || {
+        let found = read(&objects, &few).await;
+        found == sample(SIZE / 4).slice(10..5_000) && copy.exists()
+    })
+    .await;
 }

@@ -52,6 +52,9 @@ async fn a_transaction_for_somebody_sees_what_that_person_may_see() {
         assert_eq!(named.unwrap().is_some(), many == 2);
         let listed = questions::list(&mut tx, page).await.unwrap();
         assert_eq!(listed.items.len(), answers, "{who:?}");
+        // Both ask the same.
+        let texts = questions::latest_texts(&mut tx, 9).await.unwrap();
+        assert_eq!(texts.len(), answers.min(1), "{who:?}");
         tx.commit().await.unwrap();
         // It ends with the transaction.
         let mut tx = test.tx(&of.tenant).await;

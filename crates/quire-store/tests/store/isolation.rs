@@ -148,6 +148,7 @@ async fn answers(test: &TestStore, tenant: &Tenant, ids: Ids) -> Vec<(&'static s
         connections::hear(connection, "m"),
         connections::delete(connection),
         questions::get(question),
+        questions::latest_texts(9),
         questions::finish(question, Err("stolen")),
         questions::delete(question),
         outbox::endpoint(endpoint),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use quire_store::{Error, Objects, S3Config, UploadError};
+use quire_testkit::disk::SmallDisk;
 use quire_testkit::s3::S3Server;
 use quire_testkit::unreliable::{Counts, Fault, Operation, Unreliable};
 use quire_types::{ErrorKind, Kind};
@@ -226,4 +227,44 @@ async fn requests_and_bytes_are_counted() {
             ..Counts::default()
         }
     );
+}
+
+/// Where this process may mount one.
+#[tokio::test]
+async fn a_full_disk_says_so_and_keeps_nothing_of_what_did_not_fit() {
+    let Some(disk) = SmallDisk::new(1 << 20) else {
+        return;
+    };
+    let objects = Objects::directory(disk.path()).unwrap();
+    let placement = tenant();
+    let (kept, new) = (segment(placement), segment(placement));
+    objects.put(&kept, sample(300_000)).await.unwrap();
+    for _ in 0..4 {
+        // In one piece, in several, and from somebody who sends.
+        let pieces = vec![sample(500_000), sample(500_000)];
+        let bytes = stream::iter([Ok::<_, std::io::Error>(sample(900_000))]);
+        let sent = objects.upload(placement, bytes.boxed(), 10_000_000).await;
+        let sent = match sent {
+            Err(UploadError::Store(refused)) => Err(refused),
+            sent => sent.map(drop).map_err(|_| Error::Interrupted),
+        };
+        for refused in [
+            objects.put(&new, sample(900_000)).await,
+            objects.put_whole(&new, pieces).await,
+            sent,
+        ] {
+            let refused = refused.unwrap_err();
+            assert!(matches!(refused, Error::DiskFull), "{refused:?}");
+            assert_eq!(refused.kind(), ErrorKind::Unavailable);
+        }
+        assert_eq!(objects.list(placement).await.unwrap(), [kept.clone()]);
+        assert_eq!(objects.read(&kept).await.unwrap(), sample(300_000));
+    }
+    disk.fill();
+    assert!(objects.put(&new, sample(10_000)).await.is_err());
+    objects.delete(&kept).await.unwrap();
+    disk.free();
+    // Nothing is left of all that, so there is room for nearly the whole disk.
+    objects.put(&new, sample(900_000)).await.unwrap();
+    assert_eq!(objects.read(&new).await.unwrap(), sample(900_000));
 }

@@ -1,13 +1,18 @@
 //! AVX2 and FMA: 256-bit registers, sixteen of them. Knows the layout of a block (`codes`).
 
 use std::arch::x86_64::{
-    __m256i, _mm_add_epi16, _mm_storeu_si128, _mm_unpackhi_epi16, _mm_unpacklo_epi16,
-    _mm256_add_epi8, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi256_si128,
-    _mm256_extracti128_si256, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_epi16,
-    _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_srli_epi16,
+    __m256i, _mm_add_epi16, _mm_loadl_epi64, _mm_setr_epi32, _mm_storeu_si128, _mm_unpackhi_epi16,
+    _mm_unpacklo_epi16, _mm256_add_epi8, _mm256_add_epi16, _mm256_add_ps, _mm256_and_si256,
+    _mm256_andnot_ps, _mm256_broadcastsi128_si256, _mm256_castsi256_ps, _mm256_castsi256_si128,
+    _mm256_cmpeq_epi32, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_extracti128_si256,
+    _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_shuffle_epi8,
+    _mm256_srli_epi16, _mm256_storeu_ps, _mm256_xor_ps,
 };
 
+use super::portable::CHAINS;
 use super::{BLOCK_ROWS, ScanQuery, TILE_COLUMNS, TILE_ROWS, portable};
+use crate::codes::{SEGMENT_BYTES, SEGMENT_COORDINATES};
 
 /// Registers summed as bytes before they are widened: four entries of a table are at most 240.
 const GROUP: usize = 4;
@@ -81,9 +86,45 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+/// Coordinates of a register, whose signs are in two segments: as many bytes as a register has.
+const LANES: usize = 8;
+
+/// The byte of the row in each of two segments goes to the four lanes of its coordinates, where one bit says
+/// whether to add or to subtract.
 #[target_feature(enable = "avx2,fma")]
-pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<8, true>(query, row)
+pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
+    let byte = _mm256_set1_epi8((place % SEGMENT_BYTES) as i8);
+    let bit = 1 << (place / SEGMENT_BYTES * SEGMENT_COORDINATES);
+    let bits = _mm256_broadcastsi128_si256(_mm_setr_epi32(bit, bit << 1, bit << 2, bit << 3));
+    let minus = _mm256_set1_ps(-0.0);
+    let mut sums = [_mm256_setzero_ps(); CHAINS];
+    let (queries, query_rest) = query.as_chunks::<{ CHAINS * LANES }>();
+    let (numbers, rest) = magnitudes.as_chunks::<{ CHAINS * LANES }>();
+    let (codes, _) = segments.as_chunks::<{ CHAINS * BYTES }>();
+    for ((query, numbers), codes) in queries.iter().zip(numbers).zip(codes) {
+        for (chain, sum) in sums.iter_mut().enumerate() {
+            let lanes = chain * LANES..(chain + 1) * LANES;
+            // SAFETY: the slices are as long as what is loaded, and the loads need no alignment.
+            let (query, numbers) = unsafe {
+                (
+                    _mm256_loadu_ps(query[lanes.clone()].as_ptr()),
+                    _mm_loadl_epi64(numbers[lanes].as_ptr().cast()),
+                )
+            };
+            let numbers = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(numbers));
+            let own = _mm256_and_si256(_mm256_shuffle_epi8(load(codes, chain), byte), bits);
+            let is_above = _mm256_castsi256_ps(_mm256_cmpeq_epi32(own, bits));
+            let query = _mm256_xor_ps(query, _mm256_andnot_ps(is_above, minus));
+            *sum = _mm256_fmadd_ps(numbers, query, *sum);
+        }
+    }
+    let [a, b, c, d] = sums;
+    let sum = _mm256_add_ps(_mm256_add_ps(a, b), _mm256_add_ps(c, d));
+    let mut lanes = [0.0; LANES];
+    // SAFETY: the array is as long as the register, and the store needs no alignment.
+    unsafe { _mm256_storeu_ps(lanes.as_mut_ptr(), sum) };
+    let codes = &segments[queries.len() * CHAINS * BYTES..];
+    lanes.iter().sum::<f32>() + portable::dot_signed(query_rest, rest, codes, place)
 }
 
 #[target_feature(enable = "avx2,fma")]

@@ -1,13 +1,17 @@
 //! AVX-512 F, BW and VL: 512-bit registers, thirty-two of them. Knows the layout of a block (`codes`).
 
 use std::arch::x86_64::{
-    __m512i, _mm512_add_epi8, _mm512_add_epi16, _mm512_and_si512, _mm512_loadu_si512,
-    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_setzero_si512, _mm512_shuffle_epi8,
-    _mm512_shuffle_i64x2, _mm512_srli_epi16, _mm512_storeu_si512,
+    __m512i, _mm_loadu_si128, _mm_setr_epi32, _mm512_add_epi8, _mm512_add_epi16, _mm512_add_ps,
+    _mm512_and_si512, _mm512_broadcast_i32x4, _mm512_cvtepi32_ps, _mm512_cvtepu8_epi32,
+    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_loadu_si512, _mm512_mask_sub_ps, _mm512_reduce_add_ps,
+    _mm512_set1_epi8, _mm512_set1_epi16, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_shuffle_i64x2, _mm512_srli_epi16, _mm512_storeu_si512,
+    _mm512_testn_epi32_mask,
 };
 
+use super::portable::CHAINS;
 use super::{BLOCK_ROWS, ScanQuery, TILE_COLUMNS, TILE_ROWS, portable};
-use crate::codes::SEGMENT_BYTES;
+use crate::codes::{SEGMENT_BYTES, SEGMENT_COORDINATES};
 
 /// Registers summed as bytes before they are widened: four entries of a table are at most 240.
 const GROUP: usize = 4;
@@ -83,9 +87,42 @@ fn load(group: &[u8; GROUP * BYTES], i: usize) -> __m512i {
     unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) }
 }
 
+/// Coordinates of a register, whose signs are in four segments: as many bytes as a register has.
+const LANES: usize = 16;
+
+/// The byte of the row in each of four segments goes to the four lanes of its coordinates, where one bit says
+/// whether to add or to subtract.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]
-pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<16, true>(query, row)
+pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
+    let byte = _mm512_set1_epi8((place % SEGMENT_BYTES) as i8);
+    let bit = 1 << (place / SEGMENT_BYTES * SEGMENT_COORDINATES);
+    let bits = _mm512_broadcast_i32x4(_mm_setr_epi32(bit, bit << 1, bit << 2, bit << 3));
+    let zero = _mm512_setzero_ps();
+    let mut sums = [zero; CHAINS];
+    let (queries, query_rest) = query.as_chunks::<{ CHAINS * LANES }>();
+    let (numbers, rest) = magnitudes.as_chunks::<{ CHAINS * LANES }>();
+    let (codes, _) = segments.as_chunks::<{ CHAINS * BYTES }>();
+    for ((query, numbers), codes) in queries.iter().zip(numbers).zip(codes) {
+        for (chain, sum) in sums.iter_mut().enumerate() {
+            let lanes = chain * LANES..(chain + 1) * LANES;
+            // SAFETY: the slices are as long as the registers, and the loads need no alignment.
+            let (query, numbers) = unsafe {
+                (
+                    _mm512_loadu_ps(query[lanes.clone()].as_ptr()),
+                    _mm_loadu_si128(numbers[lanes].as_ptr().cast()),
+                )
+            };
+            let numbers = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(numbers));
+            let own = _mm512_shuffle_epi8(load(codes, chain), byte);
+            let is_below = _mm512_testn_epi32_mask(own, bits);
+            let query = _mm512_mask_sub_ps(query, is_below, zero, query);
+            *sum = _mm512_fmadd_ps(numbers, query, *sum);
+        }
+    }
+    let [a, b, c, d] = sums;
+    let sum = _mm512_add_ps(_mm512_add_ps(a, b), _mm512_add_ps(c, d));
+    let codes = &segments[queries.len() * CHAINS * BYTES..];
+    _mm512_reduce_add_ps(sum) + portable::dot_signed(query_rest, rest, codes, place)
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx2,fma")]

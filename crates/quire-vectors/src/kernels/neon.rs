@@ -1,12 +1,15 @@
 //! NEON of 64-bit ARM: 128-bit registers, thirty-two of them. Knows the layout of a block (`codes`).
 
 use std::arch::aarch64::{
-    uint8x16_t, vaddq_u8, vaddw_high_u8, vaddw_u8, vandq_u8, vdupq_n_u8, vdupq_n_u16, vget_low_u8,
-    vld1q_u8, vqtbl1q_u8, vshrq_n_u8, vst1q_u16,
+    uint8x16_t, uint16x8_t, uint32x4_t, vaddq_f32, vaddq_u8, vaddvq_f32, vaddw_high_u8, vaddw_u8,
+    vandq_u8, vbslq_f32, vcvtq_f32_u32, vdupq_n_f32, vdupq_n_u8, vdupq_n_u16, vfmaq_f32,
+    vget_high_u8, vget_high_u16, vget_low_u8, vget_low_u16, vld1q_f32, vld1q_u8, vld1q_u32,
+    vmovl_u8, vmovl_u16, vnegq_f32, vqtbl1q_u8, vreinterpretq_u32_u8, vshrq_n_u8, vst1q_u16,
+    vtstq_u32,
 };
 
 use super::{BLOCK_ROWS, ScanQuery, TILE_COLUMNS, TILE_ROWS, portable};
-use crate::codes::SEGMENT_BYTES;
+use crate::codes::{SEGMENT_BYTES, SEGMENT_COORDINATES};
 
 /// Segments summed as bytes before they are widened: four entries of a table are at most 240.
 const GROUP: usize = 4;
@@ -61,9 +64,52 @@ fn load(group: &[u8; GROUP * SEGMENT_BYTES], i: usize) -> uint8x16_t {
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
+/// Coordinates that are taken at a time: sixteen magnitudes are a register, and their signs are in a group.
+const LANES: usize = GROUP * SEGMENT_COORDINATES;
+
+/// The byte of the row in each segment goes to the four lanes of its coordinates, where one bit says whether
+/// to add or to subtract.
 #[target_feature(enable = "neon")]
-pub(super) fn dot_i8(query: &[f32], row: &[u8]) -> f32 {
-    portable::dot_i8::<4, true>(query, row)
+pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
+    let byte = vdupq_n_u8((place % SEGMENT_BYTES) as u8);
+    let bit = 1_u32 << (place / SEGMENT_BYTES * SEGMENT_COORDINATES);
+    let bits = [bit, bit << 1, bit << 2, bit << 3];
+    // SAFETY: the array is as long as the register, and the load needs no alignment.
+    let bits = unsafe { vld1q_u32(bits.as_ptr()) };
+    let mut sums = [vdupq_n_f32(0.0); GROUP];
+    let (queries, query) = query.as_chunks::<LANES>();
+    let (numbers, rest) = magnitudes.as_chunks::<LANES>();
+    let (codes, _) = segments.as_chunks::<{ GROUP * SEGMENT_BYTES }>();
+    for ((query, numbers), codes) in queries.iter().zip(numbers).zip(codes) {
+        // SAFETY: the array is as long as the register, and the load needs no alignment.
+        let numbers = widened(unsafe { vld1q_u8(numbers.as_ptr()) });
+        let (query, _) = query.as_chunks::<SEGMENT_COORDINATES>();
+        for i in 0..GROUP {
+            // SAFETY: as above.
+            let query = unsafe { vld1q_f32(query[i].as_ptr()) };
+            let own = vreinterpretq_u32_u8(vqtbl1q_u8(load(codes, i), byte));
+            let query = vbslq_f32(vtstq_u32(own, bits), query, vnegq_f32(query));
+            sums[i] = vfmaq_f32(sums[i], vcvtq_f32_u32(numbers[i]), query);
+        }
+    }
+    let [a, b, c, d] = sums;
+    let sum = vaddvq_f32(vaddq_f32(vaddq_f32(a, b), vaddq_f32(c, d)));
+    let codes = &segments[queries.len() * GROUP * SEGMENT_BYTES..];
+    sum + portable::dot_signed(query, rest, codes, place)
+}
+
+/// Sixteen bytes as numbers of 32 bits.
+#[target_feature(enable = "neon")]
+#[inline]
+fn widened(bytes: uint8x16_t) -> [uint32x4_t; GROUP] {
+    let low: uint16x8_t = vmovl_u8(vget_low_u8(bytes));
+    let high: uint16x8_t = vmovl_u8(vget_high_u8(bytes));
+    [
+        vmovl_u16(vget_low_u16(low)),
+        vmovl_u16(vget_high_u16(low)),
+        vmovl_u16(vget_low_u16(high)),
+        vmovl_u16(vget_high_u16(high)),
+    ]
 }
 
 #[target_feature(enable = "neon")]

@@ -2,6 +2,7 @@
 //! instruction set, and become its instructions there. Refuses to name one itself.
 
 use super::{BLOCK_ROWS, ScanQuery, TILE_COLUMNS, TILE_ROWS};
+use crate::codes::{SEGMENT_BYTES, SEGMENT_COORDINATES};
 
 /// Sums to estimates: `(2·agreeing − total) · scale · factor`, rounded alike at every level.
 #[inline(always)]
@@ -32,7 +33,7 @@ fn add_product<const FMA: bool>(sum: f32, a: f32, b: f32) -> f32 {
 }
 
 /// Independent sums of a product, so that one addition need not wait for the one before.
-const CHAINS: usize = 4;
+pub(super) const CHAINS: usize = 4;
 
 /// Adds up a register; `LANES` is a power of two. Not inlined: the compiler would shape the loops before
 /// it after this tree, in pairs instead of whole registers.
@@ -52,21 +53,6 @@ fn sum<const LANES: usize>(lanes: &[f32; LANES]) -> f32 {
 /// `LANES` numbers are a register.
 #[inline(always)]
 pub(super) fn dot_f32<const LANES: usize, const FMA: bool>(a: &[f32], b: &[f32]) -> f32 {
-    product::<LANES, FMA, f32>(a, b, |x| x)
-}
-
-/// `LANES` numbers are a register. The bytes are signed.
-#[inline(always)]
-pub(super) fn dot_i8<const LANES: usize, const FMA: bool>(query: &[f32], row: &[u8]) -> f32 {
-    product::<LANES, FMA, u8>(query, row, |x| f32::from(x as i8))
-}
-
-#[inline(always)]
-fn product<const LANES: usize, const FMA: bool, T: Copy>(
-    a: &[f32],
-    b: &[T],
-    number: impl Fn(T) -> f32,
-) -> f32 {
     let (a_lanes, a_rest) = a.as_chunks::<LANES>();
     let (b_lanes, b_rest) = b.as_chunks::<LANES>();
     let (a_groups, a_lanes) = a_lanes.as_chunks::<CHAINS>();
@@ -75,23 +61,39 @@ fn product<const LANES: usize, const FMA: bool, T: Copy>(
     for (a, b) in a_groups.iter().zip(b_groups) {
         for chain in 0..CHAINS {
             for i in 0..LANES {
-                chains[chain][i] =
-                    add_product::<FMA>(chains[chain][i], a[chain][i], number(b[chain][i]));
+                chains[chain][i] = add_product::<FMA>(chains[chain][i], a[chain][i], b[chain][i]);
             }
         }
     }
     for (a, b) in a_lanes.iter().zip(b_lanes) {
         for i in 0..LANES {
-            chains[0][i] = add_product::<FMA>(chains[0][i], a[i], number(b[i]));
+            chains[0][i] = add_product::<FMA>(chains[0][i], a[i], b[i]);
         }
     }
-    let rest: f32 = a_rest
-        .iter()
-        .zip(b_rest)
-        .map(|(&a, &b)| a * number(b))
-        .sum();
+    let rest: f32 = a_rest.iter().zip(b_rest).map(|(&a, &b)| a * b).sum();
     let [a, b, c, d] = chains;
     sum::<LANES>(&std::array::from_fn(|i| (a[i] + b[i]) + (c[i] + d[i]))) + rest
+}
+
+/// The reference, and what is left over of a vector that does not fill the last register.
+pub(super) fn dot_signed(query: &[f32], magnitudes: &[u8], segments: &[u8], place: usize) -> f32 {
+    let (queries, _) = query.as_chunks::<SEGMENT_COORDINATES>();
+    let (magnitudes, _) = magnitudes.as_chunks::<SEGMENT_COORDINATES>();
+    let (segments, _) = segments.as_chunks::<SEGMENT_BYTES>();
+    let shift = place / SEGMENT_BYTES * SEGMENT_COORDINATES;
+    let mut sums = [0.0; SEGMENT_COORDINATES];
+    for ((query, magnitudes), segment) in queries.iter().zip(magnitudes).zip(segments) {
+        let signs = segment[place % SEGMENT_BYTES] >> shift;
+        for bit in 0..SEGMENT_COORDINATES {
+            let product = query[bit] * f32::from(magnitudes[bit]);
+            sums[bit] += if signs >> bit & 1 == 1 {
+                product
+            } else {
+                -product
+            };
+        }
+    }
+    sums.iter().sum()
 }
 
 /// Steps of distance 1, 2, 4, 8 inside a chunk of 16, then the greater ones between runs of at least

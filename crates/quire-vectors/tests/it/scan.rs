@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use quire_vectors::{
-    BLOCK_ROWS, Candidate, Level, Rotation, ScanQuery, dot, dot_f32, quantise, row_bytes,
+    BLOCK_ROWS, Candidate, Level, Rotation, ScanQuery, dot_f32, quantise, unsigned_row_bytes,
 };
 
 use crate::data::{Random, clustered, codes, encoded, rotated};
@@ -125,10 +125,13 @@ fn rescoring_a_hundred_candidates_finds_nearly_all() {
     let (vectors, queries) = vectors.split_at(rows);
     let bytes = encoded(dimension, vectors);
     let codes = codes(dimension, rows, &bytes);
-    let mut eight_bits = Vec::new();
-    vectors
-        .iter()
-        .for_each(|vector| quantise(vector, &mut eight_bits));
+    let unsigned = |vector: &Vec<f32>| {
+        let mut row = Vec::new();
+        quantise(vector, &mut row);
+        row.truncate(unsigned_row_bytes(dimension));
+        row
+    };
+    let unsigned: Vec<Vec<u8>> = vectors.iter().map(unsigned).collect();
 
     let mut found = 0;
     for query in queries {
@@ -141,9 +144,9 @@ fn rescoring_a_hundred_candidates_finds_nearly_all() {
             .unwrap()
             .into_iter()
             .map(|candidate| {
-                let start = candidate.row as usize * row_bytes(dimension);
-                let row = &eight_bits[start..start + row_bytes(dimension)];
-                (dot(query, row, level).unwrap(), candidate.row)
+                let row = candidate.row as usize;
+                let product = codes.dot(query, row, &unsigned[row], level);
+                (product.unwrap(), candidate.row)
             })
             .collect();
         rescored.sort_unstable_by(|a, b| b.0.total_cmp(&a.0));

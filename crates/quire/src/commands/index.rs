@@ -7,8 +7,8 @@ mod tier;
 
 use quire_index::{Rebuild, Search};
 use quire_ingest::tasks::{EmbedCorpus, SweepObjects};
-use quire_store::segments;
 use quire_store::tenants::Tenant;
+use quire_store::{corpus, questions, segments};
 use quire_tenancy::lifecycle;
 use quire_types::{ErrorKind, Language, TenantState};
 
@@ -175,9 +175,10 @@ async fn rebuild(
 ) -> Result<(), Failure> {
     let rows = search.stats(tenant.placement()).await?;
     let rows: i64 = rows.segments.iter().map(|segment| segment.alive).sum();
+    let own = own_questions(node, tenant, change.questions).await?;
     let progress = Progress::new(output, "passages", rows.unsigned_abs());
     let built = search
-        .rebuild(tenant.placement(), change, |at| {
+        .rebuild(tenant.placement(), change, &own, |at| {
             progress.at(at.rows_done, "");
         })
         .await;
@@ -185,6 +186,24 @@ async fn rebuild(
     let built = built?;
     plan_sweep(node, tenant).await?;
     show::rebuilt(output, &tenant.slug, &built)
+}
+
+/// The vectors of what a tenant asked lately. A model is only opened where there is something.
+async fn own_questions(
+    node: &Node,
+    tenant: &Tenant,
+    most: usize,
+) -> Result<Vec<Vec<f32>>, Failure> {
+    let placement = tenant.placement();
+    let mut tx = node.store.tenant(placement).await?;
+    let has_asked = !questions::latest_texts(&mut tx, 1).await?.is_empty();
+    let embedding = corpus::embedding(&mut tx).await?;
+    tx.commit().await?;
+    if !has_asked {
+        return Ok(Vec::new());
+    }
+    let services = node.services().await?;
+    Ok(services.ingest.asked(placement, &embedding, most).await?)
 }
 
 async fn erase(

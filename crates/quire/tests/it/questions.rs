@@ -120,3 +120,31 @@ async fn a_question_is_answered_later_once_and_told() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_new_index_is_tried_with_what_was_asked() {
+    let quire = Quire::up();
+    let caller = quire.tenant("asked").await;
+    let notebook = caller.notebook("yard").await;
+    let text = "The gate code of the yard is 4417.";
+    caller.add(&notebook, "gate.txt", text).await;
+    for question in [QUESTION, "Who paints the fence?", QUESTION] {
+        ask_later(&caller, question).await;
+    }
+    let index = |arguments: &[&str]| {
+        let done = quire.command(&[&["index"], arguments, &["--json"]].concat());
+        let error = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{error}");
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+    index(&["fold", "asked"]);
+    let rebuilt = index(&["rebuild", "asked", "--seed", "7"]);
+    assert_eq!(
+        (
+            &rebuilt["questions"],
+            &rebuilt["own_questions"],
+            &rebuilt["recall"]
+        ),
+        (&json!(100), &json!(2), &json!(1.0))
+    );
+}

@@ -174,7 +174,7 @@ pub(super) fn rebuilt(output: &Output, slug: &str, built: &Rebuilt) -> Result<()
         return output.json(&json!({
             "build": built.build, "segments": built.segments, "moved_passages": built.moved,
             "passed_over_passages": built.passed_over, "written_bytes": built.written_bytes,
-            "questions": built.questions, "recall": built.recall,
+            "questions": built.questions, "own_questions": built.own_questions, "recall": built.recall,
         }));
     }
     output.line(format!(
@@ -191,9 +191,11 @@ pub(super) fn rebuilt(output: &Output, slug: &str, built: &Rebuilt) -> Result<()
     }
     if let Some(recall) = built.recall {
         output.line(format!(
-            "recall {recall:.3}: the new segments find {:.1} % of the best ten passages in {} questions",
+            "recall {recall:.3}: the new segments find {:.1} % of the best ten passages in {} of the tenant's own \
+             questions and {} made of its passages",
             recall * 100.0,
-            built.questions
+            built.own_questions,
+            built.questions - built.own_questions
         ));
     }
     output.note(format!(

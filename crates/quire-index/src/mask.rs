@@ -1,4 +1,16 @@
-//! Which rows of a part may be found: one bit each, in words of 32, as the scans read them.
+//! Which rows of a part may be found: one bit each, in words of 32, as the scans read them: bit `j` of word `w` is
+//! row `32 * w + j`. What is beyond the words may not.
+
+/// How many rows the words of a mask let through.
+pub(crate) fn count(words: &[u32]) -> usize {
+    words.iter().map(|word| word.count_ones() as usize).sum()
+}
+
+/// Whether the words of a mask let a row through.
+pub(crate) fn has(words: &[u32], row: u32) -> bool {
+    let word = words.get(row as usize / 32);
+    word.is_some_and(|word| word >> (row % 32) & 1 == 1)
+}
 
 /// A set of rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,13 +40,12 @@ impl Mask {
     }
 
     pub(crate) fn has(&self, row: u32) -> bool {
-        let word = self.0.get(row as usize / 32);
-        word.is_some_and(|word| word >> (row % 32) & 1 == 1)
+        has(&self.0, row)
     }
 
     /// How many rows it lets through.
     pub(crate) fn count(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
+        count(&self.0) as u32
     }
 
     pub(crate) fn bytes(&self) -> usize {
