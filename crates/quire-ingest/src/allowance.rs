@@ -69,18 +69,19 @@ pub(crate) fn by_plan(error: ExtractError, terms: &Terms, ceiling: &Limits) -> E
     refusal(Reason::Size, text).into()
 }
 
-/// Whether the tenant may keep another recording; call it in the transaction that makes it one.
-pub(crate) async fn room_for_recording(
+/// Whether the tenant may keep so many more recordings in this source; call it in the transaction that makes it so.
+pub(crate) async fn room_for_recordings(
     tx: &mut TenantTx,
     account: &Account,
     source: &Source,
+    more: u64,
 ) -> Result<(), Error> {
     let Limit::At(most) = account.terms.limit(LimitName::Recordings) else {
         return Ok(());
     };
     tx.alone_with("recordings").await?;
     let others = sources::recordings_besides(tx, source.id).await?;
-    if others.unsigned_abs() < most {
+    if others.unsigned_abs().saturating_add(more) <= most {
         return Ok(());
     }
     let text = format!(

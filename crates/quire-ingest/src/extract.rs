@@ -37,7 +37,7 @@ mod xml;
 
 use quire_types::MediaType;
 
-pub use document::{Block, BlockKind, Document};
+pub use document::{Block, BlockKind, Document, Sensed};
 pub use drawing::{Measured, Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
 pub use heard::{Heard, HeardPart};

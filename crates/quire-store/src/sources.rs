@@ -244,14 +244,13 @@ pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     Ok(totals)
 }
 
-/// Recordings of the tenant besides this source.
+/// Recordings of the tenant besides those of this source.
 pub async fn recordings_besides(tx: &mut TenantTx, id: SourceId) -> Result<i64, Error> {
     let count = sqlx::query_scalar(
-        "select count(*) from shard.sources
-         where tenant_id = $1 and media_type = any($2) and id <> $3",
+        "select coalesce(sum(recordings), 0)::bigint from shard.sources
+         where tenant_id = $1 and recordings > 0 and id <> $2",
     )
     .bind(tx.tenant_id())
-    .bind([MediaType::Audio.as_str(), MediaType::Video.as_str()])
     .bind(id.uuid())
     .fetch_one(tx.connection())
     .await?;

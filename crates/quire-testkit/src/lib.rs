@@ -6,6 +6,7 @@
 )]
 
 pub mod files;
+pub mod mail;
 pub mod notion;
 pub mod pdf;
 mod people;

@@ -173,6 +173,19 @@ impl RemoteServer {
         assert!(done.is_ok_and(|status| status.success()), "{statements}");
     }
 
+    /// What the first column of the first row says, as the superuser sees it; nothing without a row.
+    pub fn ask(&self, database: &str, question: &str) -> String {
+        let psql = Binaries::find(None).expect("PostgreSQL").program("psql");
+        let done = Command::new(psql)
+            .args(["--quiet", "--no-psqlrc", "--tuples-only", "--no-align"])
+            .args([&self.url(database), "-c", question])
+            .output()
+            .expect("psql");
+        assert!(done.status.success(), "{question}");
+        let said = String::from_utf8_lossy(&done.stdout);
+        said.lines().next().unwrap_or_default().to_owned()
+    }
+
     fn create_database(&self, psql: &Path) {
         let started = Instant::now();
         loop {

@@ -16,11 +16,11 @@ use quire_tenancy::usage::{self, Event, Quantities};
 use quire_tenancy::{Admitted, Permit, Stage};
 use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
-use super::read_recording::takes_long;
+use super::read_recording::{Attached, takes_long};
 use super::{FoldTail, ReadRecording, failure, placement};
-use crate::allowance::{by_plan, limits, room_for_recording};
+use crate::allowance::{by_plan, limits, room_for_recordings};
 use crate::detect::is_recording;
-use crate::extract::{Document, ExtractError, Heard, Known, processor};
+use crate::extract::{Document, ExtractError, Heard, Known, Limits, processor};
 use crate::hearing::ToListen;
 use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
@@ -112,14 +112,15 @@ impl ReadSource {
         let bytes = ingest.read(content).await?;
         let account = config.control.account(placement.tenant).await?;
         let ceiling = config.extractor.limits();
-        let extractor = config
+        let mut extractor = config
             .extractor
             .clone()
             .with_limits(limits(&account.terms, ceiling));
         let by_plan = |error| by_plan(error, &account.terms, ceiling);
+        let attached = Attached::to(ingest, &extractor, &source.name, &bytes).await?;
         let stage = match lane {
             Lane::Recordings => &config.recognising,
-            Lane::Files if takes_long(ingest, &extractor, &source.name, &bytes).await? => {
+            Lane::Files if takes_long(&source.name, &bytes, attached) => {
                 return ReadRecording::instead_of(self, ingest, placement, attempt).await;
             }
             Lane::Files => &config.extracting,
@@ -130,6 +131,19 @@ impl ReadSource {
             (sound, known.heard) = self
                 .listen(ingest, placement, attempt, (&source, &bytes), &extractor)
                 .await?;
+        }
+        if attached.recordings > 0 && !self.again {
+            let held = self.hold_attached(ingest, placement, attempt, &source, attached);
+            match held.await {
+                Ok(held) => sound = Some(held),
+                // The letter is read all the same.
+                Err(Error::Refused(refusal)) if !refusal.kind().is_transient() => {
+                    let unheard = Some(refusal.text);
+                    let limits = extractor.limits().clone();
+                    extractor = extractor.with_limits(Limits { unheard, ..limits });
+                }
+                Err(error) => return Err(error),
+            }
         }
         let known = self
             .ask(ingest, placement, (&source, &bytes), known, &extractor)
@@ -209,7 +223,7 @@ impl ReadSource {
         let account = config.control.account(placement.tenant).await?;
         if !self.again {
             let mut tx = config.store.tenant(placement).await?;
-            room_for_recording(&mut tx, &account, source).await?;
+            room_for_recordings(&mut tx, &account, source, 1).await?;
             tx.commit().await?;
         }
         let measured = extractor.measure(&source.name, bytes.clone()).await;
@@ -246,6 +260,23 @@ impl ReadSource {
             .noting(ingest, placement, state, seen, listening)
             .await?;
         Ok((sound, heard))
+    }
+
+    /// Before an e-mail is read: holds the seconds of what is attached to it.
+    async fn hold_attached(
+        &self,
+        ingest: &Ingest,
+        placement: Placement,
+        attempt: &Attempt,
+        source: &Source,
+        attached: Attached,
+    ) -> Result<Admitted, Error> {
+        let account = ingest.config.control.account(placement.tenant).await?;
+        let mut tx = ingest.config.store.tenant(placement).await?;
+        room_for_recordings(&mut tx, &account, source, attached.recordings).await?;
+        tx.commit().await?;
+        let seconds = attached.sound_ms.div_ceil(1_000).max(1);
+        ingest.hold_sound(&account, attempt, source, seconds).await
     }
 
     /// Before a file is read: has models of providers read and look at what they can, where there are any.
@@ -439,14 +470,16 @@ impl ReadSource {
                 processor: processor(media),
                 duration_ms: document.duration_ms,
                 picture_hash: document.picture_hash,
+                recordings: i32::try_from(document.sensed.recordings).unwrap_or(i32::MAX),
             };
             sources::note_reading(&mut tx, self.source, reading).await?;
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
             let source = sources::get(&mut tx, self.source).await?;
-            if matches!(media, MediaType::Audio | MediaType::Video) && !self.again {
+            let recordings = document.sensed.recordings;
+            if recordings > 0 && !self.again {
                 let account = ingest.config.control.account(placement.tenant).await?;
-                room_for_recording(&mut tx, &account, &source).await?;
+                room_for_recordings(&mut tx, &account, &source, recordings).await?;
             }
             announce(&mut tx, &[told("source.published", &source)]).await?;
             if !self.again {
@@ -471,12 +504,12 @@ fn usage_event(
     let task = attempt.task.uuid();
     let at = made_at(attempt);
     let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let sensed = document.sensed;
     let quantities = Quantities {
-        pages: document.pages.map_or(0, i64::from),
-        images: i64::from(document.picture_hash.is_some()),
-        audio_ms: sound
-            .and(document.duration_ms)
-            .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+        pages: count(sensed.pages),
+        images: count(sensed.images),
+        audio_ms: sound.map_or(0, |_| count(sensed.sound_ms)),
         characters: new
             .iter()
             .map(|passage| chars(&passage.context) + chars(&passage.body))

@@ -8,7 +8,6 @@
     reason = "a test may fail loudly and says how long hostile files took"
 )]
 
-mod corpus;
 mod extraction;
 mod formats;
 mod hostile;
