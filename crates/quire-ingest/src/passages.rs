@@ -124,7 +124,11 @@ fn moments(blocks: &[Block]) -> Vec<Moment> {
         })
     });
     let moments: Vec<Moment> = moments.collect();
-    if moments.len() > 1 { moments } else { Vec::new() }
+    if moments.len() > 1 {
+        moments
+    } else {
+        Vec::new()
+    }
 }
 
 fn joined_spot(blocks: &[Block]) -> Spot {

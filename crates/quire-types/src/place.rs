@@ -101,13 +101,20 @@ impl Place {
         let begun = turns.iter().take_while(|turn| turn.at <= char_start);
         let inside = |turn: &&Turn| turn.at > char_start && turn.at < char_end;
         let moments = self.moments_between(char_start, char_end);
-        let time = moments.iter().map(|moment| moment.time).reduce(TimeSpan::join);
+        let time = moments
+            .iter()
+            .map(|moment| moment.time)
+            .reduce(TimeSpan::join);
         Self {
             page: begun.last().map_or(self.page, |turn| Some(turn.page)),
             spot: Spot {
                 turns: turns.iter().filter(inside).copied().collect(),
                 time: time.or(self.spot.time),
-                moments: if moments.len() > 1 { moments } else { Vec::new() },
+                moments: if moments.len() > 1 {
+                    moments
+                } else {
+                    Vec::new()
+                },
                 ..self.spot.clone()
             },
             heading_path: self.heading_path.clone(),

@@ -44,7 +44,11 @@ pub(super) fn joined(header: &[String], row: &[String]) -> Vec<String> {
             top.clone_into(&mut group);
         }
         // A group reaches over the columns to its right.
-        let top = if has_groups && !name.is_empty() { &group } else { top };
+        let top = if has_groups && !name.is_empty() {
+            &group
+        } else {
+            top
+        };
         match (top, name) {
             (top, "") => top.to_owned(),
             ("", name) => name.to_owned(),
@@ -58,12 +62,18 @@ pub(super) fn joined(header: &[String], row: &[String]) -> Vec<String> {
 
 /// Whether a row that is marked as a header names columns, and not what stands below all of them.
 pub(super) fn names_columns(row: &[String]) -> bool {
-    filled(row).map(|column| row[column].as_str()).collect::<BTreeSet<_>>().len() > 1
+    filled(row)
+        .map(|column| row[column].as_str())
+        .collect::<BTreeSet<_>>()
+        .len()
+        > 1
 }
 
 /// Whether the header names groups: it is empty above several names, or above one that is not the first.
 fn has_groups(header: &[String], row: &[String]) -> bool {
-    let bare: Vec<usize> = filled(row).filter(|column| above(header, *column).is_empty()).collect();
+    let bare: Vec<usize> = filled(row)
+        .filter(|column| above(header, *column).is_empty())
+        .collect();
     bare.len() > 1 || bare.iter().any(|column| *column > 0)
 }
 
@@ -92,13 +102,25 @@ mod tests {
     #[test]
     fn units_and_names_below_groups_belong_to_the_header_and_data_does_not() {
         let units = Some(row(&["Item", "Price (EUR/m²)", "Weight [kg]"]));
-        assert_eq!(both(&["Item", "Price", "Weight"], &["", "EUR/m²", "[kg]"]), units);
+        assert_eq!(
+            both(&["Item", "Price", "Weight"], &["", "EUR/m²", "[kg]"]),
+            units
+        );
         let named = both(&["Item", "Price"], &["Unit:", "EUR"]);
         assert_eq!(named, Some(row(&["Item (Unit:)", "Price (EUR)"])));
-        let groups = Some(row(&["Item", "Cost (Plan)", "Cost (Actual)", "Days (Plan)", "Days (Actual)"]));
+        let groups = Some(row(&[
+            "Item",
+            "Cost (Plan)",
+            "Cost (Actual)",
+            "Days (Plan)",
+            "Days (Actual)",
+        ]));
         let second = ["Item", "Plan", "Actual", "Plan", "Actual"];
         assert_eq!(both(&["", "Cost", "", "Days", ""], &second), groups);
-        assert_eq!(both(&["Item", "Cost", "Cost", "Days", "Days"], &second), groups);
+        assert_eq!(
+            both(&["Item", "Cost", "Cost", "Days", "Days"], &second),
+            groups
+        );
         for (header, data) in [
             (["Item", "Price", "Weight"], ["Slab", "open", "5"]),
             (["Item", "Price", "Weight"], ["", "n/a", "-"]),

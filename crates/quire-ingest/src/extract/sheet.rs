@@ -188,8 +188,7 @@ fn goes_on(header: &[String], row: &Row, below: &[Row]) -> bool {
         let cells = cells.filter(|cell| cell.column as usize == column);
         mostly(cells.map(|cell| cell.is_value))
     };
-    !row.cells.iter().any(|cell| cell.is_value)
-        && header::goes_on(header, &texts(row), has_values)
+    !row.cells.iter().any(|cell| cell.is_value) && header::goes_on(header, &texts(row), has_values)
 }
 
 /// Two columns are a list of names and values as a rule, unless values stand below a word.

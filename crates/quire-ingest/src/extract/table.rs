@@ -128,7 +128,10 @@ impl Table {
             Header::Guess => self.first_row_looks_like_header(),
         };
         let (mut header, mut rows) = (Vec::new(), self.rows.as_slice());
-        if has_header && let [first, rest @ ..] = rows && !rest.is_empty() {
+        if has_header
+            && let [first, rest @ ..] = rows
+            && !rest.is_empty()
+        {
             (header, rows) = (first.clone(), rest);
             let mut marked = self.marked.clamp(1, MAX_HEADER_ROWS);
             while let [second, rest @ ..] = rows
@@ -173,7 +176,11 @@ fn goes_on(header: &[String], row: &[String], below: &[Vec<String>]) -> bool {
     let below = &below[..below.len().min(LOOK_ROWS)];
     let has_values = |column: usize| {
         let cells = below.iter().filter_map(|row| row.get(column));
-        mostly(cells.filter(|cell| !cell.is_empty()).map(|cell| is_value(cell)))
+        mostly(
+            cells
+                .filter(|cell| !cell.is_empty())
+                .map(|cell| is_value(cell)),
+        )
     };
     !row.iter().any(|cell| is_value(cell)) && header::goes_on(header, row, has_values)
 }

@@ -212,20 +212,29 @@ async fn what_looks_like_another_is_read_for_itself_and_outlives_it() {
     let _worker = lab.work();
     let mut read = Vec::new();
     for number in ["4471", "4477"] {
-        let photo = jpeg(&drawn(&[&format!("Meter {number} was read in May")]), "null");
+        let photo = jpeg(
+            &drawn(&[&format!("Meter {number} was read in May")]),
+            "null",
+        );
         let name = format!("{number}.jpg");
         let added = add(&lab.ingest, &tenant, notebook, &name, photo.clone()).await;
         let id = added.unwrap().source().id;
         let source = lab.until(&tenant, id, SourceState::Searchable).await;
         let mut tx = lab.db.tx(&tenant).await;
-        let found = passages::tail(&mut tx, Some(&[id]), None, 10).await.unwrap();
+        let found = passages::tail(&mut tx, Some(&[id]), None, 10)
+            .await
+            .unwrap();
         assert!(found[0].body.contains(number), "{found:?}");
         read.push((source, photo));
     }
     let [(first, _), (second, photo)] = &read[..] else {
         panic!("{read:?}");
     };
-    assert_eq!(second.similar_to, Some(first.id), "a hash can't tell them apart");
+    assert_eq!(
+        second.similar_to,
+        Some(first.id),
+        "a hash can't tell them apart"
+    );
     let placement = tenant.placement();
     lab.ingest.delete_source(placement, first.id).await.unwrap();
     let mut tx = lab.db.tx(&tenant).await;
