@@ -26,7 +26,8 @@ async fn ten_thousand_pages_are_read_to_the_last() {
         .collect();
     let lines: Vec<[&str; 1]> = lines.iter().map(|[line]| [line.as_str()]).collect();
     let pages: Vec<&[&str]> = lines.iter().map(<[&str; 1]>::as_slice).collect();
-    let read = extractor().extract("register.pdf", pdf(&pages).into(), &|_| ());
+    let extractor = extractor();
+    let read = extractor.extract("register.pdf", pdf(&pages).into(), &|_| ());
     let document = read.await.unwrap().document;
     assert_eq!(document.pages, Some(10_000));
     let drafts = passages(&document, "register.pdf", &PassageOptions::default());
@@ -94,7 +95,8 @@ async fn eight_hours_of_silence_are_too_long() {
     let silence = ffmpeg(
         "-f lavfi -i anullsrc=r=8000:cl=mono -t 28800 -c:a flac -compression_level 0 -f flac",
     );
-    let refused = extractor().extract("night.flac", silence.into(), &|_| ());
+    let extractor = extractor();
+    let refused = extractor.extract("night.flac", silence.into(), &|_| ());
     let refused = refused.await.unwrap_err();
     assert_eq!(refused.code(), "too-large");
     assert!(refused.to_string().contains("10800 seconds"), "{refused}");

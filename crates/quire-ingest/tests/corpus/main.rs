@@ -76,8 +76,9 @@ async fn hostile_files_end_with_a_reason_and_harm_nobody() {
     let outcomes = stream::iter(corpus).map(|hostile| {
         let extractor = &extractor;
         async move {
-            let read = extractor.extract(&hostile.name, hostile.bytes.into(), &|_| ());
-            (hostile.name, read.await)
+            let bytes = hostile.bytes.into();
+            let read = extractor.extract(&hostile.name, bytes, &|_| ()).await;
+            (hostile.name, read)
         }
     });
     // Only what is to be asserted of each stays.

@@ -174,7 +174,7 @@ pub(super) struct PictureQuery {
 }
 
 /// How large it is drawn.
-#[derive(Default, Deserialize, ToSchema)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Size {
     /// At most 1,600 pixels long.
@@ -187,7 +187,7 @@ pub(super) enum Size {
 /// Show a citation in place: a page of a PDF, a picture, or a moment of a film, as PNG.
 #[utoipa::path(get, path = "/v1/sources/{source}/picture", tag = "sources", security(("tenant_key" = [])),
     params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query),
-        ("size" = Option<Size>, Query)),
+        ("size" = Option<String>, Query, description = "`small` for a thumbnail, at most 320 pixels long")),
     responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem),
         (status = 503, body = Problem)))]
 pub(super) async fn picture(
