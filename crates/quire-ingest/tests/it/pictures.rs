@@ -204,6 +204,20 @@ async fn a_copy_of_a_picture_names_the_first_one_of_the_same_tenant() {
     assert_eq!(of, None, "another tenant's");
 }
 
+/// A line above fields in many greys.
+fn labelled(line: &str) -> Picture {
+    let label = drawn(&[line]);
+    let (width, below) = (label.width, 440);
+    let fields = (0..width * below).map(|at| (at % width / 110 * 37 + at / width / 55 * 91) % 251);
+    Picture {
+        height: label.height + below,
+        greys: (label.greys.iter().copied())
+            .chain(fields.map(|grey| grey as u8))
+            .collect(),
+        width,
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_looks_like_another_is_read_for_itself_and_outlives_it() {
     let lab = Lab::new().await;
@@ -212,10 +226,8 @@ async fn what_looks_like_another_is_read_for_itself_and_outlives_it() {
     let _worker = lab.work();
     let mut read = Vec::new();
     for number in ["4471", "4477"] {
-        let photo = jpeg(
-            &drawn(&[&format!("Meter {number} was read in May")]),
-            "null",
-        );
+        let line = format!("Meter {number} was read in May");
+        let photo = jpeg(&labelled(&line), "null");
         let name = format!("{number}.jpg");
         let added = add(&lab.ingest, &tenant, notebook, &name, photo.clone()).await;
         let id = added.unwrap().source().id;
