@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use quire_queue::Attempt;
-use quire_store::TenantTx;
 use quire_store::sources::{self, Source};
+use quire_store::{Placement, TenantTx};
 use quire_tenancy::terms::Terms;
 use quire_tenancy::{Account, Admitted, Call, Class, Limit, LimitName, Reason};
 
 use crate::extract::{ExtractError, Limits};
 use crate::quotas::refusal;
+use crate::tasks::Attached;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
 
@@ -91,6 +92,22 @@ pub(crate) async fn room_for_recordings(
 }
 
 impl Ingest {
+    /// The same for what is attached to an e-mail, if the tenant may keep it.
+    pub(crate) async fn hold_attached(
+        &self,
+        placement: Placement,
+        account: &Arc<Account>,
+        attempt: &Attempt,
+        source: &Source,
+        attached: Attached,
+    ) -> Result<Admitted, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        room_for_recordings(&mut tx, account, source, attached.recordings).await?;
+        tx.commit().await?;
+        let seconds = attached.sound_ms.div_ceil(1_000).max(1);
+        self.hold_sound(account, attempt, source, seconds).await
+    }
+
     /// Holds the seconds of a recording out of the tenant's month before anybody listens to it.
     pub(crate) async fn hold_sound(
         &self,

@@ -60,9 +60,9 @@ pub(super) fn takes_long(name: &str, bytes: &[u8], attached: Attached) -> bool {
 
 /// Recordings that are attached to an e-mail.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Attached {
-    pub(super) recordings: u64,
-    pub(super) sound_ms: u64,
+pub(crate) struct Attached {
+    pub(crate) recordings: u64,
+    pub(crate) sound_ms: u64,
 }
 
 impl Attached {

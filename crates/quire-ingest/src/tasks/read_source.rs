@@ -12,11 +12,12 @@ use quire_store::corpus;
 use quire_store::passages::{self, NewPassage, Published};
 use quire_store::sources::{self, Content, Reading, Source, Totals};
 use quire_store::{Placement, TenantTx, progress, readers};
-use quire_tenancy::usage::{self, Event, Quantities};
+use quire_tenancy::usage::{self, Event};
 use quire_tenancy::{Admitted, Permit, Stage};
 use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
 use super::read_recording::{Attached, takes_long};
+use super::used::usage_event;
 use super::{FoldTail, ReadRecording, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recordings};
 use crate::detect::is_recording;
@@ -26,7 +27,6 @@ use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
 use crate::sensing::ToAsk;
 use crate::service::told;
-use crate::texts::made_at;
 use crate::{Error, Ingest};
 
 /// Percent are written down once in so long at most.
@@ -133,7 +133,7 @@ impl ReadSource {
                 .await?;
         }
         if attached.recordings > 0 && !self.again {
-            let held = self.hold_attached(ingest, placement, attempt, &source, attached);
+            let held = ingest.hold_attached(placement, &account, attempt, &source, attached);
             match held.await {
                 Ok(held) => sound = Some(held),
                 // The letter is read all the same.
@@ -260,23 +260,6 @@ impl ReadSource {
             .noting(ingest, placement, state, seen, listening)
             .await?;
         Ok((sound, heard))
-    }
-
-    /// Before an e-mail is read: holds the seconds of what is attached to it.
-    async fn hold_attached(
-        &self,
-        ingest: &Ingest,
-        placement: Placement,
-        attempt: &Attempt,
-        source: &Source,
-        attached: Attached,
-    ) -> Result<Admitted, Error> {
-        let account = ingest.config.control.account(placement.tenant).await?;
-        let mut tx = ingest.config.store.tenant(placement).await?;
-        room_for_recordings(&mut tx, &account, source, attached.recordings).await?;
-        tx.commit().await?;
-        let seconds = attached.sound_ms.div_ceil(1_000).max(1);
-        ingest.hold_sound(&account, attempt, source, seconds).await
     }
 
     /// Before a file is read: has models of providers read and look at what they can, where there are any.
@@ -489,39 +472,6 @@ impl ReadSource {
         }
         tx.commit().await?;
         Ok(published != Published::Obsolete)
-    }
-}
-
-/// What reading a source used, and the sound that was listened to for it. It is local work, which costs nothing, and
-/// the same however often it is tried.
-fn usage_event(
-    attempt: &Attempt,
-    source: &Source,
-    document: &Document,
-    new: &[NewPassage],
-    sound: Option<&Admitted>,
-) -> Event {
-    let task = attempt.task.uuid();
-    let at = made_at(attempt);
-    let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-    let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    let sensed = document.sensed;
-    let quantities = Quantities {
-        pages: count(sensed.pages),
-        images: count(sensed.images),
-        audio_ms: sound.map_or(0, |_| count(sensed.sound_ms)),
-        characters: new
-            .iter()
-            .map(|passage| chars(&passage.context) + chars(&passage.body))
-            .sum(),
-        stored_bytes: source.size_bytes,
-        ..Quantities::default()
-    };
-    Event {
-        hold: sound.and_then(Admitted::hold),
-        notebook: Some(source.notebook.uuid()),
-        quantities,
-        ..Event::new(attempt.tenant, usage::Kind::Source, task, 1, at)
     }
 }
 
