@@ -12,6 +12,7 @@ mod extraction;
 mod formats;
 mod hostile;
 mod lab;
+mod large;
 mod onboarding;
 mod passages;
 mod pictures;
