@@ -274,7 +274,9 @@ impl<'a> Writer<'a> {
             if let Some(hit) = self.hits.get(marker as usize - 1).filter(|_| is_new) {
                 let length = u32::try_from(hit.passage.body.chars().count()).unwrap_or(u32::MAX);
                 let mut citation = Citation::of(hit, marker, &hit.passage.body, 0..length);
-                citation.place.page = page(&hit.passage.place, &hit.passage.body, &said);
+                let (place, body) = (&hit.passage.place, &hit.passage.body);
+                citation.place.page = closest(place, place.pages(), body, &said).page;
+                citation.place.spot.time = closest(place, place.stretches(), body, &said).spot.time;
                 self.answer.citations.push(citation.clone());
                 emit(Event::Citation(Box::new(citation)));
             }
@@ -333,8 +335,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The page of a passage that shares most words with what is said of it; the first such one.
-fn page(place: &Place, body: &str, said: &str) -> Option<u32> {
+/// The part of a passage that shares most words with what is said of it; the first such one.
+fn closest(place: &Place, parts: Vec<Range<u32>>, body: &str, said: &str) -> Place {
     let said: HashSet<String> = terms(said).into_iter().collect();
     let shared = |chars: &Range<u32>| {
         let (from, length) = (chars.start as usize, chars.len());
@@ -342,10 +344,8 @@ fn page(place: &Place, body: &str, said: &str) -> Option<u32> {
         let terms: HashSet<String> = terms(&text).into_iter().collect();
         said.intersection(&terms).count()
     };
-    let pages = place.pages().into_iter().rev();
-    pages
-        .max_by_key(shared)
-        .map_or(place.page, |chars| place.part(chars).page)
+    let closest = parts.into_iter().rev().max_by_key(shared);
+    closest.map_or_else(|| place.clone(), |chars| place.part(chars))
 }
 
 /// The numbers between the brackets of a marker; `[1, 2]` is as common as `[1][2]`.
@@ -396,7 +396,7 @@ mod tests {
             char_end: 74,
             ..Place::default()
         };
-        let page = |said| page(&place, body, said);
+        let page = |said| closest(&place, place.pages(), body, said).page;
         assert_eq!(page("Who insures the crane? It is Hall."), Some(4));
         assert_eq!(page("Payments are due."), Some(3));
         assert_eq!(page("Payments end."), Some(5));

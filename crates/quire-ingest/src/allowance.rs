@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use quire_queue::Attempt;
-use quire_store::TenantTx;
 use quire_store::sources::{self, Source};
+use quire_store::{Placement, TenantTx};
 use quire_tenancy::terms::Terms;
 use quire_tenancy::{Account, Admitted, Call, Class, Limit, LimitName, Reason};
 
 use crate::extract::{ExtractError, Limits};
 use crate::quotas::refusal;
+use crate::tasks::Attached;
 use crate::texts::made_at;
 use crate::{Error, Ingest};
 
@@ -69,18 +70,19 @@ pub(crate) fn by_plan(error: ExtractError, terms: &Terms, ceiling: &Limits) -> E
     refusal(Reason::Size, text).into()
 }
 
-/// Whether the tenant may keep another recording; call it in the transaction that makes it one.
-pub(crate) async fn room_for_recording(
+/// Whether the tenant may keep so many more recordings in this source; call it in the transaction that makes it so.
+pub(crate) async fn room_for_recordings(
     tx: &mut TenantTx,
     account: &Account,
     source: &Source,
+    more: u64,
 ) -> Result<(), Error> {
     let Limit::At(most) = account.terms.limit(LimitName::Recordings) else {
         return Ok(());
     };
     tx.alone_with("recordings").await?;
     let others = sources::recordings_besides(tx, source.id).await?;
-    if others.unsigned_abs() < most {
+    if others.unsigned_abs().saturating_add(more) <= most {
         return Ok(());
     }
     let text = format!(
@@ -90,6 +92,22 @@ pub(crate) async fn room_for_recording(
 }
 
 impl Ingest {
+    /// The same for what is attached to an e-mail, if the tenant may keep it.
+    pub(crate) async fn hold_attached(
+        &self,
+        placement: Placement,
+        account: &Arc<Account>,
+        attempt: &Attempt,
+        source: &Source,
+        attached: Attached,
+    ) -> Result<Admitted, Error> {
+        let mut tx = self.config.store.tenant(placement).await?;
+        room_for_recordings(&mut tx, account, source, attached.recordings).await?;
+        tx.commit().await?;
+        let seconds = attached.sound_ms.div_ceil(1_000).max(1);
+        self.hold_sound(account, attempt, source, seconds).await
+    }
+
     /// Holds the seconds of a recording out of the tenant's month before anybody listens to it.
     pub(crate) async fn hold_sound(
         &self,

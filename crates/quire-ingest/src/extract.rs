@@ -12,6 +12,7 @@ mod docx;
 mod drawing;
 mod email;
 mod error;
+mod header;
 mod heard;
 mod html;
 mod image;
@@ -37,7 +38,7 @@ mod xml;
 
 use quire_types::MediaType;
 
-pub use document::{Block, BlockKind, Document};
+pub use document::{Block, BlockKind, Document, Sensed};
 pub use drawing::{Measured, Part, Shown, Wanted, cut_sound, draw, measure, scenes, show};
 pub use error::ExtractError;
 pub use heard::{Heard, HeardPart};
@@ -61,14 +62,17 @@ pub(crate) use video::evenly;
 pub fn processor(media: MediaType) -> i16 {
     match media {
         MediaType::Text | MediaType::Markdown => 1,
-        // Keeps columns below cells that reach over several rows.
-        MediaType::Html => 2,
+        // Keeps columns below cells that reach over several rows, and headers of several rows.
+        MediaType::Html => 3,
         // Reads the pictures on its pages, and all pages of a scan with a line of text on each.
         MediaType::Pdf => 3,
-        MediaType::Docx | MediaType::Pptx => 1,
-        MediaType::Xlsx | MediaType::Transcript => 1,
-        // Counts empty lines.
-        MediaType::Csv => 2,
+        // Keep headers of several rows, and units.
+        MediaType::Docx | MediaType::Xlsx => 2,
+        MediaType::Pptx => 1,
+        // Tells when each turn is said.
+        MediaType::Transcript => 2,
+        // Counts empty lines, and keeps headers of several rows.
+        MediaType::Csv => 3,
         // Reads the picture that it saw change.
         MediaType::Video => 2,
         MediaType::Image | MediaType::Audio => 1,

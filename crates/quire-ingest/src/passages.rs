@@ -9,7 +9,7 @@ mod chars;
 mod pack;
 mod split;
 
-use quire_types::{Place, Spot, Turn};
+use quire_types::{Moment, Place, Spot, Turn};
 use serde::{Deserialize, Serialize};
 
 use crate::extract::{Block, BlockKind, Document, PATH_ENTRY_CHARS};
@@ -89,6 +89,7 @@ pub fn passages(document: &Document, name: &str, options: &PassageOptions) -> Ve
                 page: blocks.iter().find_map(|block| block.page),
                 spot: Spot {
                     turns: turns(blocks),
+                    moments: moments(blocks),
                     ..joined_spot(blocks)
                 },
                 heading_path,
@@ -113,6 +114,22 @@ fn turns(blocks: &[Block]) -> Vec<Turn> {
     begins
         .filter(|turn| open.replace(turn.page) != Some(turn.page))
         .collect()
+}
+
+/// The stretches of a recording, where there are several.
+fn moments(blocks: &[Block]) -> Vec<Moment> {
+    let moments = blocks.iter().filter_map(|block| {
+        Some(Moment {
+            time: block.spot.time?,
+            at: block.char_start,
+        })
+    });
+    let moments: Vec<Moment> = moments.collect();
+    if moments.len() > 1 {
+        moments
+    } else {
+        Vec::new()
+    }
 }
 
 fn joined_spot(blocks: &[Block]) -> Spot {

@@ -78,6 +78,8 @@ impl Asking<'_> {
         let (can_see, can_read) = (self.providers.can_see(), self.providers.can_read());
         let can_look = can_see || can_read;
         match glance(file.name, file.bytes) {
+            Some(MediaType::Audio | MediaType::Video)
+                if depth > 0 && self.extractor.limits().unheard.is_some() => {}
             Some(media @ (MediaType::Audio | MediaType::Video)) => {
                 if depth > 0 && self.providers.can_hear() {
                     known.heard = self.listen_inside(file).await?;

@@ -8,11 +8,13 @@ mod read_source;
 mod reread_sources;
 mod sweep;
 mod tier_notebooks;
+mod used;
 
 pub use embed_corpus::EmbedCorpus;
 pub(crate) use fold_tail::Folds;
 pub use fold_tail::{FoldTail, FoldTotals};
 pub use purge_objects::PurgeObjects;
+pub(crate) use read_recording::Attached;
 pub use read_recording::ReadRecording;
 pub use read_source::ReadSource;
 pub use reread_sources::RereadSources;

@@ -144,6 +144,11 @@ const SHARD: MigrationSet = MigrationSet {
             "groups",
             include_str!("../migrations/shard/0080_groups.sql"),
         ),
+        (
+            85,
+            "recordings",
+            include_str!("../migrations/shard/0085_recordings.sql"),
+        ),
     ],
 };
 

@@ -244,14 +244,13 @@ pub async fn totals(tx: &mut TenantTx) -> Result<Totals, Error> {
     Ok(totals)
 }
 
-/// Recordings of the tenant besides this source.
+/// Recordings of the tenant besides those of this source.
 pub async fn recordings_besides(tx: &mut TenantTx, id: SourceId) -> Result<i64, Error> {
     let count = sqlx::query_scalar(
-        "select count(*) from shard.sources
-         where tenant_id = $1 and media_type = any($2) and id <> $3",
+        "select coalesce(sum(recordings), 0)::bigint from shard.sources
+         where tenant_id = $1 and recordings > 0 and id <> $2",
     )
     .bind(tx.tenant_id())
-    .bind([MediaType::Audio.as_str(), MediaType::Video.as_str()])
     .bind(id.uuid())
     .fetch_one(tx.connection())
     .await?;
@@ -269,8 +268,17 @@ pub enum Content {
 
 /// The content of a version.
 pub async fn content(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Content, Error> {
-    let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(
-        "select object_key, body from shard.source_versions
+    Ok(sized_content(tx, id, version).await?.0)
+}
+
+/// The content of a version with how many bytes it has.
+pub async fn sized_content(
+    tx: &mut TenantTx,
+    id: SourceId,
+    version: i32,
+) -> Result<(Content, i64), Error> {
+    let row: Option<(Option<String>, Option<String>, i64)> = sqlx::query_as(
+        "select object_key, body, size_bytes from shard.source_versions
          where tenant_id = $1 and source_id = $2 and version = $3",
     )
     .bind(tx.tenant_id())
@@ -279,8 +287,11 @@ pub async fn content(tx: &mut TenantTx, id: SourceId, version: i32) -> Result<Co
     .fetch_optional(tx.connection())
     .await?;
     match row {
-        Some((Some(key), _)) => Ok(Content::Object(ObjectKey::stored(tx.placement(), &key)?)),
-        Some((None, Some(text))) => Ok(Content::Text(text)),
+        Some((Some(key), _, size)) => {
+            let object = ObjectKey::stored(tx.placement(), &key)?;
+            Ok((Content::Object(object), size))
+        }
+        Some((None, Some(text), size)) => Ok((Content::Text(text), size)),
         _ => Err(NOT_FOUND),
     }
 }

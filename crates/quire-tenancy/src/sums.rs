@@ -135,7 +135,8 @@ async fn sum_days(tx: &mut SystemTx, days: &[(Uuid, NaiveDate)]) -> Result<(), E
                     count(*) filter (where kind = 'source') as sources,
                     sum(input_tokens)::bigint as input_tokens, sum(cached_tokens)::bigint as cached_tokens,
                     sum(output_tokens)::bigint as output_tokens, sum(reasoning_tokens)::bigint as reasoning_tokens,
-                    sum((kind <> 'read')::int * pages)::bigint as pages, sum(images)::bigint as images,
+                    sum((kind <> 'read')::int * pages)::bigint as pages,
+                    sum((kind <> 'describe')::int * images)::bigint as images,
                     sum((kind <> 'transcribe')::int * audio_ms)::bigint as audio_ms,
                     sum(characters)::bigint as characters, sum(stored_bytes)::bigint as stored_bytes,
                     sum(cost)::bigint as cost

@@ -31,7 +31,7 @@ pub enum Kind {
     Rerank,
     /// A model wrote down what is said in a piece of a recording. Its seconds are those of the source, told twice.
     Transcribe,
-    /// A model described a picture.
+    /// A model described a picture. Its image is that of the source, told twice.
     Describe,
     /// A model read what stands on a page or a picture. Its pages are those of the source, told twice.
     Read,

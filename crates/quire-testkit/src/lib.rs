@@ -7,6 +7,7 @@
 
 pub mod disk;
 pub mod files;
+pub mod mail;
 pub mod notion;
 pub mod pdf;
 mod people;

@@ -17,7 +17,7 @@ pub use id::{
     RequestId, ScheduleId, SegmentId, SourceId, TaskId, TenantId,
 };
 pub use money::{BadMoney, NanoUsd};
-pub use place::{Cells, NoCells, Place, Spot, TimeSpan, Turn};
+pub use place::{Cells, Moment, NoCells, Place, Spot, TimeSpan, Turn};
 pub use secret::Secret;
 pub use source::{
     ChatMessage, ChatRole, ConnectionState, EndpointState, KeyRole, Lane, Language, MediaType,

@@ -44,6 +44,19 @@ pub struct Spot {
     /// Where the pages begin that come after the first one.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub turns: Vec<Turn>,
+    /// The stretches of a recording that it is made of, where these are several.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub moments: Vec<Moment>,
+}
+
+/// When something is said or seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moment {
+    /// From when to when.
+    #[serde(flatten)]
+    pub time: TimeSpan,
+    /// Its first character, counted as those of the place.
+    pub at: u32,
 }
 
 /// The beginning of a page.
@@ -87,10 +100,21 @@ impl Place {
         let turns = &self.spot.turns;
         let begun = turns.iter().take_while(|turn| turn.at <= char_start);
         let inside = |turn: &&Turn| turn.at > char_start && turn.at < char_end;
+        let moments = self.moments_between(char_start, char_end);
+        let time = moments
+            .iter()
+            .map(|moment| moment.time)
+            .reduce(TimeSpan::join);
         Self {
             page: begun.last().map_or(self.page, |turn| Some(turn.page)),
             spot: Spot {
                 turns: turns.iter().filter(inside).copied().collect(),
+                time: time.or(self.spot.time),
+                moments: if moments.len() > 1 {
+                    moments
+                } else {
+                    Vec::new()
+                },
                 ..self.spot.clone()
             },
             heading_path: self.heading_path.clone(),
@@ -101,16 +125,46 @@ impl Place {
 
     /// Its parts page by page, whose characters count from its beginning.
     pub fn pages(&self) -> Vec<Range<u32>> {
-        let turns = self.spot.turns.iter().map(|turn| turn.at);
-        let starts: Vec<u32> = [self.char_start].into_iter().chain(turns).collect();
+        self.parts(self.spot.turns.iter().map(|turn| turn.at))
+    }
+
+    /// Its parts stretch by stretch of a recording, counted alike.
+    pub fn stretches(&self) -> Vec<Range<u32>> {
+        let begins = self.spot.moments.iter().map(|moment| moment.at);
+        self.parts(begins.filter(|at| *at > self.char_start))
+    }
+
+    /// The parts that begin at these characters after the first one.
+    fn parts(&self, begins: impl Iterator<Item = u32>) -> Vec<Range<u32>> {
+        let starts: Vec<u32> = std::iter::once(self.char_start).chain(begins).collect();
         let ends = starts.iter().copied().skip(1).chain([self.char_end]);
-        let pages = starts.iter().zip(ends);
-        pages
-            .map(|(start, end)| {
-                let from_here = |at: u32| at.saturating_sub(self.char_start);
-                from_here(*start)..from_here(end)
-            })
+        let from_here = |at: u32| at.saturating_sub(self.char_start);
+        let parts = starts.iter().zip(ends);
+        parts
+            .map(|(start, end)| from_here(*start)..from_here(end))
             .collect()
+    }
+
+    /// The stretches that reach into these characters of the source.
+    fn moments_between(&self, char_start: u32, char_end: u32) -> Vec<Moment> {
+        let moments = &self.spot.moments;
+        let ends = moments.iter().skip(1).map(|next| next.at).chain([u32::MAX]);
+        let inside = |(moment, end): &(&Moment, u32)| {
+            moment.at < char_end.max(char_start.saturating_add(1)) && *end > char_start
+        };
+        let found = moments.iter().zip(ends).filter(inside);
+        found.map(|(moment, _)| *moment).collect()
+    }
+}
+
+impl TimeSpan {
+    /// The shortest one that holds both.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        Self {
+            start_ms: self.start_ms.min(other.start_ms),
+            end_ms: self.end_ms.max(other.end_ms),
+        }
     }
 }
 
@@ -138,10 +192,7 @@ impl Spot {
             (one, two) => one.or(two),
         };
         self.time = match (self.time, other.time) {
-            (Some(one), Some(two)) => Some(TimeSpan {
-                start_ms: one.start_ms.min(two.start_ms),
-                end_ms: one.end_ms.max(two.end_ms),
-            }),
+            (Some(one), Some(two)) => Some(one.join(two)),
             (one, two) => one.or(two),
         };
         self
@@ -323,6 +374,40 @@ mod tests {
         let bare = serde_json::json!({"char_start": 0, "char_end": 1});
         let bare: Place = serde_json::from_value(bare).unwrap();
         assert!(bare.spot.is_empty() && bare.to_string().is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_recording_is_said_when_its_words_are() {
+        let moment = |start_ms, at| Moment {
+            time: TimeSpan {
+                start_ms,
+                end_ms: start_ms + 900,
+            },
+            at,
+        };
+        let moments = vec![moment(0, 10), moment(5_000, 40), moment(9_000, 60)];
+        let place = Place {
+            spot: Spot {
+                time: Some(TimeSpan {
+                    start_ms: 0,
+                    end_ms: 9_900,
+                }),
+                moments,
+                ..Spot::default()
+            },
+            char_start: 10,
+            char_end: 90,
+            ..Place::default()
+        };
+        let time = |chars| place.part(chars).to_string();
+        assert_eq!(time(0..29), "0:00–0:00");
+        assert_eq!(time(35..40), "0:05–0:05");
+        assert_eq!(time(35..80), "0:05–0:09");
+        assert_eq!(time(0..80), place.to_string());
+        assert_eq!(place.part(0..80).spot.moments.len(), 3);
+        assert_eq!(place.stretches(), [0..30, 30..50, 50..80]);
+        let json = serde_json::to_value(&place).unwrap();
+        assert_eq!(serde_json::from_value::<Place>(json).unwrap(), place);
     }
 
     #[test]

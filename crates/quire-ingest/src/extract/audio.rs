@@ -43,7 +43,7 @@ pub(super) fn read(
     if let Some(title) = &facts.title {
         builder.title(title);
     }
-    builder.duration(facts.duration_ms);
+    builder.duration(facts.duration_ms, facts.has_sound);
     let utterances = words(file.path(), demuxer, &facts, heard, meter)?;
     let has_words = !utterances.is_empty();
     describe("Recording", &facts, has_words, heard, &mut builder)?;

@@ -4,7 +4,7 @@
 
 use quire_types::Spot;
 
-use super::document::{Block, BlockKind, Document};
+use super::document::{Block, BlockKind, Document, Sensed};
 use super::error::ExtractError;
 use super::limits::Limits;
 
@@ -65,10 +65,22 @@ impl<'a> Builder<'a> {
 
     pub(super) fn pages(&mut self, pages: u32) {
         self.document.pages = Some(pages);
+        self.document.sensed.pages = pages.into();
     }
 
-    pub(super) fn duration(&mut self, ms: u64) {
+    /// A recording, or a film, that is so long.
+    pub(super) fn duration(&mut self, ms: u64, has_sound: bool) {
         self.document.duration_ms = Some(ms);
+        self.document.sensed.add(Sensed {
+            recordings: 1,
+            sound_ms: if has_sound { ms } else { 0 },
+            ..Sensed::default()
+        });
+    }
+
+    /// So many pictures were looked at.
+    pub(super) fn images(&mut self, images: usize) {
+        self.document.sensed.images += images as u64;
     }
 
     pub(super) fn picture_hash(&mut self, hash: u64) {
@@ -87,6 +99,7 @@ impl<'a> Builder<'a> {
 
     /// Adds another file that stands inside this one, below the headings that are open here.
     pub(super) fn include(&mut self, part: &str, inner: &Document) -> Result<(), ExtractError> {
+        self.document.sensed.add(inner.sensed);
         self.append_blocks(inner, |spot| Spot {
             part: Some(match &spot.part {
                 Some(inside) => format!("{part} › {inside}"),

@@ -22,6 +22,32 @@ pub struct Document {
     /// A hash of a picture's look, from which that of a copy differs in few bits.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub picture_hash: Option<u64>,
+    /// What reading it took beside its text.
+    #[serde(default)]
+    pub sensed: Sensed,
+}
+
+/// What there was to read, to look at and to listen to in a file and in all that is attached to it, whoever did it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sensed {
+    /// Pages and slides.
+    pub pages: u64,
+    /// Pictures: files, those on pages, and those of a film that differ.
+    pub images: u64,
+    /// Recordings and films.
+    pub recordings: u64,
+    /// Sound, in milliseconds.
+    pub sound_ms: u64,
+}
+
+impl Sensed {
+    /// The same and more.
+    pub(super) fn add(&mut self, more: Self) {
+        self.pages = self.pages.saturating_add(more.pages);
+        self.images = self.images.saturating_add(more.images);
+        self.recordings = self.recordings.saturating_add(more.recordings);
+        self.sound_ms = self.sound_ms.saturating_add(more.sound_ms);
+    }
 }
 
 /// One part of a text.

@@ -14,8 +14,9 @@ use super::recording;
 use super::tool::{Tool, ffmpeg, on_disk, scratch};
 use super::{audio, image, pdf, video};
 
-/// The longer side of what is drawn, in pixels.
+/// The longer side of what is drawn, in pixels, and that of a thumbnail.
 const SIDE: u32 = 1_600;
+const SMALL_SIDE: u32 = 320;
 
 /// Which picture of a source.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub struct Wanted {
     pub page: u32,
     /// The moment of a film.
     pub at_ms: u64,
+    /// Whether a thumbnail will do.
+    pub is_small: bool,
 }
 
 /// How much there is of a recording.
@@ -81,11 +84,12 @@ pub fn draw(
     let folder = scratch()?;
     let drawn = folder.path().join("drawn.png");
     let png = ["-c:v", "png"];
+    let side = if wanted.is_small { SMALL_SIDE } else { SIDE };
     if media != MediaType::Pdf {
-        let scale = format!("scale={SIDE}:{SIDE}:force_original_aspect_ratio=decrease");
+        let scale = format!("scale={side}:{side}:force_original_aspect_ratio=decrease");
         return frame(media, bytes, wanted.at_ms, (&scale, &png), limits);
     }
-    let (side, page) = (SIDE.to_string(), wanted.page.max(1).to_string());
+    let (side, page) = (side.to_string(), wanted.page.max(1).to_string());
     let file = on_disk(bytes, ".pdf")?;
     Tool::new("pdftoppm", pdf::PACKAGE)
         .args(["-png", "-singlefile", "-scale-to", &side])

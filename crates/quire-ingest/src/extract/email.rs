@@ -4,10 +4,11 @@
 //! reason, and the rest is read all the same: a letter is worth more than its letterhead.
 
 use mail_parser::{Address, Message, MessageParser, MessagePart, MimeHeaders, PartType};
-use quire_types::{MediaType, Spot};
+use quire_types::{Kind as _, MediaType, Spot};
 
 use super::builder::{Builder, one_line};
 use super::document::{BlockKind, Document};
+use super::drawing::measure;
 use super::error::ExtractError;
 use super::known::{Known, ToSense};
 use super::limits::Limits;
@@ -61,28 +62,47 @@ pub(super) fn to_sense(bytes: &[u8], limits: &Limits) -> Result<ToSense, Extract
         );
         is_asked_about.then_some((before + 1, name))
     });
+    let recordings = recordings(&message, limits, Depth::default())?;
     Ok(ToSense {
         files: files.collect(),
-        has_recordings: has_recordings(&message, Depth::default()),
+        recordings: recordings.len() as u64,
+        sound_ms: recordings.iter().sum(),
         ..ToSense::default()
     })
 }
 
-/// Whether sound or a film is attached, as deep as attachments are followed.
-fn has_recordings(message: &Message<'_>, depth: Depth) -> bool {
+/// Recordings and films that are attached, as deep as attachments are followed, each with its sound in milliseconds.
+/// What can't be measured is left to its reader, which says why.
+fn recordings(
+    message: &Message<'_>,
+    limits: &Limits,
+    depth: Depth,
+) -> Result<Vec<u64>, ExtractError> {
+    let mut found = Vec::new();
     let Some(deeper) = depth.deeper() else {
-        return false;
+        return Ok(found);
     };
-    message.attachments().any(|part| match &part.body {
-        PartType::Message(inner) => has_recordings(inner, deeper),
-        _ => match glance(part.attachment_name().unwrap_or_default(), part.contents()) {
-            Some(MediaType::Audio | MediaType::Video) => true,
-            Some(MediaType::Email) => {
-                parse(part.contents()).is_ok_and(|inner| has_recordings(&inner, deeper))
-            }
-            _ => false,
-        },
-    })
+    for part in message.attachments() {
+        let (name, bytes) = (part.attachment_name().unwrap_or_default(), part.contents());
+        match &part.body {
+            PartType::Message(inner) => found.extend(recordings(inner, limits, deeper)?),
+            _ => match glance(name, bytes) {
+                Some(MediaType::Audio | MediaType::Video) => match measure(bytes, limits) {
+                    Ok(measured) if measured.has_sound => found.push(measured.length_ms),
+                    Ok(_) => found.push(0),
+                    Err(error) if error.kind().is_transient() => return Err(error),
+                    Err(_) => {}
+                },
+                Some(MediaType::Email) => {
+                    if let Ok(inner) = parse(bytes) {
+                        found.extend(recordings(&inner, limits, deeper)?);
+                    }
+                }
+                _ => {}
+            },
+        }
+    }
+    Ok(found)
 }
 
 /// The bytes of an attachment.
@@ -224,7 +244,12 @@ fn attachment(
                 "attachments inside attachments without end",
             )),
         },
-        _ => inside(&name, part.contents(), known, limits, depth, meter),
+        _ => match (&limits.unheard, glance(&name, part.contents())) {
+            (Some(why), Some(MediaType::Audio | MediaType::Video)) => {
+                Err(ExtractError::Unheard { why: why.clone() })
+            }
+            _ => inside(&name, part.contents(), known, limits, depth, meter),
+        },
     };
     builder.at(Spot {
         part: Some(name.clone()),

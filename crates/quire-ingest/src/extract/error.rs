@@ -67,6 +67,12 @@ pub enum ExtractError {
         /// What gave it away.
         detail: String,
     },
+    /// A recording that nobody may listen to.
+    #[error("recordings can't be listened to: {why}")]
+    Unheard {
+        /// What stands against it.
+        why: String,
+    },
     /// The reader died.
     #[error(
         "the file made the reader crash ({how}); it was left out, other files are not affected"
@@ -118,6 +124,7 @@ impl ExtractError {
             Self::NoText => "no-text",
             Self::TooLarge { .. } => "too-large",
             Self::Unsafe { .. } => "unsafe",
+            Self::Unheard { .. } => "unheard",
             Self::Crashed { .. } => "crashed",
             Self::OutOfMemory => "out-of-memory",
             Self::TimedOut { .. } => "timed-out",

@@ -122,6 +122,7 @@ pub(super) fn read(
     };
     let mut builder = Builder::new(limits, bytes.len());
     builder.picture_hash(hash(file.path(), kind)?);
+    builder.images(pages.len());
     let description = describe(exif.as_ref(), width, height);
     builder.push(BlockKind::Paragraph, &description, None)?;
     let are_many = pages.len() > 1;

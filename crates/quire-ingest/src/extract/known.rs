@@ -86,8 +86,10 @@ pub struct ToSense {
     pub pictures: Vec<Placed>,
     /// Attachments by number from 1, with their names.
     pub files: Vec<(usize, String)>,
-    /// Whether sound or a film is attached, however deep.
-    pub has_recordings: bool,
+    /// Recordings and films that are attached, however deep.
+    pub recordings: u64,
+    /// How much sound there is in them, in milliseconds.
+    pub sound_ms: u64,
 }
 
 impl Known {

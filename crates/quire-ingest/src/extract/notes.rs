@@ -48,7 +48,7 @@ mod tests {
     fn notes_stand_at_the_end_with_their_place_and_without_noise() -> Result<(), ExtractError> {
         let limits = Limits::default();
         let mut builder = Builder::new(&limits, 100);
-        builder.duration(9_000);
+        builder.duration(9_000, true);
         builder.heading(1, "Überblick", None)?;
         builder.push(BlockKind::Paragraph, "Read.", None)?;
         let before = builder.finish()?;

@@ -157,6 +157,7 @@ pub(super) fn read(
         builder.title(title);
     }
     builder.pages(pages);
+    builder.images(found.read);
     layout::write(
         &text,
         &String::from_utf8_lossy(&laid_out.stdout),

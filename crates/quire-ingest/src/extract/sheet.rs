@@ -8,7 +8,8 @@ use quire_types::{Cells, Spot};
 use super::builder::Builder;
 use super::document::BlockKind;
 use super::error::ExtractError;
-use super::table::line;
+use super::header;
+use super::table::{line, mostly};
 
 /// Rows that are looked at before the header is decided.
 const HEAD_ROWS: usize = 20;
@@ -111,6 +112,12 @@ impl<'b, 'l> Sheet<'b, 'l> {
             if is_header(first, rest) {
                 self.header = texts(first);
                 rows = rest;
+                if let [second, rest @ ..] = rows
+                    && goes_on(&self.header, second, rest)
+                {
+                    self.header = header::joined(&self.header, &texts(second));
+                    rows = rest;
+                }
             } else if !self.continues(first) {
                 self.header = Vec::new();
             }
@@ -174,6 +181,16 @@ fn texts(row: &Row) -> Vec<String> {
     texts
 }
 
+/// Whether a row goes on with the header above it.
+fn goes_on(header: &[String], row: &Row, below: &[Row]) -> bool {
+    let has_values = |column: usize| {
+        let cells = below.iter().flat_map(|row| &row.cells);
+        let cells = cells.filter(|cell| cell.column as usize == column);
+        mostly(cells.map(|cell| cell.is_value))
+    };
+    !row.cells.iter().any(|cell| cell.is_value) && header::goes_on(header, &texts(row), has_values)
+}
+
 /// Two columns are a list of names and values as a rule, unless values stand below a word.
 fn is_header(first: &Row, rest: &[Row]) -> bool {
     if rest.is_empty() || first.cells.iter().any(|cell| cell.is_value) {
@@ -182,7 +199,14 @@ fn is_header(first: &Row, rest: &[Row]) -> bool {
     let has_value = |row: &Row| row.cells.iter().skip(1).any(|cell| cell.is_value);
     match first.cells.len() {
         0 | 1 => false,
-        2 => rest.iter().all(has_value),
+        2 => match rest {
+            [units, rest @ ..] if !has_value(units) => {
+                !rest.is_empty()
+                    && rest.iter().all(has_value)
+                    && goes_on(&texts(first), units, rest)
+            }
+            _ => rest.iter().all(has_value),
+        },
         _ => true,
     }
 }

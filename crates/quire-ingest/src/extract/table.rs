@@ -6,8 +6,14 @@ use std::collections::BTreeMap;
 use super::builder::{Builder, one_line};
 use super::document::BlockKind;
 use super::error::ExtractError;
+use super::header;
+use super::sheet::is_value;
 
 const HEADER_CHARS: usize = 80;
+/// Headers have no more rows.
+const MAX_HEADER_ROWS: usize = 3;
+/// Rows by which columns of values are told.
+const LOOK_ROWS: usize = 20;
 /// Wider rows are cut here before they are stored; a real table never is this wide.
 const MAX_COLUMNS: usize = 1_000;
 /// What a cell over several rows says in those below the first, in characters.
@@ -18,6 +24,8 @@ const BELOW_CHARS: usize = 200;
 pub(super) struct Table {
     rows: Vec<Vec<String>>,
     header: Header,
+    /// Rows from the first on that are marked as headers.
+    marked: usize,
     /// Cells that reach into rows to come: how many, and what they say, by column.
     below: BTreeMap<usize, (usize, String)>,
 }
@@ -45,6 +53,9 @@ impl Table {
     pub(super) fn mark_header(&mut self) {
         if self.rows.len() == 1 {
             self.header = Header::First;
+        }
+        if self.rows.len() == self.marked + 1 {
+            self.marked += 1;
         }
     }
 
@@ -116,13 +127,27 @@ impl Table {
             Header::None => false,
             Header::Guess => self.first_row_looks_like_header(),
         };
-        let mut rows = self.rows.into_iter();
-        let mut header = Vec::new();
-        if has_header && rows.len() > 1 {
-            header = rows.next().unwrap_or_default();
+        let (mut header, mut rows) = (Vec::new(), self.rows.as_slice());
+        if has_header
+            && let [first, rest @ ..] = rows
+            && !rest.is_empty()
+        {
+            (header, rows) = (first.clone(), rest);
+            let mut marked = self.marked.clamp(1, MAX_HEADER_ROWS);
+            while let [second, rest @ ..] = rows
+                && !rest.is_empty()
+                && ((marked > 1 && header::names_columns(second)) || goes_on(&header, second, rest))
+            {
+                (header, rows) = (header::joined(&header, second), rest);
+                // What is not marked is one row at most.
+                if marked <= 1 {
+                    break;
+                }
+                marked -= 1;
+            }
         }
         for row in rows {
-            builder.push(BlockKind::TableRow, &line(&header, &row), page)?;
+            builder.push(BlockKind::TableRow, &line(&header, row), page)?;
         }
         Ok(())
     }
@@ -144,6 +169,25 @@ impl Table {
             None => false,
         }
     }
+}
+
+/// Whether a row goes on with the header above it.
+fn goes_on(header: &[String], row: &[String], below: &[Vec<String>]) -> bool {
+    let below = &below[..below.len().min(LOOK_ROWS)];
+    let has_values = |column: usize| {
+        let cells = below.iter().filter_map(|row| row.get(column));
+        mostly(
+            cells
+                .filter(|cell| !cell.is_empty())
+                .map(|cell| is_value(cell)),
+        )
+    };
+    !row.iter().any(|cell| is_value(cell)) && header::goes_on(header, row, has_values)
+}
+
+/// Whether more of these are so than are not.
+pub(super) fn mostly(all: impl Iterator<Item = bool>) -> bool {
+    all.fold(0_i32, |sum, is_so| if is_so { sum + 1 } else { sum - 1 }) > 0
 }
 
 /// One row as a line, with the names of its columns where they are known.

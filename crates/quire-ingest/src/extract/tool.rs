@@ -79,6 +79,13 @@ impl Tool {
             .wait()
             .map_err(|error| ExtractError::unavailable(self.name, error))?;
         let is_cut = stdout.1;
+        // Whatever it says then: some programs cut short what they write and call it a success.
+        if disk_is_full() {
+            return Err(ExtractError::unavailable(
+                "the machine",
+                "no space left for temporary files",
+            ));
+        }
         Ok(Output {
             success: status.success() || is_cut,
             signal: status.signal(),
@@ -133,6 +140,13 @@ impl Output {
         let last = lines.find(|line| !line.trim().is_empty());
         ExtractError::damaged(format, last.unwrap_or("it cannot be opened"))
     }
+}
+
+/// Whether nothing more can be written to the working folder.
+fn disk_is_full() -> bool {
+    // Some file systems count no blocks at all.
+    rustix::fs::statvfs(&std::env::temp_dir())
+        .is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0)
 }
 
 /// The bytes as a file, for programs that take no other form.

@@ -46,7 +46,7 @@ pub(super) fn read(
     if let Some(title) = &facts.title {
         builder.title(title);
     }
-    builder.duration(facts.duration_ms);
+    builder.duration(facts.duration_ms, facts.has_sound);
     let mut timeline = audio::words(file.path(), demuxer, &facts, heard, meter.part(0, 2))?;
     let what = if facts.picture.is_some() {
         "Film"
@@ -56,7 +56,9 @@ pub(super) fn read(
     let has_words = !timeline.is_empty();
     audio::describe(what, &facts, has_words, heard, &mut builder)?;
     if facts.picture.is_some() {
-        timeline.extend(on_screen(file.path(), demuxer, &facts, meter.part(1, 2))?);
+        let (found, pictures) = on_screen(file.path(), demuxer, &facts, meter.part(1, 2))?;
+        builder.images(pictures);
+        timeline.extend(found);
         timeline.sort_by_key(|one| one.time.start_ms);
     }
     speech::write(timeline, &mut builder)?;
@@ -73,18 +75,19 @@ fn step_ms(duration_ms: u64) -> u64 {
     }
 }
 
-/// The texts of distinct pictures, each from where it appears to the next one.
+/// The texts of distinct pictures, each from where it appears to the next one, and how many pictures were read.
 fn on_screen(
     file: &Path,
     demuxer: &str,
     facts: &Facts,
     meter: Meter<'_>,
-) -> Result<Vec<Utterance>, ExtractError> {
+) -> Result<(Vec<Utterance>, usize), ExtractError> {
     let scenes = scenes(file, demuxer, facts)?;
     let languages = ocr::languages()?;
     let folder = scratch()?;
     let picture = folder.path().join("frame.png");
     let mut found: Vec<Utterance> = Vec::new();
+    let mut pictures = 0;
     for (at, start_ms) in scenes.iter().enumerate() {
         meter.at(at, scenes.len());
         let end_ms = scenes.get(at + 1).copied().unwrap_or(facts.duration_ms);
@@ -98,6 +101,7 @@ fn on_screen(
         if !picture.exists() {
             continue;
         }
+        pictures += 1;
         let text = ocr::read(&picture, &languages)?.join(" ");
         match found.last_mut().filter(|last| last.text == text) {
             Some(last) => last.time.end_ms = end_ms.max(*start_ms),
@@ -112,7 +116,7 @@ fn on_screen(
         }
     }
     found.retain(|one| !one.text.is_empty());
-    Ok(found)
+    Ok((found, pictures))
 }
 
 /// Draws what is seen at a moment of a film, with this scaling and these options of the encoder; nothing behind its end.

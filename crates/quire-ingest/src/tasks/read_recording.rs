@@ -20,7 +20,7 @@ use crate::progress::queue_reading;
 use crate::sandbox::Extractor;
 use crate::{Error, Ingest};
 
-/// An e-mail that is smaller has room for a minute of speech at most.
+/// An e-mail that is smaller has room for a minute of speech at most, and waits for nobody.
 const LEAST_EMAIL_BYTES: usize = 64 << 10;
 
 /// [`ReadSource`] of what takes long.
@@ -53,22 +53,46 @@ impl ReadRecording {
     }
 }
 
-/// Whether a file may take so long that others should not wait behind it. What can't be told is left to its reader,
-/// which says why.
-pub(super) async fn takes_long(
-    ingest: &Ingest,
-    extractor: &Extractor,
-    name: &str,
-    bytes: &Bytes,
-) -> Result<bool, Error> {
-    let may_hold_one =
-        glance(name, bytes) == Some(MediaType::Email) && bytes.len() >= LEAST_EMAIL_BYTES;
-    if !may_hold_one {
-        return Ok(is_recording(name, bytes));
+/// Whether a file may take so long that others should not wait behind it.
+pub(super) fn takes_long(name: &str, bytes: &[u8], attached: Attached) -> bool {
+    is_recording(name, bytes) || (attached.recordings > 0 && bytes.len() >= LEAST_EMAIL_BYTES)
+}
+
+/// Recordings that are attached to an e-mail.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Attached {
+    pub(crate) recordings: u64,
+    pub(crate) sound_ms: u64,
+}
+
+impl Attached {
+    /// Those of a file. What can't be told is left to its reader, which says why.
+    pub(super) async fn to(
+        ingest: &Ingest,
+        extractor: &Extractor,
+        name: &str,
+        bytes: &Bytes,
+    ) -> Result<Self, Error> {
+        if glance(name, bytes) != Some(MediaType::Email) || !has_parts(bytes) {
+            return Ok(Self::default());
+        }
+        let _place = ingest.config.extracting.enter().await?;
+        let found = extractor.to_sense(name, bytes.clone()).await;
+        Ok(found.map_or_else(
+            |_| Self::default(),
+            |found| Self {
+                recordings: found.recordings,
+                sound_ms: found.sound_ms,
+            },
+        ))
     }
-    let _place = ingest.config.extracting.enter().await?;
-    let found = extractor.to_sense(name, bytes.clone()).await;
-    Ok(found.is_ok_and(|found| found.has_recordings))
+}
+
+/// Most letters are one text, which needs no look of its own.
+fn has_parts(bytes: &[u8]) -> bool {
+    const MARK: &[u8] = b"multipart/";
+    let mut windows = bytes.windows(MARK.len());
+    windows.any(|window| window.eq_ignore_ascii_case(MARK))
 }
 
 #[async_trait]

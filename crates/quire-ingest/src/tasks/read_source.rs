@@ -12,21 +12,21 @@ use quire_store::corpus;
 use quire_store::passages::{self, NewPassage, Published};
 use quire_store::sources::{self, Content, Reading, Source, Totals};
 use quire_store::{Placement, TenantTx, progress, readers};
-use quire_tenancy::usage::{self, Event, Quantities};
+use quire_tenancy::usage::{self, Event};
 use quire_tenancy::{Admitted, Permit, Stage};
 use quire_types::{ErrorKind, Kind, MediaType, SourceId, SourceState};
 
-use super::read_recording::takes_long;
+use super::read_recording::{Attached, takes_long};
+use super::used::usage_event;
 use super::{FoldTail, ReadRecording, failure, placement};
-use crate::allowance::{by_plan, limits, room_for_recording};
+use crate::allowance::{by_plan, limits, room_for_recordings};
 use crate::detect::is_recording;
-use crate::extract::{Document, ExtractError, Heard, Known, processor};
+use crate::extract::{Document, ExtractError, Heard, Known, Limits, processor};
 use crate::hearing::ToListen;
 use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
 use crate::sensing::ToAsk;
 use crate::service::told;
-use crate::texts::made_at;
 use crate::{Error, Ingest};
 
 /// Percent are written down once in so long at most.
@@ -112,14 +112,15 @@ impl ReadSource {
         let bytes = ingest.read(content).await?;
         let account = config.control.account(placement.tenant).await?;
         let ceiling = config.extractor.limits();
-        let extractor = config
+        let mut extractor = config
             .extractor
             .clone()
             .with_limits(limits(&account.terms, ceiling));
         let by_plan = |error| by_plan(error, &account.terms, ceiling);
+        let attached = Attached::to(ingest, &extractor, &source.name, &bytes).await?;
         let stage = match lane {
             Lane::Recordings => &config.recognising,
-            Lane::Files if takes_long(ingest, &extractor, &source.name, &bytes).await? => {
+            Lane::Files if takes_long(&source.name, &bytes, attached) => {
                 return ReadRecording::instead_of(self, ingest, placement, attempt).await;
             }
             Lane::Files => &config.extracting,
@@ -130,6 +131,19 @@ impl ReadSource {
             (sound, known.heard) = self
                 .listen(ingest, placement, attempt, (&source, &bytes), &extractor)
                 .await?;
+        }
+        if attached.recordings > 0 && !self.again {
+            let held = ingest.hold_attached(placement, &account, attempt, &source, attached);
+            match held.await {
+                Ok(held) => sound = Some(held),
+                // The letter is read all the same.
+                Err(Error::Refused(refusal)) if !refusal.kind().is_transient() => {
+                    let unheard = Some(refusal.text);
+                    let limits = extractor.limits().clone();
+                    extractor = extractor.with_limits(Limits { unheard, ..limits });
+                }
+                Err(error) => return Err(error),
+            }
         }
         let known = self
             .ask(ingest, placement, (&source, &bytes), known, &extractor)
@@ -209,7 +223,7 @@ impl ReadSource {
         let account = config.control.account(placement.tenant).await?;
         if !self.again {
             let mut tx = config.store.tenant(placement).await?;
-            room_for_recording(&mut tx, &account, source).await?;
+            room_for_recordings(&mut tx, &account, source, 1).await?;
             tx.commit().await?;
         }
         let measured = extractor.measure(&source.name, bytes.clone()).await;
@@ -439,14 +453,16 @@ impl ReadSource {
                 processor: processor(media),
                 duration_ms: document.duration_ms,
                 picture_hash: document.picture_hash,
+                recordings: i32::try_from(document.sensed.recordings).unwrap_or(i32::MAX),
             };
             sources::note_reading(&mut tx, self.source, reading).await?;
             let objects = sources::forget_older(&mut tx, self.source, self.version).await?;
             ingest.purge(&mut tx, &objects).await?;
             let source = sources::get(&mut tx, self.source).await?;
-            if matches!(media, MediaType::Audio | MediaType::Video) && !self.again {
+            let recordings = document.sensed.recordings;
+            if recordings > 0 && !self.again {
                 let account = ingest.config.control.account(placement.tenant).await?;
-                room_for_recording(&mut tx, &account, &source).await?;
+                room_for_recordings(&mut tx, &account, &source, recordings).await?;
             }
             announce(&mut tx, &[told("source.published", &source)]).await?;
             if !self.again {
@@ -456,39 +472,6 @@ impl ReadSource {
         }
         tx.commit().await?;
         Ok(published != Published::Obsolete)
-    }
-}
-
-/// What reading a source used, and the sound that was listened to for it. It is local work, which costs nothing, and
-/// the same however often it is tried.
-fn usage_event(
-    attempt: &Attempt,
-    source: &Source,
-    document: &Document,
-    new: &[NewPassage],
-    sound: Option<&Admitted>,
-) -> Event {
-    let task = attempt.task.uuid();
-    let at = made_at(attempt);
-    let chars = |text: &str| i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
-    let quantities = Quantities {
-        pages: document.pages.map_or(0, i64::from),
-        images: i64::from(document.picture_hash.is_some()),
-        audio_ms: sound
-            .and(document.duration_ms)
-            .map_or(0, |ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-        characters: new
-            .iter()
-            .map(|passage| chars(&passage.context) + chars(&passage.body))
-            .sum(),
-        stored_bytes: source.size_bytes,
-        ..Quantities::default()
-    };
-    Event {
-        hold: sound.and_then(Admitted::hold),
-        notebook: Some(source.notebook.uuid()),
-        quantities,
-        ..Event::new(attempt.tenant, usage::Kind::Source, task, 1, at)
     }
 }
 

@@ -83,6 +83,88 @@ fn sheets_keep_headers_formats_and_cells() {
     );
 }
 
+/// The same table in each format that has cells.
+fn in_every_format(rows: &[&[&str]]) -> Vec<(&'static str, Vec<u8>)> {
+    let joined = |cell: &dyn Fn(&str) -> String, row: &dyn Fn(String) -> String| -> String {
+        let rows = rows
+            .iter()
+            .map(|cells| row(cells.iter().map(|text| cell(text)).collect()));
+        rows.collect()
+    };
+    let csv: Vec<String> = rows.iter().map(|cells| cells.join(";") + "\n").collect();
+    let html = joined(&|text| format!("<td>{text}</td>"), &|cells| {
+        format!("<tr>{cells}</tr>")
+    });
+    // The first row is marked, as pages do it.
+    let html = html.replacen("</tr>", "</tr>\n", 1);
+    let (head, body) = html.split_once('\n').unwrap();
+    let html = format!(
+        "<!doctype html><table>{}{body}</table>",
+        head.replace("td>", "th>")
+    );
+    let cell = |text: &str| format!("<w:tc><w:p><w:r><w:t>{text}</w:t></w:r></w:p></w:tc>");
+    let word = joined(&cell, &|cells| format!("<w:tr>{cells}</w:tr>"));
+    let book = (1..).zip(rows).map(|(number, cells)| {
+        let cells = cells.iter().map(|text| match text.parse::<f64>() {
+            Ok(_) => format!("0:{text}"),
+            Err(_) => (*text).to_owned(),
+        });
+        let cells: Vec<String> = cells.collect();
+        row(
+            number,
+            &cells.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    });
+    let book: String = book.collect();
+    vec![
+        ("t.csv", csv.concat().into_bytes()),
+        ("t.html", html.into_bytes()),
+        ("t.docx", docx(&format!("<w:tbl>{word}</w:tbl>"))),
+        (
+            "t.xlsx",
+            xlsx(&[("S", &format!("<sheetData>{book}</sheetData>"))]),
+        ),
+    ]
+}
+
+#[test]
+fn rows_carry_the_units_and_the_groups_above_their_columns() {
+    let prices: [&[&str]; 4] = [
+        &["Floor", "Price", "Weight"],
+        &["", "EUR/m²", "kg"],
+        &["Tile", "48.5", "21"],
+        &["Carpet", "31", "4"],
+    ];
+    let plans: [&[&str]; 4] = [
+        &["Trade", "Days", "", "Crew", ""],
+        &["", "Plan", "Actual", "Plan", "Actual"],
+        &["Roof", "12", "15", "4", "5"],
+        &["Tile", "6", "6", "2", "2"],
+    ];
+    for (rows, expected) in [
+        (
+            prices,
+            [
+                "Floor: Tile; Price (EUR/m²): 48.5; Weight (kg): 21",
+                "Floor: Carpet; Price (EUR/m²): 31; Weight (kg): 4",
+            ],
+        ),
+        (
+            plans,
+            [
+                "Trade: Roof; Days (Plan): 12; Days (Actual): 15; Crew (Plan): 4; Crew (Actual): 5",
+                "Trade: Tile; Days (Plan): 6; Days (Actual): 6; Crew (Plan): 2; Crew (Actual): 2",
+            ],
+        ),
+    ] {
+        for (name, bytes) in in_every_format(&rows) {
+            let document = read(name, &bytes);
+            let lines: Vec<&str> = document.text.lines().collect();
+            assert_eq!(lines, expected, "{name}");
+        }
+    }
+}
+
 #[test]
 fn csv_has_its_separator_found() {
     let rows = [

@@ -8,11 +8,11 @@
     reason = "a test may fail loudly and says how long hostile files took"
 )]
 
-mod corpus;
 mod extraction;
 mod formats;
 mod hostile;
 mod lab;
+mod large;
 mod onboarding;
 mod passages;
 mod pictures;

@@ -3,6 +3,8 @@
 use std::process::Command;
 
 use quire_ingest::extract::{Limits, Meter, extract};
+use quire_store::passages;
+use quire_store::sources::{self, Content};
 use quire_testkit::pdf::{Picture, pdf, pdf_with_picture};
 use quire_types::{MediaType, SourceState};
 use tempfile::TempDir;
@@ -200,6 +202,61 @@ async fn a_copy_of_a_picture_names_the_first_one_of_the_same_tenant() {
     assert_eq!(of, None, "another picture");
     let (_, of) = similar(&other, elsewhere, "b.jpg", copy).await;
     assert_eq!(of, None, "another tenant's");
+}
+
+/// A line above fields in many greys.
+fn labelled(line: &str) -> Picture {
+    let label = drawn(&[line]);
+    let (width, below) = (label.width, 440);
+    let fields = (0..width * below).map(|at| (at % width / 110 * 37 + at / width / 55 * 91) % 251);
+    Picture {
+        height: label.height + below,
+        greys: (label.greys.iter().copied())
+            .chain(fields.map(|grey| grey as u8))
+            .collect(),
+        width,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_looks_like_another_is_read_for_itself_and_outlives_it() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("meters", &[]).await;
+    let notebook = lab.notebook(&tenant).await;
+    let _worker = lab.work();
+    let mut read = Vec::new();
+    for number in ["4471", "4477"] {
+        let line = format!("Meter {number} was read in May");
+        let photo = jpeg(&labelled(&line), "null");
+        let name = format!("{number}.jpg");
+        let added = add(&lab.ingest, &tenant, notebook, &name, photo.clone()).await;
+        let id = added.unwrap().source().id;
+        let source = lab.until(&tenant, id, SourceState::Searchable).await;
+        let mut tx = lab.db.tx(&tenant).await;
+        let found = passages::tail(&mut tx, Some(&[id]), None, 10)
+            .await
+            .unwrap();
+        assert!(found[0].body.contains(number), "{found:?}");
+        read.push((source, photo));
+    }
+    let [(first, _), (second, photo)] = &read[..] else {
+        panic!("{read:?}");
+    };
+    assert_eq!(
+        second.similar_to,
+        Some(first.id),
+        "a hash can't tell them apart"
+    );
+    let placement = tenant.placement();
+    lab.ingest.delete_source(placement, first.id).await.unwrap();
+    let mut tx = lab.db.tx(&tenant).await;
+    let left = sources::get(&mut tx, second.id).await.unwrap();
+    assert_eq!(left.similar_to, None);
+    let Content::Object(object) = sources::content(&mut tx, left.id, 1).await.unwrap() else {
+        panic!("{left:?}");
+    };
+    let kept = lab.db.store.objects().read(&object).await.unwrap();
+    assert_eq!(&kept[..], &photo[..]);
 }
 
 #[test]

@@ -4,13 +4,17 @@ use futures::future::join_all;
 use quire_ingest::tasks::ReadSource;
 use quire_ingest::{Error, Ingest, create_notebook};
 use quire_store::sources::Added;
+use quire_store::tenants::Tenant;
 use quire_store::{PageRequest, notebooks, passages};
 use quire_tenancy::{Reason, lifecycle, usage};
 use quire_testkit::postgres::eventually;
 use quire_types::{ErrorKind, Kind, NanoUsd, NotebookId, SourceState, TenantState};
 
 use crate::lab::{Lab, add};
-use crate::support::{pdf, wav};
+use crate::pictures::drawn;
+use crate::recognisers::letter;
+use crate::senses::tone;
+use crate::support::{pdf, png, wav};
 
 fn refusal(error: &Error) -> (Reason, &str) {
     match error {
@@ -318,4 +322,102 @@ async fn nobody_listens_for_longer_or_to_more_than_the_plan_gives() {
     lab.limit(&tenant, "recordings", None).await;
     let fifth = record("e.wav", 60).await;
     lab.until(&tenant, fifth, SourceState::Failed).await;
+}
+
+/// What reading each of the tenant's sources used, in order.
+async fn read_events(lab: &Lab, tenant: &Tenant) -> Vec<usage::Quantities> {
+    let mut tx = lab.db.store.system().await.unwrap();
+    let today = chrono::Utc::now().date_naive();
+    let days = (today.pred_opt().unwrap(), today.succ_opt().unwrap());
+    let events = usage::events(&mut tx, tenant.id, days, None, 100).await;
+    let mut events = events.unwrap();
+    events.retain(|event| event.kind == "source");
+    events.sort_by_key(|event| event.at);
+    events.into_iter().map(|event| event.quantities).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn recordings_in_letters_count_like_others_and_a_letter_without_room_is_read_without_them() {
+    let lab = Lab::new().await;
+    let limits = [("transcribed_minutes_per_month", "1"), ("recordings", "2")];
+    let tenant = lab.tenant("letters", &limits).await;
+    let notebook = lab.notebook(&tenant).await;
+    let _worker = lab.work();
+    let read = async |name: &str, files: &[(&str, &[u8])]| {
+        let added = add(&lab.ingest, &tenant, notebook, name, letter(files)).await;
+        let id = added.unwrap().source().id;
+        lab.until(&tenant, id, SourceState::Searchable).await;
+        let mut tx = lab.db.tx(&tenant).await;
+        let found = passages::tail(&mut tx, Some(&[id]), None, 100).await;
+        let texts: Vec<String> = found.unwrap().into_iter().map(|one| one.body).collect();
+        (id, texts.join("\n"))
+    };
+    let inner = letter(&[("deep.wav", &tone(15))]);
+    let (two, text) = read("two.eml", &[("a.wav", &tone(20)), ("inner.eml", &inner)]).await;
+    assert!(text.contains("Recording of 0 min 15 s"), "{text}");
+    let (_, text) = read("third.eml", &[("b.wav", &tone(10))]).await;
+    let why = "The attachment b.wav was not read: recordings can't be listened to: recordings is limited to 2, \
+        and 2 are kept: delete one or change the plan";
+    assert!(text.contains(why), "{text}");
+
+    lab.ingest
+        .delete_source(tenant.placement(), two)
+        .await
+        .unwrap();
+    let (_, text) = read("long.eml", &[("c.wav", &tone(26))]).await;
+    let why = "The attachment c.wav was not read: recordings can't be listened to: the tenant's 1 minutes of sound";
+    assert!(text.contains(why), "{text}");
+    let (_, text) = read("short.eml", &[("d.wav", &tone(25))]).await;
+    assert!(text.contains("Recording of 0 min 25 s"), "{text}");
+    let heard: Vec<i64> = read_events(&lab, &tenant)
+        .await
+        .iter()
+        .map(|used| used.audio_ms)
+        .collect();
+    assert_eq!(heard, [35_000, 0, 0, 25_000]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_looked_at_here_is_metered_like_what_a_provider_looks_at() {
+    let lab = Lab::new().await;
+    let tenant = lab.tenant("pictures", &[]).await;
+    let notebook = lab.notebook(&tenant).await;
+    let _worker = lab.work();
+    let film = std::fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../examples/northgate/site-media/weekly-walk.mp4"
+    ))
+    .unwrap();
+    let sign = drawn(&["Circuit 31 feeds the chiller."]);
+    let pages = quire_testkit::pdf::pdf_with_picture(&["Notes on the walk."], &sign);
+    let photo = png(64, 48);
+    let all = letter(&[
+        ("walk.mp4", &film),
+        ("notes.pdf", &pages),
+        ("a.png", &photo),
+    ]);
+    for (name, bytes) in [
+        ("walk.mp4", film),
+        ("notes.pdf", pages),
+        ("a.png", photo),
+        ("all.eml", all),
+    ] {
+        let added = add(&lab.ingest, &tenant, notebook, name, bytes).await;
+        let id = added.unwrap().source().id;
+        let read = lab.until(&tenant, id, SourceState::Searchable).await;
+        // Told again it is the same work.
+        let mut tx = lab.db.tx(&tenant).await;
+        let again = ReadSource::of(&read);
+        quire_queue::enqueue(&mut tx, &again).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    eventually("no task is left", async || lab.tasks().await == 0).await;
+    let used: Vec<(i64, i64, i64)> = read_events(&lab, &tenant)
+        .await
+        .iter()
+        .map(|used| (used.pages, used.images, used.audio_ms))
+        .collect();
+    let sound = used[0].2;
+    assert!((11_900..=12_100).contains(&sound), "{used:?}");
+    assert_eq!(used, [(0, 3, sound), (1, 1, 0), (0, 1, 0), (1, 5, sound)]);
 }

@@ -3,6 +3,7 @@
 
 use quire_store::passages;
 use quire_tenancy::usage::Event;
+pub(crate) use quire_testkit::mail::letter;
 use quire_testkit::pdf::{pdf, pdf_with_picture};
 use quire_testkit::provider::Script;
 use quire_types::SourceState;
@@ -196,24 +197,6 @@ async fn every_recogniser_of_speech_tells_words_with_their_times() {
             "{found:?}"
         );
     }
-}
-
-/// A letter with files, each a name and its bytes.
-pub(crate) fn letter(files: &[(&str, &[u8])]) -> Vec<u8> {
-    use base64::Engine;
-    let mut letter = "From: Ann <ann@example.com>\r\nTo: site@example.com\r\nSubject: Walk\r\n\
-        MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=part\r\n\r\n\
-        --part\r\nContent-Type: text/plain\r\n\r\nSee the files.\r\n"
-        .to_owned();
-    for (name, bytes) in files {
-        let content = base64::engine::general_purpose::STANDARD.encode(bytes);
-        letter += &format!(
-            "--part\r\nContent-Type: application/octet-stream; name=\"{name}\"\r\n\
-             Content-Transfer-Encoding: base64\r\n\
-             Content-Disposition: attachment; filename=\"{name}\"\r\n\r\n{content}\r\n"
-        );
-    }
-    (letter + "--part--\r\n").into_bytes()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -309,6 +309,15 @@ async fn a_picture_is_described_and_read_by_a_model() {
     site.double.push(failure(500));
     let text = texts(&site.read("wall.png", png(70, 50)).await);
     assert_eq!(text, "Picture, 70 × 50 pixels.");
+
+    // Two pictures, however often and by whom they were looked at.
+    site.attempts("describe", 3).await;
+    let store = &site.lab.db.store;
+    sums::sum(store, None).await.unwrap();
+    let mut tx = store.system().await.unwrap();
+    let month = Period::Month.start(chrono::Utc::now().date_naive());
+    let top = sums::top(&mut tx, Period::Month, month, 10).await.unwrap();
+    assert_eq!(top[0].quantities.images, 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,11 +14,11 @@ use utoipa::ToSchema;
 use quire_ingest::explain;
 use quire_ingest::extract::Wanted;
 use quire_store::connections;
-use quire_store::sources::{self as rows, Content};
+use quire_store::sources::{self as rows, Content, Source};
 use quire_types::{Groups, PassageId, SourceId};
 
 use crate::body::{Body, ListOut, Paged, Params};
-use crate::caller::{ReadNotebook, ReadSource, WriteSource};
+use crate::caller::{ReadNotebook, ReadSource, Reader, WriteSource};
 use crate::problem::{ApiError, ApiResult, Problem};
 use crate::state::App;
 
@@ -87,7 +87,7 @@ pub(super) async fn change(
     let mut tx = app.store.tenant(caller.placement()).await?;
     let source = rows::set_groups(&mut tx, source.id, groups.as_ref()).await?;
     tx.commit().await?;
-    Ok(Json(SourceOut::of(source)))
+    Ok(Json(explained(&app, &caller, source).await?))
 }
 
 /// Delete a source. It can't be found from the moment this answers.
@@ -124,16 +124,27 @@ pub(super) async fn passages(
     )))
 }
 
-/// Download the bytes of the latest version as they were added.
+/// Which version of a source.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ContentQuery {
+    version: Option<i32>,
+}
+
+/// Download the bytes of a source as they were added: of the version that search sees and citations are of, or of
+/// `version`. Before any can be searched, those of the latest. A version is kept until a newer one is searchable.
 #[utoipa::path(get, path = "/v1/sources/{source}/content", tag = "sources", security(("tenant_key" = [])),
-    params(("source" = String, Path)),
+    params(("source" = String, Path), ("version" = Option<i32>, Query)),
     responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"), (status = 404, body = Problem)))]
 pub(super) async fn content(
     ReadSource { caller, source }: ReadSource,
     State(app): State<App>,
+    Params(query): Params<ContentQuery>,
 ) -> ApiResult<impl IntoResponse> {
+    let seen = source.live_version.unwrap_or(source.latest_version);
+    let version = query.version.unwrap_or(seen);
     let mut tx = app.store.tenant(caller.placement()).await?;
-    let content = rows::content(&mut tx, source.id, source.latest_version).await?;
+    let (content, size) = rows::sized_content(&mut tx, source.id, version).await?;
     tx.commit().await?;
     let body = match content {
         Content::Object(object) => {
@@ -145,7 +156,7 @@ pub(super) async fn content(
     let headers = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::CONTENT_DISPOSITION, disposition(&source.name)),
-        (header::CONTENT_LENGTH, source.size_bytes.to_string()),
+        (header::CONTENT_LENGTH, size.to_string()),
     ];
     Ok((headers, body))
 }
@@ -158,11 +169,25 @@ pub(super) struct PictureQuery {
     page: u32,
     #[serde(default)]
     at_ms: u64,
+    #[serde(default)]
+    size: Size,
+}
+
+/// How large it is drawn.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Size {
+    /// At most 1,600 pixels long.
+    #[default]
+    Large,
+    /// A thumbnail: at most 320.
+    Small,
 }
 
 /// Show a citation in place: a page of a PDF, a picture, or a moment of a film, as PNG.
 #[utoipa::path(get, path = "/v1/sources/{source}/picture", tag = "sources", security(("tenant_key" = [])),
-    params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query)),
+    params(("source" = String, Path), ("page" = Option<u32>, Query), ("at_ms" = Option<u64>, Query),
+        ("size" = Option<String>, Query, description = "`small` for a thumbnail, at most 320 pixels long")),
     responses((status = 200, body = Vec<u8>, content_type = "image/png"), (status = 404, body = Problem),
         (status = 503, body = Problem)))]
 pub(super) async fn picture(
@@ -173,6 +198,7 @@ pub(super) async fn picture(
     let wanted = Wanted {
         page: query.page,
         at_ms: query.at_ms,
+        is_small: matches!(query.size, Size::Small),
     };
     let png = app.ingest.draw(caller.placement(), &source, wanted).await?;
     let headers = [
@@ -206,5 +232,21 @@ pub(super) async fn retry(
     State(app): State<App>,
 ) -> ApiResult<Response> {
     let source = app.ingest.retry(caller.placement(), source.id).await?;
-    Ok((StatusCode::ACCEPTED, Json(SourceOut::of(source))).into_response())
+    let source = explained(&app, &caller, source).await?;
+    Ok((StatusCode::ACCEPTED, Json(source)).into_response())
+}
+
+/// A source as it is now, with why it is not being read yet.
+async fn explained(app: &App, caller: &Reader, source: Source) -> ApiResult<SourceOut> {
+    let now = now(app, caller, &[source.id]).await?;
+    Ok(SourceOut::of(now.into_iter().next().unwrap_or(source)))
+}
+
+/// Those of these sources that are still there, with why they are not being read yet.
+async fn now(app: &App, caller: &Reader, ids: &[SourceId]) -> ApiResult<Vec<Source>> {
+    let mut tx = app.store.tenant(caller.placement()).await?;
+    let mut sources = rows::by_ids(&mut tx, ids).await?;
+    tx.commit().await?;
+    explain(&app.store, caller.placement(), &mut sources).await?;
+    Ok(sources)
 }

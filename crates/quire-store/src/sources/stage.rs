@@ -43,6 +43,8 @@ pub struct Reading {
     pub duration_ms: Option<u64>,
     /// A hash of a picture's look; that of a copy differs in few bits.
     pub picture_hash: Option<u64>,
+    /// Recordings and films: itself, or what is attached to it.
+    pub recordings: i32,
 }
 
 /// Bits of 64 by which copies of a picture may differ.
@@ -62,7 +64,7 @@ pub async fn note_reading(
         .filter(|hash| TELLING_BITS.contains(&hash.count_ones()));
     let done = sqlx::query(
         "update shard.sources s
-         set duration_ms = $3, picture_hash = $4, processor = $6,
+         set duration_ms = $3, picture_hash = $4, processor = $6, recordings = $7,
              similar_to = (select o.id from shard.sources o
                            where o.tenant_id = $1 and o.id < $2 and o.similar_to is null
                              and bit_count((o.picture_hash # $4)::bit(64)) <= $5
@@ -75,6 +77,7 @@ pub async fn note_reading(
     .bind(hash.map(u64::cast_signed))
     .bind(COPY_BITS)
     .bind(reading.processor)
+    .bind(reading.recordings)
     .execute(tx.connection())
     .await?;
     Ok(done.rows_affected() == 1)

@@ -173,7 +173,20 @@ async fn confinement() -> Finding {
             limits: true,
             network: true,
             files: true,
-        }) => Finding::ok(WHAT, "limits, no network, own folder only"),
+            signals: true,
+        }) => Finding::ok(
+            WHAT,
+            "limits, no network, own folder only, no signals to others",
+        ),
+        Ok(Confinement {
+            limits: true,
+            network: true,
+            files: true,
+            signals: false,
+        }) => Finding::ok(
+            WHAT,
+            "limits, no network, own folder only; signals to others need a kernel of 6.12 to be closed",
+        ),
         Ok(level) => Finding::bad(
             WHAT,
             format!(

@@ -142,6 +142,39 @@ async fn the_service_describes_itself() {
         "attachment; filename*=UTF-8''b%20%22c%22.txt"
     );
     assert_eq!(content.headers["x-content-type-options"], "nosniff");
+    // A newer version that can't be read is there to download, and is not what citations are of.
+    let path = format!("/v1/notebooks/{notebook}/sources");
+    let newer = json!({ "name": "a/b \"c\".txt", "text": "\u{7}" });
+    let newer = caller.post(&path, &newer).await.is(202);
+    let newer = &newer["sources"][0];
+    assert_eq!(
+        (newer["state"].as_str(), newer["id"].as_str()),
+        (Some("queued"), source["id"].as_str())
+    );
+    assert!(newer["reason"].is_string(), "{newer:#}");
+    let path = format!("/v1/sources/{}", source["id"].as_str().unwrap());
+    let failed = caller.finished(source["id"].as_str().unwrap()).await;
+    assert_eq!(
+        (&failed["state"], &failed["live_version"]),
+        (&json!("failed"), &json!(1))
+    );
+    for (query, text) in [("", "Some words to download."), ("?version=2", "\u{7}")] {
+        let content = caller.get(&format!("{path}/content{query}")).await;
+        assert_eq!(content.text, text);
+        assert_eq!(
+            content.headers["content-length"],
+            text.len().to_string().as_str()
+        );
+    }
+    caller
+        .get(&format!("{path}/content?version=3"))
+        .await
+        .is(404);
+    let again = caller
+        .post(&format!("{path}/retry"), &json!({}))
+        .await
+        .is(202);
+    assert!(again["reason"].is_string(), "{again:#}");
 
     let request = caller
         .request(Method::GET, "/v1/nowhere")

@@ -22,6 +22,7 @@ mod http;
 mod index;
 mod inflow;
 mod isolation;
+mod kills;
 mod media;
 mod models;
 mod openai;

@@ -78,9 +78,19 @@ impl Quire {
 
     /// Kills the process without warning, as a power cut would, and starts another on the same data.
     pub(crate) fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart();
+    }
+
+    /// The first half of it.
+    pub(crate) fn kill(&self) {
         let mut child = self.child.lock().unwrap().take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// The second half of it.
+    pub(crate) fn restart(&mut self) {
         let (child, url) = start(self.data.path(), &self.environment);
         self.child = Mutex::new(Some(child));
         self.url = url;

@@ -66,6 +66,8 @@ pub(super) struct Found {
     pub(super) paragraphs: BTreeMap<usize, Vec<String>>,
     /// What was not read and why, in sentences.
     pub(super) notes: Vec<String>,
+    /// How many were read.
+    pub(super) read: usize,
 }
 
 /// The pictures that are worth reading. `text` is that of all pages, which end with form feeds, before scanned ones
@@ -168,6 +170,7 @@ pub(super) fn read(
     Ok(Found {
         paragraphs: found,
         notes: notes.into_iter().flatten().collect(),
+        read: pictures.len() - damaged.len(),
     })
 }
 

@@ -11,7 +11,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use quire_ingest::StreamError;
 use quire_store::sources::Added;
-use quire_types::{ErrorKind, Groups};
+use quire_types::{ErrorKind, Groups, SourceId};
 
 use super::shape::SourceOut;
 use crate::body::Params;
@@ -165,13 +165,9 @@ pub(in crate::routes) async fn add(
                 .ingest
                 .add_for(placement, target.notebook.id, &name, groups.as_ref(), bytes)
                 .await?;
-            Reply::new(
-                StatusCode::ACCEPTED,
-                &AddOut {
-                    sources: vec![added_out(added)],
-                    refused: Vec::new(),
-                },
-            )
+            let sources = added_out(&app, &target, vec![added]).await?;
+            let refused = Vec::new();
+            Reply::new(StatusCode::ACCEPTED, &AddOut { sources, refused })
         },
     )
     .await
@@ -195,10 +191,7 @@ async fn add_files(
     groups: Option<&Groups>,
     mut form: Multipart,
 ) -> ApiResult<Reply> {
-    let mut out = AddOut {
-        sources: Vec::new(),
-        refused: Vec::new(),
-    };
+    let (mut all, mut refused) = (Vec::new(), Vec::new());
     let mut first_error = None;
     loop {
         let field = form.next_field().await.map_err(form_error)?;
@@ -207,11 +200,11 @@ async fn add_files(
             continue;
         };
         match add_file(app, target, groups, &name, field).await {
-            Ok(added) => out.sources.push(added_out(added)),
+            Ok(added) => all.push(added),
             // What is wrong with one file says nothing about the next; what is wrong with us does.
             Err(error) if error.kind().is_transient() => return Err(error),
             Err(error) => {
-                out.refused.push(RefusedOut {
+                refused.push(RefusedOut {
                     name,
                     code: error.kind().as_str().to_owned(),
                     detail: error.problem("", "").detail().to_owned(),
@@ -221,11 +214,14 @@ async fn add_files(
         }
     }
     match first_error {
-        Some(error) if out.sources.is_empty() => Err(error),
-        None if out.sources.is_empty() => Err(ApiError::invalid(
+        Some(error) if all.is_empty() => Err(error),
+        None if all.is_empty() => Err(ApiError::invalid(
             "the form holds no file: send each file in a part with a file name",
         )),
-        _ => Reply::new(StatusCode::ACCEPTED, &out),
+        _ => {
+            let sources = added_out(app, target, all).await?;
+            Reply::new(StatusCode::ACCEPTED, &AddOut { sources, refused })
+        }
     }
 }
 
@@ -263,15 +259,21 @@ fn stream_error(error: MultipartError) -> StreamError {
     }
 }
 
-fn added_out(added: Added) -> AddedOut {
-    let word = match &added {
-        Added::Created(_) => "created",
-        Added::Updated(_) => "updated",
-        Added::Duplicate(_) => "duplicate",
-    };
-    let (Added::Created(source) | Added::Updated(source) | Added::Duplicate(source)) = added;
-    AddedOut {
-        source: SourceOut::of(source),
-        added: word.to_owned(),
-    }
+/// What became of files, each with why it is not being read yet.
+async fn added_out(app: &App, target: &WriteNotebook, all: Vec<Added>) -> ApiResult<Vec<AddedOut>> {
+    let ids: Vec<SourceId> = all.iter().map(|added| added.source().id).collect();
+    let now = super::now(app, &target.caller, &ids).await?;
+    let out = all.into_iter().map(|added| {
+        let word = match &added {
+            Added::Created(_) => "created",
+            Added::Updated(_) => "updated",
+            Added::Duplicate(_) => "duplicate",
+        };
+        let known = now.iter().find(|source| source.id == added.source().id);
+        AddedOut {
+            source: SourceOut::of(known.unwrap_or(added.source()).clone()),
+            added: word.to_owned(),
+        }
+    });
+    Ok(out.collect())
 }
