@@ -68,7 +68,7 @@ async fn nothing_is_lost_and_nothing_ends_twice_when_postgresql_is_stopped_at_on
     let twice: Vec<_> = counts.iter().filter(|(_, count)| *count != 1).collect();
     assert!(twice.is_empty(), "more than once: {twice:?}");
     let done: BTreeSet<i32> = counts.into_iter().map(|(label, _)| label).collect();
-    let acknowledged = acknowledged.lock().unwrap();
+    let acknowledged = acknowledged.lock().unwrap().clone();
     let lost: Vec<_> = acknowledged.difference(&done).collect();
     assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
     for worker in workers {
