@@ -145,7 +145,7 @@ impl Output {
 /// Whether nothing more can be written to the working folder.
 fn disk_is_full() -> bool {
     // Some file systems count no blocks at all.
-    rustix::fs::statvfs(&std::env::temp_dir())
+    rustix::fs::statvfs(std::env::temp_dir())
         .is_ok_and(|disk| disk.f_blocks > 0 && disk.f_bavail == 0)
 }
 
