@@ -257,7 +257,10 @@ async fn a_full_disk_says_so_and_keeps_nothing_of_what_did_not_fit() {
             assert!(matches!(refused, Error::DiskFull), "{refused:?}");
             assert_eq!(refused.kind(), ErrorKind::Unavailable);
         }
-        assert_eq!(objects.list(placement).await.unwrap(), [kept.clone()]);
+        assert_eq!(
+            objects.list(placement).await.unwrap(),
+            std::slice::from_ref(&kept)
+        );
         assert_eq!(objects.read(&kept).await.unwrap(), sample(300_000));
     }
     disk.fill();
