@@ -272,12 +272,10 @@ fn other_phrasings_add_to_what_the_question_finds_and_never_displace_its_best() 
 #[test]
 fn the_length_of_a_question_is_that_of_its_own_language() {
     let german = "Wo ist der Vertrag und wo sind die Verträge für das Dach?";
-    let french = "Où est le contrat et où sont les contrats de la toiture ?";
     for (text, language, terms) in [
         (german, Language::German, 2),
         (german, Language::English, 11),
         (german, Language::None, 11),
-        (french, Language::French, 3),
         (
             "Where is the contract, and where are the contracts of the roof?",
             Language::English,
