@@ -445,7 +445,7 @@ async fn new_segments_are_tried_with_what_the_tenant_asked_and_filled_up_with_it
     corpus.fold().await;
     let asked: Vec<Vec<f32>> = (0..4).map(|_| vector(&mut corpus.rng)).collect();
     // Of another model, or without a direction: nothing can be asked with such.
-    let odd = vec![vec![1.0; 3], vec![0.0; 16], vec![f32::NAN; 16]];
+    let odd = [vec![1.0; 3], vec![0.0; 16], vec![f32::NAN; 16]];
     for (own, questions, used) in [(0, 6, 0), (4, 6, 4), (4, 3, 3), (4, 0, 0)] {
         let own = [&odd[..], &asked[..own]].concat();
         let change = Rebuild {
