@@ -76,30 +76,6 @@ impl CodesBuilder {
         Ok(())
     }
 
-    /// Adds a row of other codes as it is, so that sets can be merged without their vectors.
-    ///
-    /// # Errors
-    /// [`Error::Length`] for another dimension, [`Error::Row`].
-    pub fn push_code(&mut self, codes: &Codes<'_>, row: usize) -> Result<(), Error> {
-        check_length("coordinates of a code", codes.dimension, self.dimension)?;
-        codes.place(row)?;
-        let source = codes.block(row / BLOCK_ROWS);
-        let from = row % BLOCK_ROWS;
-        let (block, to) = self.next_row();
-        let segments = block.len() - BLOCK_ROWS * FACTOR_BYTES;
-        for (target, source) in block[..segments]
-            .chunks_exact_mut(SEGMENT_BYTES)
-            .zip(source.chunks_exact(SEGMENT_BYTES))
-        {
-            let nibble = source[from % SEGMENT_BYTES] >> (from / SEGMENT_BYTES * 4) & 0x0F;
-            target[to % SEGMENT_BYTES] |= nibble << (to / SEGMENT_BYTES * 4);
-        }
-        let factor = segments + from * FACTOR_BYTES..segments + (from + 1) * FACTOR_BYTES;
-        let start = segments + to * FACTOR_BYTES;
-        block[start..start + FACTOR_BYTES].copy_from_slice(&source[factor]);
-        Ok(())
-    }
-
     /// The bytes of all blocks: what [`Codes::new`] takes.
     pub fn finish(self) -> Vec<u8> {
         self.bytes
