@@ -161,14 +161,16 @@ fn pdfs(corpus: &mut Corpus) {
         "count.pdf",
         raw_pdf(&[catalog.clone(), pages("3 0 R", 1 << 40), page("")], ""),
     );
+    // A page that is named twice is no page to poppler, so each has an object of its own.
+    let kids: String = (3..10_004).map(|number| format!("{number} 0 R ")).collect();
     corpus.add(
         "10001-pages.pdf",
         raw_pdf(
             &[
-                catalog.clone(),
-                pages(&"3 0 R ".repeat(10_001), 10_001),
-                page(""),
-            ],
+                vec![catalog.clone(), pages(&kids, 10_001)],
+                vec![page(""); 10_001],
+            ]
+            .concat(),
             "",
         ),
     );

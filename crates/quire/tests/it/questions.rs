@@ -81,6 +81,10 @@ async fn a_question_is_answered_later_once_and_told() {
     })
     .await;
     assert_eq!(double.count(), 2);
+    eventually("the question is counted", async || {
+        !admin.usage_events(&tenant, "question").await.is_empty()
+    })
+    .await;
     assert_eq!(admin.usage_events(&tenant, "question").await.len(), 1);
 
     let listed = caller.get("/v1/questions").await.ok();
