@@ -56,8 +56,14 @@ fn check(
     Ok(drafts)
 }
 
-fn check_document(document: &Document) -> Vec<PassageDraft> {
-    check(document, &PassageOptions::default()).unwrap()
+fn check_plain(text: &str) -> Vec<PassageDraft> {
+    let document = extract(
+        MediaType::Text,
+        text.as_bytes(),
+        &Limits::default(),
+        Meter::silent(),
+    );
+    check(&document.unwrap(), &PassageOptions::default()).unwrap()
 }
 
 fn source() -> impl Strategy<Value = String> {
@@ -151,14 +157,7 @@ fn a_passage_ends_with_the_paragraph_that_makes_it_large_enough() {
     let text = [("A", 15), ("B", 20), ("C", 35), ("D", 60)]
         .map(|(letter, many)| paragraph(letter, many))
         .join("\n");
-    let document = extract(
-        MediaType::Text,
-        text.as_bytes(),
-        &Limits::default(),
-        Meter::silent(),
-    )
-    .unwrap();
-    let drafts = check_document(&document);
+    let drafts = check_plain(&text);
     let letters: Vec<String> = drafts
         .iter()
         .map(|draft| {
@@ -181,14 +180,7 @@ fn text_without_capitals_is_cut_behind_sentences_and_long_lines() {
         .collect();
     let long = "A line that goes on and on without a break is a paragraph of its own. ".repeat(9);
     let text = format!("{small}\n\nFirst head\n{long}\nSecond head\n{long}\n");
-    let document = extract(
-        MediaType::Text,
-        text.as_bytes(),
-        &Limits::default(),
-        Meter::silent(),
-    )
-    .unwrap();
-    let drafts = check_document(&document);
+    let drafts = check_plain(&text);
     assert!(drafts.len() > 4);
     for draft in &drafts {
         assert!(draft.text.ends_with('.'), "{}", draft.text);
