@@ -135,7 +135,6 @@ impl Connect {
     ) -> Result<usize, Error> {
         let mut tx = self.config.store.tenant(placement).await?;
         let connection = rows::get(&mut tx, id).await?;
-        stop(&mut tx, &connection).await?;
         EndSubscriptions::plan(&mut tx, &connection).await?;
         let mut sources = Vec::new();
         if purges {
@@ -143,6 +142,8 @@ impl Connect {
             sources = pulled::forget(&mut tx, id).await?;
         }
         sources.extend(rows::delete(&mut tx, id).await?);
+        // After the connection, as a reading does that finds its account closed: the other way round, both wait for each other.
+        stop(&mut tx, &connection).await?;
         if purges {
             self.config.ingest.remove_texts(&mut tx, &sources).await?;
         }
