@@ -1,14 +1,12 @@
 //! What becomes of a task however its attempts, its worker and the database end.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quire_queue::{Wishes, WorkerOptions, enqueue, enqueue_with};
-use quire_testkit::postgres::{Cluster, TestStore, eventually};
+use quire_testkit::postgres::{TestStore, eventually};
 use quire_types::ErrorKind;
 use tokio::sync::Notify;
-use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
 
@@ -358,69 +356,4 @@ async fn a_delay_is_kept_and_an_unknown_kind_waits_for_a_worker_that_knows_it() 
     })
     .await;
     worker.stop().await;
-}
-
-/// The server is killed twice under two workers and a producer: what was acknowledged is done.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_acknowledged_is_lost_when_postgresql_is_killed() {
-    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await));
-    let test = Arc::new(TestStore::on(cluster).await);
-    let tenant = test.tenant("a").await;
-    let world = World::new();
-    let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(2_000)));
-
-    let acknowledged: Arc<Mutex<Vec<u32>>> = Arc::default();
-    let enough = CancellationToken::new();
-    let producer = {
-        let (test, acknowledged, enough) = (test.clone(), acknowledged.clone(), enough.clone());
-        async move {
-            for label in 0.. {
-                if enough.is_cancelled() {
-                    break;
-                }
-                let task = Scripted {
-                    label,
-                    act: Act::Succeed,
-                };
-                let added: Result<(), quire_queue::Error> = async {
-                    let mut tx = test.store.tenant(tenant.placement()).await?;
-                    enqueue(&mut tx, &task).await?;
-                    Ok(tx.commit().await?)
-                }
-                .await;
-                match added {
-                    Ok(()) => acknowledged.lock().unwrap().push(label),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        }
-    };
-    let producer = tokio::spawn(producer);
-    let added = || acknowledged.lock().unwrap().len();
-    let ended = || world.ends.lock().unwrap().len();
-    for _ in 0..2 {
-        let (added_before, ended_before) = (added(), ended());
-        eventually("work is going on", || async {
-            added() > added_before + 50 && ended() > ended_before + 20
-        })
-        .await;
-        cluster.kill().await;
-        cluster.restart().await;
-    }
-    let added_before = added();
-    eventually("work goes on", || async { added() > added_before + 20 }).await;
-    enough.cancel();
-    producer.await.unwrap();
-    eventually("the queue is empty", || async {
-        tasks(&test).await.is_empty()
-    })
-    .await;
-
-    let ends: HashSet<u32> = world.ends.lock().unwrap().iter().copied().collect();
-    let acknowledged: HashSet<u32> = acknowledged.lock().unwrap().iter().copied().collect();
-    let lost: Vec<&u32> = acknowledged.difference(&ends).collect();
-    assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
-    for worker in workers {
-        worker.stop().await;
-    }
 }

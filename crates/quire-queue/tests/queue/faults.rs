@@ -4,13 +4,91 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use quire_queue::{WorkerOptions, enqueue, relay};
+use quire_queue::{Task, WorkerOptions, enqueue, relay};
+use quire_store::tenants::Tenant;
 use quire_testkit::postgres::{Cluster, TestStore, eventually};
 use quire_types::{ErrorKind, Kind};
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::*;
+
+/// Adds a task after another, numbered from 0, and remembers those of which the server said that they are there.
+struct Producer {
+    acknowledged: Arc<Mutex<BTreeSet<u32>>>,
+    enough: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Producer {
+    fn start<T: Task>(
+        test: &Arc<TestStore>,
+        tenants: Vec<Tenant>,
+        number: impl Fn(u32) -> T + Send + 'static,
+    ) -> Self {
+        let acknowledged: Arc<Mutex<BTreeSet<u32>>> = Arc::default();
+        let enough = CancellationToken::new();
+        let (test, added, end) = (test.clone(), acknowledged.clone(), enough.clone());
+        let task = tokio::spawn(async move {
+            for (label, tenant) in (0..).zip(tenants.iter().cycle()) {
+                if end.is_cancelled() {
+                    break;
+                }
+                let task = number(label);
+                let adding: Result<(), quire_queue::Error> = async {
+                    let mut tx = test.store.tenant(tenant.placement()).await?;
+                    enqueue(&mut tx, &task).await?;
+                    Ok(tx.commit().await?)
+                }
+                .await;
+                match adding {
+                    Ok(()) => drop(added.lock().unwrap().insert(label)),
+                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                }
+            }
+        });
+        Self {
+            acknowledged,
+            enough,
+            task,
+        }
+    }
+
+    fn added(&self) -> usize {
+        self.acknowledged.lock().unwrap().len()
+    }
+
+    /// Lets something happen to the server twice in the middle of work; ends, and returns what was acknowledged, when
+    /// all of it went on and the queue is empty.
+    async fn disturbed(
+        self,
+        test: &TestStore,
+        done: impl AsyncFn() -> usize,
+        disturb: impl AsyncFn(),
+    ) -> BTreeSet<u32> {
+        for _ in 0..2 {
+            let (added_before, done_before) = (self.added(), done().await);
+            eventually("work is going on", || async {
+                self.added() > added_before + 50 && done().await > done_before + 20
+            })
+            .await;
+            disturb().await;
+        }
+        let added_before = self.added();
+        eventually("work goes on", || async {
+            self.added() > added_before + 20
+        })
+        .await;
+        self.enough.cancel();
+        self.task.await.unwrap();
+        eventually("the queue is empty", || async {
+            tasks(test).await.is_empty()
+        })
+        .await;
+        self.acknowledged.lock().unwrap().clone()
+    }
+}
 
 /// The server is stopped at once, twice, under two workers and a producer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -18,58 +96,57 @@ async fn nothing_is_lost_and_nothing_ends_twice_when_postgresql_is_stopped_at_on
     let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await));
     let test = Arc::new(TestStore::on(cluster).await);
     Effect::prepare(&test).await;
-    let tenants = [test.tenant("a").await, test.tenant("b").await];
+    let tenants = vec![test.tenant("a").await, test.tenant("b").await];
     let world = World::on(&test);
     let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(2_000)));
-
-    let acknowledged: Arc<Mutex<BTreeSet<i32>>> = Arc::default();
-    let enough = CancellationToken::new();
-    let producer = {
-        let (test, acknowledged, enough) = (test.clone(), acknowledged.clone(), enough.clone());
-        async move {
-            for (label, tenant) in (0..).zip(tenants.iter().cycle()) {
-                if enough.is_cancelled() {
-                    break;
-                }
-                let added: Result<(), quire_queue::Error> = async {
-                    let mut tx = test.store.tenant(tenant.placement()).await?;
-                    enqueue(&mut tx, &Effect { label }).await?;
-                    Ok(tx.commit().await?)
-                }
-                .await;
-                match added {
-                    Ok(()) => drop(acknowledged.lock().unwrap().insert(label)),
-                    Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-                }
-            }
-        }
-    };
-    let producer = tokio::spawn(producer);
-    let added = || acknowledged.lock().unwrap().len();
-    for _ in 0..2 {
-        let (added_before, done_before) = (added(), Effect::counts(&test).await.len());
-        eventually("work is going on", || async {
-            added() > added_before + 50 && Effect::counts(&test).await.len() > done_before + 20
-        })
+    let producer = Producer::start(&test, tenants, |label| Effect { label });
+    let acknowledged = producer
+        .disturbed(
+            &test,
+            async || Effect::counts(&test).await.len(),
+            async || {
+                cluster.stop_at_once().await;
+                cluster.restart().await;
+            },
+        )
         .await;
-        cluster.stop_at_once().await;
-        cluster.restart().await;
-    }
-    let added_before = added();
-    eventually("work goes on", || async { added() > added_before + 20 }).await;
-    enough.cancel();
-    producer.await.unwrap();
-    eventually("the queue is empty", || async {
-        tasks(&test).await.is_empty()
-    })
-    .await;
 
     let counts = Effect::counts(&test).await;
     let twice: Vec<_> = counts.iter().filter(|(_, count)| *count != 1).collect();
     assert!(twice.is_empty(), "more than once: {twice:?}");
-    let done: BTreeSet<i32> = counts.into_iter().map(|(label, _)| label).collect();
-    let acknowledged = acknowledged.lock().unwrap().clone();
+    let done: BTreeSet<u32> = counts.into_iter().map(|(label, _)| label).collect();
     let lost: Vec<_> = acknowledged.difference(&done).collect();
+    assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+/// The server is killed twice under two workers and a producer: what was acknowledged is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_postgresql_is_killed() {
+    let cluster: &'static Cluster = Box::leak(Box::new(Cluster::start().await));
+    let test = Arc::new(TestStore::on(cluster).await);
+    let tenants = vec![test.tenant("a").await];
+    let world = World::new();
+    let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(2_000)));
+    let producer = Producer::start(&test, tenants, |label| Scripted {
+        label,
+        act: Act::Succeed,
+    });
+    let acknowledged = producer
+        .disturbed(
+            &test,
+            async || world.ends.lock().unwrap().len(),
+            async || {
+                cluster.kill().await;
+                cluster.restart().await;
+            },
+        )
+        .await;
+
+    let ends: BTreeSet<u32> = world.ends.lock().unwrap().iter().copied().collect();
+    let lost: Vec<_> = acknowledged.difference(&ends).collect();
     assert!(lost.is_empty(), "lost {lost:?} of {}", acknowledged.len());
     for worker in workers {
         worker.stop().await;

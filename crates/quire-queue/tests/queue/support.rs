@@ -187,7 +187,7 @@ impl Drop for Seat {
 /// A task with an effect in the same database. A second one would stand beside the first.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Effect {
-    pub(crate) label: i32,
+    pub(crate) label: u32,
 }
 
 impl Effect {
@@ -195,19 +195,23 @@ impl Effect {
     pub(crate) async fn prepare(test: &TestStore) {
         owner(
             test,
-            "create table queue.effects (tenant_id uuid not null, label integer not null);
+            "create table queue.effects (tenant_id uuid not null, label bigint not null);
              grant insert on queue.effects to quire_app; grant select on queue.effects to quire_worker",
         )
         .await;
     }
 
     /// How often each effect is there.
-    pub(crate) async fn counts(test: &TestStore) -> Vec<(i32, i64)> {
+    pub(crate) async fn counts(test: &TestStore) -> Vec<(u32, i64)> {
         let mut tx = test.store.system().await.unwrap();
-        sqlx::query_as("select label, count(*) from queue.effects group by label order by label")
-            .fetch_all(tx.connection())
-            .await
-            .unwrap()
+        let counts: Vec<(i64, i64)> = sqlx::query_as(
+            "select label, count(*) from queue.effects group by label order by label",
+        )
+        .fetch_all(tx.connection())
+        .await
+        .unwrap();
+        let labelled = |(label, count)| (u32::try_from(label).unwrap(), count);
+        counts.into_iter().map(labelled).collect()
     }
 
     async fn happen(&self, world: &World, attempt: &Attempt) -> Result<(), quire_queue::Error> {
@@ -218,7 +222,7 @@ impl Effect {
         let mut tx = store.tenant(tenant.placement()).await?;
         sqlx::query("insert into queue.effects (tenant_id, label) values ($1, $2)")
             .bind(tx.tenant_id())
-            .bind(self.label)
+            .bind(i64::from(self.label))
             .execute(tx.connection())
             .await?;
         attempt.complete(&mut tx).await?;
