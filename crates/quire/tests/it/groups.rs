@@ -132,7 +132,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
         &owner,
         &notebook,
         "office.txt",
-        "The code of the safe is 7311.",
+        "The code of the safe is K7311.",
         "office",
     )
     .await;
@@ -140,7 +140,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
         &owner,
         &notebook,
         "crew.txt",
-        "The code of the safe is 2044.",
+        "The code of the safe is K2044.",
         "crew",
     )
     .await;
@@ -151,7 +151,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
         ["office", "crew", ""].map(|groups| owner.acting_for(groups));
 
     // The same words at the same version, and a cache between them.
-    for (caller, own, other) in [(&in_office, "7311", "2044"), (&in_crew, "2044", "7311")] {
+    for (caller, own, other) in [(&in_office, "K7311", "K2044"), (&in_crew, "K2044", "K7311")] {
         for is_again in [false, true] {
             let answer = ask(caller).await;
             assert_eq!(answer["cached"], is_again, "{answer:#}");
@@ -164,7 +164,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
     }
     let nobody = ask(&in_none).await;
     let text = nobody.to_string();
-    assert!(!text.contains("7311") && !text.contains("2044"), "{text}");
+    assert!(!text.contains("K7311") && !text.contains("K2044"), "{text}");
     assert_eq!(ask(&owner).await["cached"], false);
     let mut all = hits(&owner, &notebook, "code of the safe").await;
     all.sort();
@@ -173,15 +173,15 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
     // A conversation, in OpenAI's words, and as a stream.
     for stream in [false, true] {
         let body = json!({ "model": "quire/safe", "stream": stream, "messages": [
-            { "role": "user", "content": QUESTION }, { "role": "assistant", "content": "It is 7311." },
+            { "role": "user", "content": QUESTION }, { "role": "assistant", "content": "It is K7311." },
             { "role": "user", "content": "And what is it for the others, the code of the safe?" } ] });
         let reply = in_crew.post("/v1/chat/completions", &body).await;
         assert_eq!(reply.status, 200, "{}", reply.text);
-        assert!(!reply.text.contains("7311") && !reply.text.contains("office.txt"));
+        assert!(!reply.text.contains("K7311") && !reply.text.contains("office.txt"));
     }
     let body = json!({ "question": QUESTION, "stream": true, "explain": true });
     let told = in_crew.post("/v1/ask", &body).await.text;
-    assert!(told.contains("2044") && !told.contains("7311"), "{told}");
+    assert!(told.contains("K2044") && !told.contains("K7311"), "{told}");
 
     // What is answered later is for who asked, and for those who see as much.
     let asked = json!({ "question": QUESTION });
@@ -192,7 +192,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
     })
     .await;
     let answer = in_office.get(&later).await.ok();
-    assert!(answer.to_string().contains("7311"), "{answer:#}");
+    assert!(answer.to_string().contains("K7311"), "{answer:#}");
     let listed = async |caller: &Caller| {
         let all = caller.get("/v1/questions").await.ok();
         all["items"].as_array().unwrap().len()
@@ -220,7 +220,7 @@ async fn answers_are_made_and_given_again_for_those_who_may_see_them() {
     );
     let answer = ask(&in_office).await;
     assert_eq!(answer["cached"], false);
-    assert!(!answer.to_string().contains("7311"), "{answer:#}");
+    assert!(!answer.to_string().contains("K7311"), "{answer:#}");
     let withheld = in_office.get(&later).await.ok();
     assert_eq!(withheld["answer"], Value::Null, "{withheld:#}");
     assert!(withheld["reason"].as_str().unwrap().contains("ask again"));

@@ -41,8 +41,9 @@ pub(super) trait Product {
     fn requests(&self) -> usize;
 }
 
+/// A code that no id can hold by chance: ids are written in hexadecimal.
 fn gate(number: usize) -> String {
-    format!("The code of gate {number} is {}.", 7_000 + number)
+    format!("The code of gate {number} is K{}.", 7_000 + number)
 }
 
 pub(super) fn up<P: Product>(product: &P) -> Quire {
@@ -88,7 +89,7 @@ pub(super) async fn is_kept_by<P: Product>() {
     there.dedup();
     assert_eq!((there.len(), count), (MANY, MANY), "{there:?}");
     let hits = caller.search(&notebook, "code of gate 17").await;
-    assert!(hits[0].contains("7017"), "{hits:?}");
+    assert!(hits[0].contains("K7017"), "{hits:?}");
 
     // What changes, comes and goes.
     product.put(3, "Gate three is closed for good.");
@@ -103,7 +104,7 @@ pub(super) async fn is_kept_by<P: Product>() {
     .await;
     until("what is gone is gone", async || {
         let hits = caller.search(&notebook, "code of gate 5").await;
-        !hits.iter().any(|hit| hit.contains("7005"))
+        !hits.iter().any(|hit| hit.contains("K7005"))
     })
     .await;
     assert_eq!(names(&caller, &notebook).await.len(), MANY);
@@ -163,7 +164,7 @@ pub(super) async fn is_kept_by<P: Product>() {
     let stranger = quire.caller(&stranger.key);
     let everywhere = json!({ "query": "code of gate 17", "limit": 50 });
     let found = stranger.post("/v1/search", &everywhere).await.ok();
-    assert!(!found.to_string().contains("7017"), "{found:#}");
+    assert!(!found.to_string().contains("K7017"), "{found:#}");
     caller
         .delete(&format!("{connection}?purge=true"))
         .await
