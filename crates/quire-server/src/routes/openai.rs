@@ -36,7 +36,7 @@ const MOST_MODELS: usize = 1_000;
 
 /// A model.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ModelOut {
+pub(super) struct OpenAiModelOut {
     /// What to name in a request.
     #[schema(example = "quire/riverside-clinic")]
     id: String,
@@ -48,7 +48,7 @@ pub(super) struct ModelOut {
     owned_by: &'static str,
 }
 
-impl ModelOut {
+impl OpenAiModelOut {
     fn new(id: String, created: i64) -> Self {
         Self {
             id,
@@ -69,11 +69,11 @@ pub(super) struct OpenAiList<T> {
 
 /// List what can be named as a model: everything, each notebook within the key's reach, and the model of vectors.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", security(("tenant_key" = [])),
-    responses((status = 200, body = OpenAiList<ModelOut>), (status = 401, body = ErrorOut)))]
+    responses((status = 200, body = OpenAiList<OpenAiModelOut>), (status = 401, body = ErrorOut)))]
 pub(super) async fn models(
     caller: Reader,
     State(app): State<App>,
-) -> ApiResult<Json<OpenAiList<ModelOut>>> {
+) -> ApiResult<Json<OpenAiList<OpenAiModelOut>>> {
     let mut tx = app.store.tenant(caller.placement()).await?;
     let mut notebooks = Vec::new();
     match caller.only_notebook() {
@@ -92,14 +92,14 @@ pub(super) async fn models(
     }
     tx.commit().await?;
     let of_notebook = |notebook: &rows::Notebook| {
-        ModelOut::new(
+        OpenAiModelOut::new(
             format!("{ALL}/{}", notebook.name),
             notebook.created_at.timestamp(),
         )
     };
     let mut data = vec![
-        ModelOut::new(ALL.to_owned(), 0),
-        ModelOut::new(app.asker.embedding_model().to_owned(), 0),
+        OpenAiModelOut::new(ALL.to_owned(), 0),
+        OpenAiModelOut::new(app.asker.embedding_model().to_owned(), 0),
     ];
     data.extend(notebooks.iter().map(of_notebook));
     Ok(Json(OpenAiList {

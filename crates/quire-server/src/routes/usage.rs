@@ -94,12 +94,12 @@ pub(super) struct SumOut {
     cost_nanousd: i64,
     #[schema(example = "$1.50")]
     cost: String,
-    models: BTreeMap<String, ModelOut>,
+    models: BTreeMap<String, ModelUsageOut>,
 }
 
 /// What one model did.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ModelOut {
+pub(super) struct ModelUsageOut {
     calls: i64,
     cost_nanousd: i64,
 }
@@ -111,7 +111,7 @@ impl SumOut {
             let cost_nanousd = cost;
             (
                 name,
-                ModelOut {
+                ModelUsageOut {
                     calls,
                     cost_nanousd,
                 },

@@ -217,3 +217,28 @@ fn the_queue_asks_no_clock_but_the_databases() {
     }
     assert!(seen > 20, "the queue has moved");
 }
+
+/// Shapes of the HTTP API are listed by their name: of two that share one, OpenAPI shows the later alone.
+#[test]
+fn shapes_of_the_api_have_names_of_their_own() {
+    let mut seen: BTreeMap<String, PathBuf> = BTreeMap::new();
+    for (path, text) in sources() {
+        if !path.to_string_lossy().contains("quire-server/src/") {
+            continue;
+        }
+        for shape in text.split("ToSchema").skip(1) {
+            let words: Vec<&str> = shape.split_whitespace().collect();
+            let kind = words
+                .iter()
+                .position(|word| matches!(*word, "struct" | "enum"));
+            let Some(name) = kind.and_then(|at| words.get(at + 1)) else {
+                continue;
+            };
+            let name = name.trim_end_matches([';', '(', '{']).to_owned();
+            if let Some(other) = seen.insert(name.clone(), path.clone()) {
+                panic!("{name} is in {} and in {}", other.display(), path.display());
+            }
+        }
+    }
+    assert!(seen.len() > 100, "the shapes have moved");
+}
