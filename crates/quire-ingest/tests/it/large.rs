@@ -18,25 +18,11 @@ fn extractor() -> Extractor {
     Extractor::new(env!("CARGO_BIN_EXE_quire-parse"))
 }
 
-/// A number in letters, since lines that differ in digits alone are taken for the head of a page.
-fn letters(mut number: u32) -> String {
-    let mut word = String::new();
-    while number > 0 {
-        word.push(char::from(b'a' + (number % 26) as u8));
-        number /= 26;
-    }
-    word
-}
-
+/// Each page has one line, and these differ in digits alone, as the heads of pages do.
 #[tokio::test]
 async fn ten_thousand_pages_are_read_to_the_last() {
     let lines: Vec<[String; 1]> = (1..=10_000)
-        .map(|page| {
-            [format!(
-                "Sheet {page} is the {} plan of the building.",
-                letters(page)
-            )]
-        })
+        .map(|page| [format!("Sheet {page} is a plan of the building.")])
         .collect();
     let lines: Vec<[&str; 1]> = lines.iter().map(|[line]| [line.as_str()]).collect();
     let pages: Vec<&[&str]> = lines.iter().map(<[&str; 1]>::as_slice).collect();

@@ -302,7 +302,8 @@ fn is_hyphenated(last: &str, line: &str) -> bool {
         && line.starts_with(char::is_lowercase)
 }
 
-/// Empties lines at the edges of pages that come back on many pages, page numbers aside.
+/// Empties lines at the edges of pages that come back on many pages, page numbers aside. Where pages hold nothing
+/// else, as labels that are numbered, these lines are the text.
 fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for page in pages.iter() {
@@ -316,7 +317,8 @@ fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
         .filter(|page| page.iter().any(|line| !line.is_empty()))
         .count();
     let often = (written * 2 / 5).max(3);
-    for page in pages.iter_mut() {
+    let mut emptied = pages.to_vec();
+    for page in &mut emptied {
         let repeated: Vec<usize> = edges(page)
             .filter(|at| {
                 counts
@@ -327,6 +329,9 @@ fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
         for at in repeated {
             page[at] = "";
         }
+    }
+    if emptied.iter().flatten().any(|line| !line.is_empty()) {
+        pages.clone_from_slice(&emptied);
     }
 }
 
