@@ -78,8 +78,7 @@ impl Asking<'_> {
         let (can_see, can_read) = (self.providers.can_see(), self.providers.can_read());
         let can_look = can_see || can_read;
         match glance(file.name, file.bytes) {
-            Some(MediaType::Audio | MediaType::Video)
-                if depth > 0 && self.extractor.limits().unheard.is_some() => {}
+            Some(MediaType::Audio | MediaType::Video) if depth > 0 && known.unheard.is_some() => {}
             Some(media @ (MediaType::Audio | MediaType::Video)) => {
                 if depth > 0 && self.providers.can_hear() {
                     known.heard = self.listen_inside(file).await?;
@@ -99,7 +98,8 @@ impl Asking<'_> {
                 let files = self.things(file).await?.unwrap_or_default().files;
                 for (done, (number, name)) in files.iter().enumerate() {
                     tell(percent(done, files.len()));
-                    let inner = self.unpacked(file, *number, name, depth).await?;
+                    let inside = known.of(*number);
+                    let inner = self.unpacked(file, *number, name, inside, depth).await?;
                     if !inner.is_empty() {
                         known.inside.insert(*number, inner);
                     }
@@ -116,6 +116,7 @@ impl Asking<'_> {
         file: ToAsk<'_>,
         number: usize,
         name: &str,
+        known: Known,
         depth: u8,
     ) -> Result<Known, Error> {
         let bytes = {
@@ -132,7 +133,7 @@ impl Asking<'_> {
             bytes: &bytes,
             ..file
         };
-        Box::pin(self.all(inner, Known::default(), depth + 1, &|_| ())).await
+        Box::pin(self.all(inner, known, depth + 1, &|_| ())).await
     }
 
     async fn things(&self, file: ToAsk<'_>) -> Result<Option<ToSense>, Error> {

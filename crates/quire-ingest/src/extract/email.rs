@@ -244,7 +244,7 @@ fn attachment(
                 "attachments inside attachments without end",
             )),
         },
-        _ => match (&limits.unheard, glance(&name, part.contents())) {
+        _ => match (&known.unheard, glance(&name, part.contents())) {
             (Some(why), Some(MediaType::Audio | MediaType::Video)) => {
                 Err(ExtractError::Unheard { why: why.clone() })
             }

@@ -27,6 +27,8 @@ pub struct Known {
     pub pictures: Vec<PictureRead>,
     /// What its pictures show.
     pub seen: Vec<PictureSeen>,
+    /// Why recordings that are attached to it may not be listened to, if so.
+    pub unheard: Option<String>,
     /// The same of its attachments, by number from 1.
     pub inside: BTreeMap<usize, Known>,
 }
@@ -99,8 +101,12 @@ impl Known {
     }
 
     /// What is known of an attachment.
-    pub(super) fn of(&self, number: usize) -> Self {
-        self.inside.get(&number).cloned().unwrap_or_default()
+    pub(crate) fn of(&self, number: usize) -> Self {
+        let inside = self.inside.get(&number).cloned().unwrap_or_default();
+        Self {
+            unheard: self.unheard.clone(),
+            ..inside
+        }
     }
 
     pub(super) fn picture(&self, page: usize, number: usize) -> Option<&PageRead> {

@@ -31,8 +31,6 @@ pub struct Limits {
     pub max_blocks: u64,
     /// Bytes of headings and names that blocks repeat.
     pub max_repeated_bytes: u64,
-    /// Why recordings that are attached to an e-mail may not be listened to, if so.
-    pub unheard: Option<String>,
 }
 
 impl Default for Limits {
@@ -50,7 +48,6 @@ impl Default for Limits {
             max_seconds: 3 * 3_600,
             max_blocks: 500_000,
             max_repeated_bytes: 64 << 20,
-            unheard: None,
         }
     }
 }

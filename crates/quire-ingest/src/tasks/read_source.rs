@@ -21,7 +21,7 @@ use super::used::usage_event;
 use super::{FoldTail, ReadRecording, failure, placement};
 use crate::allowance::{by_plan, limits, room_for_recordings};
 use crate::detect::is_recording;
-use crate::extract::{Document, ExtractError, Heard, Known, Limits, processor};
+use crate::extract::{Document, ExtractError, Heard, Known, processor};
 use crate::hearing::ToListen;
 use crate::passages::passages as cut;
 use crate::sandbox::Extractor;
@@ -112,7 +112,7 @@ impl ReadSource {
         let bytes = ingest.read(content).await?;
         let account = config.control.account(placement.tenant).await?;
         let ceiling = config.extractor.limits();
-        let mut extractor = config
+        let extractor = config
             .extractor
             .clone()
             .with_limits(limits(&account.terms, ceiling));
@@ -138,9 +138,7 @@ impl ReadSource {
                 Ok(held) => sound = Some(held),
                 // The letter is read all the same.
                 Err(Error::Refused(refusal)) if !refusal.kind().is_transient() => {
-                    let unheard = Some(refusal.text);
-                    let limits = extractor.limits().clone();
-                    extractor = extractor.with_limits(Limits { unheard, ..limits });
+                    known.unheard = Some(refusal.text);
                 }
                 Err(error) => return Err(error),
             }
