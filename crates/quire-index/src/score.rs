@@ -14,6 +14,8 @@ use crate::{Error, Query, Scores, blocking};
 /// Candidates of each path: at least so many, and so many for each passage that is wanted.
 const CANDIDATES: usize = 100;
 const CANDIDATES_EACH: usize = 10;
+/// So many rows are scored in a tenth of a millisecond, which is not worth another thread.
+const ROWS_OF_A_MOMENT: u64 = 10_000;
 /// Candidates whose texts are searched for a quoted phrase at a time, and at most.
 const PHRASE_WINDOW: usize = 1_000;
 const PHRASE_CANDIDATES: usize = 100_000;
@@ -82,8 +84,12 @@ pub(crate) async fn rank(
         }
     }
     let masks: Arc<[Option<Mask>]> = masks.into();
-    let words = Arc::new(LexicalQuery::parse(&query.text, view.language));
-    if words.has_phrases() && query.mode != Mode::Dense {
+    let text = match query.mode {
+        Mode::Dense => "",
+        Mode::Lexical | Mode::Hybrid => &query.text,
+    };
+    let words = Arc::new(LexicalQuery::parse(text, view.language));
+    if words.has_phrases() {
         let known = broken.len();
         let found = phrases(view, io, query, &words, &masks, broken).await?;
         // A phrase that nobody wrote says nothing; the words in it still do.
@@ -96,14 +102,16 @@ pub(crate) async fn rank(
     }
     let words = if words.has_phrases() {
         Arc::new(LexicalQuery::parse(
-            &query.text.replace(QUOTES, " "),
+            &text.replace(QUOTES, " "),
             view.language,
         ))
     } else {
         words
     };
     let limit = query.limit.saturating_mul(CANDIDATES_EACH).max(CANDIDATES);
-    let parts = {
+    let parts = if view.live_rows() <= ROWS_OF_A_MOMENT {
+        score(view, query, &words, &masks, limit)?
+    } else {
         let (view, query) = (view.clone(), query.clone());
         blocking(move || score(&view, &query, &words, &masks, limit)).await?
     };
