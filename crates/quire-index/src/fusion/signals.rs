@@ -33,8 +33,8 @@ const GAIN_POWER: f32 = 1.5;
 const SPREAD_POWER: f32 = 0.5;
 /// What an identifier adds to the logarithm: nearly six times the odds.
 const IDENTIFIER: f32 = 1.75;
-/// Below this logarithm, a share of .18, the noise of the words costs more than they find.
-const WEAK_WORDS: f32 = -1.5;
+/// Below this logarithm, a share of .17, the noise of the words costs more than they find.
+const WEAK_WORDS: f32 = -1.6;
 /// Above this logarithm, a share of .05, the same is true of the vectors.
 const WEAK_VECTORS: f32 = 3.0;
 
