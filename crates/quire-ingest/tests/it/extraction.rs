@@ -242,6 +242,29 @@ fn clauses_of_a_pdf_keep_their_sentences_and_tables_their_rows() {
 }
 
 #[test]
+fn the_head_of_a_page_goes_where_tables_are_the_text() {
+    let rows = [
+        "Item\tPrice\tRemark",
+        "Door\t$ 120.00\tpainted on both sides",
+        "Gate\t$ 1,400.00\tgalvanised",
+        "Fence\t$ 700.00\tper side",
+    ];
+    let pages = [1, 2, 3].map(|number| {
+        let head = format!("Northgate price list, sheet {number}");
+        let rows = rows.iter().map(|row| (*row).to_owned());
+        [head, String::new()].into_iter().chain(rows).collect()
+    });
+    let pages: [Vec<String>; 3] = pages;
+    let listed = listing(&read("a.pdf", &quire_testkit::pdf::pdf(&pages, "")));
+    assert!(
+        listed.iter().any(|block| block.starts_with("tr@1")),
+        "{listed:#?}"
+    );
+    let heads = listed.iter().filter(|block| block.contains("price list"));
+    assert_eq!(heads.count(), 0, "{listed:#?}");
+}
+
+#[test]
 fn pdfs_become_paragraphs_with_pages() {
     let full =
         "This line of a paragraph is as long as the text area of the page allows, so it was wrap-";

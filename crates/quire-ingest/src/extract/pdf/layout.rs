@@ -39,7 +39,8 @@ pub(super) fn write(
             lines[*at] = "";
         }
     }
-    drop_repeated_edges(&mut pages);
+    let has_others = !pictures.is_empty() || tables.iter().any(|found| !found.is_empty());
+    drop_repeated_edges(&mut pages, has_others);
     drop_running_headings(&mut pages);
     let is_blank = |lines: &[&str]| lines.iter().all(|line| line.is_empty());
     // A letterhead in columns comes back on every page.
@@ -303,8 +304,8 @@ fn is_hyphenated(last: &str, line: &str) -> bool {
 }
 
 /// Empties lines at the edges of pages that come back on many pages, page numbers aside. Where pages hold nothing
-/// else, as labels that are numbered, these lines are the text.
-fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
+/// else, as labels that are numbered, and no other things beside lines, these lines are the text.
+fn drop_repeated_edges(pages: &mut [Vec<&str>], has_others: bool) {
     let mut counts: HashMap<String, usize> = HashMap::new();
     for page in pages.iter() {
         let edges: HashSet<String> = edges(page).map(|at| shape(page[at])).collect();
@@ -330,7 +331,7 @@ fn drop_repeated_edges(pages: &mut [Vec<&str>]) {
             page[at] = "";
         }
     }
-    if emptied.iter().flatten().any(|line| !line.is_empty()) {
+    if has_others || emptied.iter().flatten().any(|line| !line.is_empty()) {
         pages.clone_from_slice(&emptied);
     }
 }
