@@ -70,6 +70,18 @@ impl House {
         (process, new.unwrap())
     }
 
+    /// Returns once every statement that a server process has received by now is over.
+    fn wait_for_statements(&self) {
+        // Until a busy machine lets the server read what was sent.
+        std::thread::sleep(Duration::from_millis(200));
+        let now = &self.ask("select clock_timestamp()")[0];
+        let running = format!(
+            "select count(*) from pg_stat_activity
+             where state = 'active' and query_start < '{now}' and backend_type = 'client backend'"
+        );
+        wait("statements are over", || self.count(&running) == 0);
+    }
+
     fn is_empty(&self) -> bool {
         let open = "select (select count(*) from queue.ready where kind = 'read-source')
                          + (select count(*) from queue.deferred where kind = 'read-source')";
@@ -121,8 +133,9 @@ impl Customer {
 async fn a_worker_that_was_frozen_past_its_lease_repeats_nothing_when_it_goes_on() {
     let house = House::new();
     house.server.run("quire", AUDIT);
+    // Both processes have shards with tenants in them.
     let mut customers = Vec::new();
-    for number in 0..6 {
+    for number in 0..12 {
         customers.push(Customer::new(&house, &format!("frozen-{number}")).await);
     }
     let (worker, id) = house.worker();
@@ -131,19 +144,17 @@ async fn a_worker_that_was_frozen_past_its_lease_repeats_nothing_when_it_goes_on
          join queue.ready q on q.run_token = t.token where r.worker = '{id}' and q.kind = 'read-source'"
     );
     let started = Instant::now();
-    // Frozen while it reads: what it had sent before that is over by then.
+    // What is open when all that it had sent is over stays open until its lease runs out.
     loop {
         for customer in &mut customers {
             customer.add().await;
         }
+        worker.signal("-STOP");
+        house.wait_for_statements();
         if house.count(&begun) > 0 {
-            worker.signal("-STOP");
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            if house.count(&begun) > 0 {
-                break;
-            }
-            worker.signal("-CONT");
+            break;
         }
+        worker.signal("-CONT");
         assert!(started.elapsed() < PATIENCE, "it never reads anything");
     }
     // The service does all of it, also what the frozen one had begun.
