@@ -1,7 +1,8 @@
 //! From the bytes of one file to its text with structure: headings, paragraphs, list items, table rows.
 //!
-//! Pure apart from what starts installed programs: poppler, tesseract, ffmpeg and a recogniser of speech. Knows no tenant, no database and no model,
-//! and trusts nothing about the bytes: every reader stops at [`Limits`] with a typed error.
+//! Pure apart from what starts installed programs: poppler, tesseract, ffmpeg and a recogniser of speech. Knows no
+//! tenant, no database and no model, and trusts nothing about the bytes: every reader stops at [`Limits`] with a
+//! typed error.
 
 mod archive;
 mod audio;

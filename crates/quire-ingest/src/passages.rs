@@ -1,9 +1,9 @@
 //! From a document to passages: the pieces that are embedded, found and cited.
 //!
-//! Structure comes first: a passage is made of whole blocks of one section where that is possible, and
-//! of whole sentences where a paragraph is too long. It ends with the paragraph that makes it large enough, so
-//! sizes vary with the text: packing paragraphs up to one size found less (`docs/benchmarks.md`). Knows no model; sizes are characters, chosen so that
-//! a passage fits the window of the embedding model.
+//! Structure comes first: a passage is made of whole blocks of one section where that is possible, and of whole
+//! sentences where a paragraph is too long. It ends with the paragraph that makes it large enough, so sizes vary with
+//! the text: packing paragraphs up to one size found less (`docs/benchmarks.md`). Knows no model; sizes are
+//! characters, chosen so that a passage fits the window of the embedding model.
 
 mod chars;
 mod pack;

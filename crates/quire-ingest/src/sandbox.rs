@@ -1,9 +1,9 @@
 //! Reads files in a child process, so that a file that crashes its reader, eats memory or never ends
 //! costs nobody anything but itself.
 //!
-//! The child runs the same program with the hidden command `parse`: bytes on its standard input, one
-//! JSON answer on its standard output, before it lines that say how far it is. It limits and confines itself before it reads the first byte.
-//! Knows no database; hands the parent a document or a typed error, whatever happens.
+//! The child runs the same program with the hidden command `parse`: bytes on its standard input, one JSON answer on
+//! its standard output, before it lines that say how far it is. It limits and confines itself before it reads the
+//! first byte. Knows no database; hands the parent a document or a typed error, whatever happens.
 
 mod asked;
 mod budget;

@@ -6,7 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
 use quire_models::registry::{Tokens, Wire};
@@ -409,29 +409,33 @@ async fn a_key_that_the_server_repeats_is_not_shown() {
 #[tokio::test]
 async fn silence_ends_in_a_timeout() {
     for dialect in Dialect::ALL {
-        for (script, text, waited_for) in [
-            (Script::HangBefore, "", "first token"),
-            (Script::HangAfter(0), "", "first token"),
-            (Script::HangAfter(2), "word1 word2 ", "further token"),
+        for (script, text, waited_for, first_token, between_tokens) in [
+            (Script::HangBefore, "", "first token", 200, 60_000),
+            (Script::HangAfter(0), "", "first token", 200, 60_000),
+            (
+                Script::HangAfter(2),
+                "word1 word2 ",
+                "further token",
+                60_000,
+                1_000,
+            ),
         ] {
             let double = ChatDouble::start().await.unwrap();
             double.push(script);
             let config = ServerConfig {
                 patience: Patience {
-                    first_token: Duration::from_millis(200),
-                    between_tokens: Duration::from_millis(200),
+                    first_token: Duration::from_millis(first_token),
+                    between_tokens: Duration::from_millis(between_tokens),
                     ..Patience::default()
                 },
                 ..config(&double, dialect)
             };
-            let start = Instant::now();
             check_error(
                 ask(&Server::new(config).unwrap()).await,
                 text,
                 ErrorKind::Timeout,
                 waited_for,
             );
-            assert!(start.elapsed() < Duration::from_secs(10), "{dialect:?}");
         }
     }
 }

@@ -115,7 +115,7 @@ async fn nothing_to_embed_is_no_error() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_question_overtakes_documents() {
     let embedder = embedder();
-    let documents = vec!["the committee approved the annual budget ".repeat(30); 40];
+    let documents = vec!["the committee approved the annual budget ".repeat(30); 120];
     let import = tokio::spawn({
         let embedder = embedder.clone();
         async move { embedder.embed(documents).await }
@@ -129,9 +129,9 @@ async fn a_question_overtakes_documents() {
     }
     assert!(
         !import.is_finished(),
-        "three questions took longer than 40 documents"
+        "three questions took longer than 120 documents"
     );
-    assert_eq!(import.await.unwrap().unwrap().len(), 40);
+    assert_eq!(import.await.unwrap().unwrap().len(), 120);
 }
 
 #[test]

@@ -204,7 +204,7 @@ async fn a_server_that_accepts_nobody_is_fenced() -> Outcome {
     drop(server);
 
     let mut options = place.options();
-    options.start_timeout = Duration::from_secs(10);
+    options.start_timeout = Duration::from_secs(20);
     let server = Server::open(options).await?;
     assert_ne!(server.pid(), stuck);
     assert!(!lives(stuck));

@@ -1,11 +1,11 @@
 //! What tenants may use, what they did use, and who is next.
 //!
-//! Every question, search and upload passes [`Control`] before it costs anything: who is calling, is the
-//! tenant within its rates, does its budget hold what this may cost, and is there a seat. What was used is
-//! noted as usage events and charged; nothing is spent that was not held before. Plans are data
-//! ([`catalogue`]), models and their prices too ([`models`]), changed while everything runs. The pieces that decide (`seats`, `overload`, `adaptive`,
-//! the slices in `rates` and `budgets`) take time as a value and do no I/O. Knows no HTTP and no
-//! content of any tenant.
+//! Every question, search and upload passes [`Control`] before it costs anything: who is calling, is the tenant
+//! within its rates, does its budget hold what this may cost, and is there a seat. What was used is noted as usage
+//! events and charged; nothing is spent that was not held before. Plans are data ([`catalogue`]), models and their
+//! prices too ([`models`]), changed while everything runs. The pieces that decide (`seats`, `overload`, `adaptive`,
+//! the slices in `rates` and `budgets`) take time as a value and do no I/O. Knows no HTTP and no content of any
+//! tenant.
 
 pub mod budgets;
 pub mod catalogue;

@@ -1,8 +1,9 @@
 //! Speech, pictures and pages by models of providers, which are paid for like every other.
 //!
-//! Each piece of sound, each picture and each page is a request of its own: what it may cost is held before it is sent and
-//! charged after, hop after hop; a picture that is asked about once more is another. That nobody can be asked, or that the tenant has no money for it, is an outcome and
-//! no error, since whoever asks can go on without. Knows no file and no passage.
+//! Each piece of sound, each picture and each page is a request of its own: what it may cost is held before it is
+//! sent and charged after, hop after hop; a picture that is asked about once more is another. That nobody can be
+//! asked, or that the tenant has no money for it, is an outcome and no error, since whoever asks can go on without.
+//! Knows no file and no passage.
 
 mod hearing;
 mod reading;

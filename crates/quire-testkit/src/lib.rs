@@ -13,6 +13,7 @@ pub mod pdf;
 mod people;
 mod port;
 pub mod postgres;
+mod program;
 pub mod provider;
 pub mod receiver;
 pub mod redis;
@@ -23,3 +24,7 @@ pub mod unreliable;
 pub mod zoom;
 
 pub use port::free_port;
+pub use program::program;
+
+/// How long a test waits for what it expects. Nothing takes that long, on a busy machine either.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);

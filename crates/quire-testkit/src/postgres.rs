@@ -17,6 +17,8 @@ use quire_store::tenants::{self, NewTenant, Tenant};
 use quire_store::{Database, MigrationSet, Objects, Store, StoreConfig, TenantTx};
 use tokio::sync::{Mutex, OnceCell};
 
+use crate::PATIENCE;
+
 const MIGRATIONS: &[MigrationSet] = &[quire_queue::MIGRATIONS, quire_tenancy::MIGRATIONS];
 
 /// A commit survives the server being killed, which tests do, but not the machine, which they don't.
@@ -232,17 +234,14 @@ async fn connect(cluster: &Cluster, name: &str, objects: Objects, connections: u
     Box::pin(Store::connect(config)).await.expect("a store")
 }
 
-/// Asks until the answer is yes; ends the test after two minutes, which no answer takes on a busy machine either.
+/// Asks until the answer is yes; ends the test after [`PATIENCE`].
 pub async fn eventually<F>(what: &str, mut is_so: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
     let started = Instant::now();
     while !is_so().await {
-        assert!(
-            started.elapsed() < Duration::from_secs(120),
-            "never: {what}"
-        );
+        assert!(started.elapsed() < PATIENCE, "never: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

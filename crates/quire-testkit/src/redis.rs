@@ -43,7 +43,7 @@ impl RedisServer {
 
     async fn answers(&mut self) -> bool {
         let started = Instant::now();
-        while started.elapsed() < Duration::from_secs(10) {
+        while started.elapsed() < Duration::from_secs(60) {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return false;
             }

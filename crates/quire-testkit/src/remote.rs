@@ -100,10 +100,9 @@ impl RemoteServer {
             .status();
         assert!(made.is_ok_and(|status| status.success()), "initdb");
         let reaper = reaper(&dir);
-        let port = free_port();
-        let mut postgres = program("postgres");
+        let mut settings = Vec::new();
         if has_tls {
-            postgres.args(["-c", "ssl=on"]);
+            settings.push("ssl=on".to_owned());
             for (setting, name, content) in TLS_FILES {
                 let path = home.join(name);
                 fs::write(&path, content).expect("a file");
@@ -111,33 +110,35 @@ impl RemoteServer {
                 if let Some((uid, gid)) = account {
                     chown(&path, Some(uid), Some(gid)).expect("ownership");
                 }
-                postgres.arg("-c");
-                postgres.arg(format!("{setting}={}", path.display()));
+                settings.push(format!("{setting}={}", path.display()));
             }
         }
-        let process = postgres
-            .arg("-D")
-            .arg(&data)
-            .args([
-                "-c",
-                "listen_addresses=127.0.0.1",
-                "-c",
-                "unix_socket_directories=",
-                "-c",
-                "fsync=off",
-            ])
-            .arg("-c")
-            .arg(format!("port={port}"))
-            .process_group(0)
-            .spawn()
-            .expect("postgres");
-        let server = Self {
+        let start = |port: u16| {
+            let mut postgres = program("postgres");
+            postgres.arg("-D").arg(&data);
+            postgres.args(["-c", "listen_addresses=127.0.0.1"]);
+            postgres.args(["-c", "unix_socket_directories=", "-c", "fsync=off"]);
+            for setting in &settings {
+                postgres.args(["-c", setting]);
+            }
+            postgres.arg("-c").arg(format!("port={port}"));
+            postgres.process_group(0).spawn().expect("postgres")
+        };
+        let port = free_port();
+        let mut server = Self {
             port,
-            process,
+            process: start(port),
             _reaper: reaper,
         };
-        server.create_database(&binaries.program("psql"));
-        server
+        // Somebody else may have taken the port.
+        for _ in 0..10 {
+            if server.creates_database(&binaries.program("psql")) {
+                return server;
+            }
+            server.port = free_port();
+            server.process = start(server.port);
+        }
+        unreachable!("ten ports were taken by others")
     }
 
     /// Where it listens.
@@ -186,9 +187,13 @@ impl RemoteServer {
         text.lines().map(str::to_owned).collect()
     }
 
-    fn create_database(&self, psql: &Path) {
+    /// Whether the server, once it answers, is this one.
+    fn creates_database(&mut self, psql: &Path) -> bool {
         let started = Instant::now();
         loop {
+            if !matches!(self.process.try_wait(), Ok(None)) {
+                return false;
+            }
             let answers = TcpStream::connect(("127.0.0.1", self.port)).is_ok();
             let created = answers
                 && Command::new(psql)
@@ -199,7 +204,7 @@ impl RemoteServer {
                     .status()
                     .is_ok_and(|status| status.success());
             if created {
-                return;
+                return true;
             }
             assert!(
                 started.elapsed() < Duration::from_secs(60),

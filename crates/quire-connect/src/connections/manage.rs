@@ -142,7 +142,8 @@ impl Connect {
             sources = pulled::forget(&mut tx, id).await?;
         }
         sources.extend(rows::delete(&mut tx, id).await?);
-        // After the connection, as a reading does that finds its account closed: the other way round, both wait for each other.
+        // After the connection, as a reading does that finds its account closed: the other way round, both wait for
+        // each other.
         stop(&mut tx, &connection).await?;
         if purges {
             self.config.ingest.remove_texts(&mut tx, &sources).await?;

@@ -146,10 +146,10 @@ struct Building {
 
 impl Search {
     /// Makes all segments of a tenant anew, asks the new ones what the tenant asked (the vectors in `own`, and
-    /// questions like its passages where these are too few), and switches to them when they find enough. Search answers from the old ones until then, and writes go
-    /// on. The old ones are retired; [`rollback`](Self::rollback) puts them back until a sweep removes
-    /// them. `progress` hears how far it is, as does `shard.index_builds`. Only the newest rebuild of a
-    /// tenant can switch.
+    /// questions like its passages where these are too few), and switches to them when they find enough. Search
+    /// answers from the old ones until then, and writes go on. The old ones are retired; [`rollback`](Self::rollback)
+    /// puts them back until a sweep removes them. `progress` hears how far it is, as does `shard.index_builds`. Only
+    /// the newest rebuild of a tenant can switch.
     ///
     /// Holds about 400 bytes a passage, and what the passages say, in memory: up to the size of a segment.
     ///

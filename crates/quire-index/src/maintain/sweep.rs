@@ -27,10 +27,10 @@ pub struct Swept {
 }
 
 impl Search {
-    /// Removes the objects of segments that were retired before the window, and objects of the tenant that
-    /// no row names and that are older than the window, and what writes left over that were cut off. The window must be longer than any search, upload
-    /// or fold takes, and as long as a rollback is to be possible. A dry run changes nothing and says what
-    /// would happen. `now` is the time of the database.
+    /// Removes the objects of segments that were retired before the window, and objects of the tenant that no row
+    /// names and that are older than the window, and what writes left over that were cut off. The window must be
+    /// longer than any search, upload or fold takes, and as long as a rollback is to be possible. A dry run changes
+    /// nothing and says what would happen. `now` is the time of the database.
     ///
     /// # Errors
     /// Those of the stores. What is gone is gone; the rest is for the next sweep.

@@ -1,10 +1,10 @@
 //! What a term is worth to a row: BM25 in whole numbers.
 //!
-//! Scores are summed as integers: the sum of a row is the same in whatever order its terms are found, in a
-//! segment and in the tail, so rows that say the same tie exactly. The unit is chosen for each question, so
-//! that all its terms together stay below 2³¹ of it, with room to spare. Source of the formula: S. Robertson and H. Zaragoza,
-//! "The Probabilistic Relevance Framework: BM25 and Beyond", 2009, with Lucene's idf; lengths are quantised to
-//! a byte, as tantivy does. Knows neither rows nor postings.
+//! Scores are summed as integers: the sum of a row is the same in whatever order its terms are found, in a segment
+//! and in the tail, so rows that say the same tie exactly. The unit is chosen for each question, so that all its
+//! terms together stay below 2³¹ of it, with room to spare. Source of the formula: S. Robertson and H. Zaragoza, "The
+//! Probabilistic Relevance Framework: BM25 and Beyond", 2009, with Lucene's idf; lengths are quantised to a byte, as
+//! tantivy does. Knows neither rows nor postings.
 
 use std::sync::Arc;
 

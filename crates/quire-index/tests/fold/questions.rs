@@ -265,7 +265,8 @@ async fn what_stands_beside_a_passage_is_read_from_wherever_it_is() {
     }
 }
 
-/// More than a thousand passages of each source hold both words more often, and in fewer words, than the one that holds the phrase.
+/// More than a thousand passages of each source hold both words more often, and in fewer words, than the one that
+/// holds the phrase.
 #[tokio::test]
 async fn a_phrase_is_found_wherever_it_is() {
     let mut lab = Lab::new().await;

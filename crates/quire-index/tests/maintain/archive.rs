@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use quire_index::{Filter, Found, Query, Rebuild, Search, SearchConfig};
+use quire_index::{Error, Filter, Found, Query, Rebuild, Search, SearchConfig};
 use quire_store::{PageRequest, notebooks, segments, sources, tiers};
 use quire_testkit::unreliable::{Fault, Operation, Unreliable};
 use quire_types::{ErrorKind, Kind, NotebookId, Tier};
@@ -36,10 +36,15 @@ impl Archives {
         Self { corpus, old }
     }
 
-    /// What a search finds: passages with their ids.
+    /// What a search finds: passages with their ids. Asks again while the archive is on its way, as callers do.
     async fn found(&self, search: &Search, query: Query) -> Vec<String> {
-        let found = search.search(self.corpus.tenant.placement(), query).await;
-        shown(found.unwrap())
+        let placement = self.corpus.tenant.placement();
+        loop {
+            match search.search(placement, query.clone()).await {
+                Err(Error::Archived { .. }) => {}
+                found => return shown(found.unwrap()),
+            }
+        }
     }
 
     fn in_old(&self) -> Query {

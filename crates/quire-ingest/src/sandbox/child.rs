@@ -18,10 +18,10 @@ use crate::extract::{
     extract_known, measure, scenes, show, to_sense, unpack,
 };
 
-/// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while
-/// it reads. `limits` is the JSON form
-/// of [`Limits`]; without it the defaults hold. `cpu_seconds` is the processor time of this process and of each
-/// that it starts. `asked` is the JSON form of what is wanted of the file, its text by default. Exits with 0 whenever there is an answer.
+/// Reads one file from standard input and writes what it is to standard output, after lines like `%37` while it
+/// reads. `limits` is the JSON form of [`Limits`]; without it the defaults hold. `cpu_seconds` is the processor time
+/// of this process and of each that it starts. `asked` is the JSON form of what is wanted of the file, its text by
+/// default. Exits with 0 whenever there is an answer.
 pub fn parse_child(
     name: &str,
     limits: Option<&str>,

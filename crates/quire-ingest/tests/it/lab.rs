@@ -56,7 +56,7 @@ impl Lab {
             gate: GateConfig::default(),
             ladder: Ladder::default(),
         });
-        let extracting = Stage::new("read", (1, 1, 1), Duration::from_millis(200));
+        let extracting = Stage::new("read", (1, 1, 1), Duration::from_secs(1));
         // Whoever is in a task there waits for as long as the test lasts.
         let recognising = Stage::new("listen", (1, 1, 1), Duration::from_secs(3_600));
         let keys = double.map(|_| TempDir::new().unwrap());

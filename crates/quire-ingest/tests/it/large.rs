@@ -2,7 +2,6 @@
 //! exceeds. And a machine without room, which is no fault of any file.
 
 use std::fmt::Write as _;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use quire_ingest::extract::{BlockKind, Limits};
@@ -107,12 +106,11 @@ async fn eight_hours_of_silence_are_too_long() {
 fn on_small_disk(folder: &TempDir, bytes: u32) -> Extractor {
     let program = folder.path().join("parse");
     let script = format!(
-        "#!/bin/sh\nexec unshare -rm sh -c 'mount -t tmpfs -o size={bytes} none \"$TMPDIR\" && cd \"$TMPDIR\" && \
-         exec {} \"$@\"' sh \"$@\"\n",
+        "exec unshare -rm sh -c 'mount -t tmpfs -o size={bytes} none \"$TMPDIR\" && cd \"$TMPDIR\" && \
+         exec {} \"$@\"' sh \"$@\"",
         env!("CARGO_BIN_EXE_quire-parse")
     );
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    quire_testkit::program(&program, &script);
     Extractor::new(program)
 }
 

@@ -120,7 +120,8 @@ async fn a_scanned_page_goes_through_document_ai_then_a_chat_model_then_this_mac
     assert!(text.contains("Invoice 4411"), "{text}");
     assert!(!text.contains("model") && !text.contains('Ü'), "{text}");
 
-    // $1,500 for a million pages; 2,000 tokens at $0.15, four of them known and so at half of it, and 40 at $0.60 a million.
+    // $1,500 for a million pages; 2,000 tokens at $0.15, four of them known and so at half of it, and 40 at $0.60 a
+    // million.
     let attempts = site.attempts("read", 5).await;
     let of_a_chat = 1_996 * 150 + 4 * 75 + 40 * 600;
     let told = told(&attempts);

@@ -68,7 +68,7 @@ async fn recordings_leave_the_seats_of_a_worker_to_other_files() {
     for id in ids {
         lab.until(&tenant, id, SourceState::Searchable).await;
     }
-    assert_eq!(lab.tasks().await, 0);
+    eventually("no task is left", || async { lab.tasks().await == 0 }).await;
 }
 
 /// What ffmpeg makes with these options, from these bytes if it reads any.

@@ -1,6 +1,5 @@
 //! The reading child: right answers for good files, typed errors for every way a child can end.
 
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -19,8 +18,7 @@ fn extractor() -> Extractor {
 /// An extractor whose child is a shell script.
 fn scripted(folder: &tempfile::TempDir, script: &str) -> Extractor {
     let program = folder.path().join("program");
-    std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    quire_testkit::program(&program, script);
     Extractor::new(program)
 }
 
@@ -168,7 +166,7 @@ async fn a_stuck_child_is_killed_with_all_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; wait", pid_file.display());
-    let stuck = scripted(&folder, &script).with_wall_clock(Duration::from_millis(700));
+    let stuck = scripted(&folder, &script).with_wall_clock(Duration::from_secs(5));
     let error = stuck
         .extract("x", Bytes::from(vec![b'x'; 1 << 20]), &|_| ())
         .await
@@ -178,12 +176,13 @@ async fn a_stuck_child_is_killed_with_all_it_started() {
         ("timed-out", ErrorKind::Timeout)
     );
     let grandchild = std::fs::read_to_string(&pid_file).unwrap();
+    assert!(grandchild.trim().parse::<u32>().is_ok(), "{grandchild:?}");
     let is_running = || {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", grandchild.trim()))
             .unwrap_or_default();
         stat.contains("(sleep) S")
     };
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while is_running() && Instant::now() < deadline {
         tokio::task::yield_now().await;
     }

@@ -137,15 +137,15 @@ async fn a_lease_is_kept_while_a_task_runs_and_free_when_its_worker_is_gone() {
     let test = TestStore::new().await;
     let tenant = test.tenant("a").await;
     let world = World::new();
-    let first = Running::start(&test, &world, with_lease(1_500));
+    let first = Running::start(&test, &world, with_lease(3_000));
     add(&test, &tenant, 1, Act::Block).await;
     eventually("it runs", || async { world.attempts(1) == [1] }).await;
 
     // A second worker gets nothing for longer than a lease, because the first one keeps it.
-    let second = Running::start(&test, &world, with_lease(1_500));
+    let second = Running::start(&test, &world, with_lease(3_000));
     let started = Instant::now();
     eventually("a lease is over", || async {
-        started.elapsed() > Duration::from_millis(2_500)
+        started.elapsed() > Duration::from_millis(4_500)
     })
     .await;
     assert_eq!(world.attempts(1), [1]);
@@ -287,14 +287,14 @@ async fn a_lease_is_kept_while_a_worker_drains() {
     let test = TestStore::new().await;
     let tenant = test.tenant("a").await;
     let world = World::new();
-    let worker = Running::start(&test, &world, with_lease(900));
+    let worker = Running::start(&test, &world, with_lease(3_000));
     add(&test, &tenant, 1, Act::Block).await;
     eventually("it runs", || async { world.attempts(1) == [1] }).await;
     worker.stop.cancel();
-    let other = Running::start(&test, &world, with_lease(900));
+    let other = Running::start(&test, &world, with_lease(3_000));
     let started = Instant::now();
     eventually("a lease is over", || async {
-        started.elapsed() > Duration::from_millis(2_000)
+        started.elapsed() > Duration::from_millis(4_500)
     })
     .await;
     world.open.send_replace(true);

@@ -205,6 +205,10 @@ async fn a_full_disk_is_named_and_what_runs_is_recorded_once_there_is_space() {
     let tenant = test.tenant("a").await;
     let world = World::new();
     let workers = [1, 2].map(|_| Running::start(&test, &world, with_lease(1_000)));
+    eventually("shared out evenly", || async {
+        shards(&test).await == [32, 32]
+    })
+    .await;
     add(&test, &tenant, 1, Act::Block).await;
     add(&test, &tenant, 2, Act::Block).await;
     eventually("both run", || async { world.most.lock().unwrap().0 == 2 }).await;

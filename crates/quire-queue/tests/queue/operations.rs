@@ -1,6 +1,6 @@
 //! What operators can do, and what many workers do together.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use quire_queue::{
     Existing, Selection, TenantShare, Unique, Wishes, WorkerOptions, dead, dedicate, discard,
@@ -17,17 +17,6 @@ fn of_tenant(tenant: &Tenant) -> Selection {
         tenant: Some(tenant.id),
         ..Selection::default()
     }
-}
-
-/// How many shards each worker has.
-async fn shards(test: &TestStore) -> Vec<i64> {
-    let mut tx = test.store.system().await.unwrap();
-    let owned =
-        "select count(*) from queue.shards where owner is not null group by owner order by 1";
-    sqlx::query_scalar(owned)
-        .fetch_all(tx.connection())
-        .await
-        .unwrap()
 }
 
 #[tokio::test]
@@ -271,9 +260,10 @@ async fn pauses_and_limits_count_at_once_and_end_in_seconds() {
     let mut tx = test.store.system().await.unwrap();
     pause_kind(&mut tx, "scripted", true).await.unwrap();
     tx.commit().await.unwrap();
-    let started = Instant::now();
-    eventually("several beats are over", || async {
-        started.elapsed() > Duration::from_millis(600)
+    eventually("the worker has heard of it", || async {
+        let mut tx = test.store.system().await.unwrap();
+        let priorities = stats(&mut tx).await.unwrap().priorities;
+        priorities.iter().map(|one| one.held).sum::<u64>() == 8
     })
     .await;
     world.open.send_replace(true);
@@ -315,7 +305,7 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
         owners.push(test.tenant(&format!("t{number}")).await);
     }
     let mut workers: Vec<Running> = (0..3)
-        .map(|_| Running::start(&test, &world, with_lease(1_000)))
+        .map(|_| Running::start(&test, &world, with_lease(4_000)))
         .collect();
     eventually("shared out evenly", || async {
         shards(&test).await == [21, 21, 22]
@@ -328,12 +318,10 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
     assert!((0..30).all(|label| world.attempts(label) == [1]));
 
     workers.remove(0).abort().await;
-    let died = Instant::now();
     eventually("the others have its shards", || async {
         shards(&test).await == [32, 32]
     })
     .await;
-    assert!(died.elapsed() < Duration::from_secs(10));
     // One that goes in order leaves nothing behind.
     workers.remove(0).stop().await;
     eventually("the last has all", || async { shards(&test).await == [64] }).await;
@@ -344,9 +332,12 @@ async fn workers_share_the_shards_and_take_over_from_the_dead() {
         tasks(&test).await.is_empty()
     })
     .await;
-    let mut tx = test.store.system().await.unwrap();
-    let stats = stats(&mut tx).await.unwrap();
-    assert_eq!((stats.workers, stats.seats, stats.ready()), (1, 4, 0));
+    eventually("it says that it is alone and idle", || async {
+        let mut tx = test.store.system().await.unwrap();
+        let stats = stats(&mut tx).await.unwrap();
+        (stats.workers, stats.seats, stats.ready()) == (1, 4, 0)
+    })
+    .await;
     workers.remove(0).stop().await;
 }
 
@@ -359,7 +350,7 @@ async fn the_limit_of_a_kind_holds_for_all_workers_together() {
     tx.commit().await.unwrap();
     let eight = || WorkerOptions {
         seats: 8,
-        ..with_lease(2_000)
+        ..with_lease(4_000)
     };
     let workers = [(); 2].map(|()| Running::start(&test, &world, eight()));
     eventually("shared out evenly", || async {
@@ -371,8 +362,8 @@ async fn the_limit_of_a_kind_holds_for_all_workers_together() {
     for number in 0..30 {
         tenants.push(test.tenant(&format!("t{number}")).await);
     }
-    // Each has certainly seen the other: a beat comes every half second.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Each has seen the other: a beat comes every second.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     for (tenant, label) in tenants.iter().zip(0..) {
         add(&test, tenant, label, Act::Block).await;
     }

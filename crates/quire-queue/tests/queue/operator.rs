@@ -308,7 +308,7 @@ async fn a_single_task_is_found_and_cancelled_by_its_id_wherever_it_is() {
         get(&mut tx, id).await.map(|task| task.state)
     };
     let worker = Running::start(&test, &world, options());
-    let failed = add(1, Act::FailForNow, Wishes::default()).await;
+    let failed = add(1, Act::AskForEver, Wishes::default()).await;
     let died = add(2, Act::FailForGood, Wishes::default()).await;
     let runs = add(3, Act::Block, Wishes::default()).await;
     eventually("each is somewhere else", || async {

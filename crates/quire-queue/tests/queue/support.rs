@@ -389,10 +389,21 @@ pub(crate) async fn owner(test: &TestStore, statements: &str) {
     }
 }
 
+/// How many shards each worker has.
+pub(crate) async fn shards(test: &TestStore) -> Vec<i64> {
+    let mut tx = test.store.system().await.unwrap();
+    let owned =
+        "select count(*) from queue.shards where owner is not null group by owner order by 1";
+    sqlx::query_scalar(owned)
+        .fetch_all(tx.connection())
+        .await
+        .unwrap()
+}
+
 pub(crate) const HURRY: &str = "update queue.deferred set run_at = now()";
 /// The workers look dead to others.
 pub(crate) const EXPIRE: &str =
     "update queue.workers set lease_until = now() - interval '1 second'";
 pub(crate) const TOO_LATE: &str = "update queue.deferred set run_at = null
-     where attempt > 0 and run_at > now() + make_interval(secs => 2 ^ attempt)";
+     where attempt > 0 and run_at > clock_timestamp() + make_interval(secs => 2 ^ attempt)";
 pub(crate) const CLEAR: &str = "delete from queue.dead";

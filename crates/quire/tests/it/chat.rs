@@ -12,8 +12,8 @@ async fn setup(double: &ChatDouble) -> (Quire, Caller, String) {
         ("QUIRE__CHAT__MODEL", "test-model"),
         ("QUIRE__CHAT__INPUT_PRICE", "$0.10"),
         ("QUIRE__CHAT__OUTPUT_PRICE", "$0.40"),
-        ("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "2"),
-        ("QUIRE__CHAT__BETWEEN_TOKENS_TIMEOUT_S", "2"),
+        ("QUIRE__CHAT__FIRST_TOKEN_TIMEOUT_S", "5"),
+        ("QUIRE__CHAT__BETWEEN_TOKENS_TIMEOUT_S", "5"),
     ]);
     let caller = quire.tenant("chat").await;
     let notebook = caller.notebook("yard").await;

@@ -151,6 +151,15 @@ async fn what_happens_is_told_until_it_is_taken() {
     })
     .await;
 
+    // What is on its way when a replay begins is not sent again.
+    eventually("all of it has arrived", async || {
+        log(&caller, &all)
+            .await
+            .iter()
+            .all(|delivery| delivery["state"] == "delivered")
+    })
+    .await;
+
     // A new key signs beside the old one for a while; a replay sends what was delivered again.
     let rotated = caller
         .post(&format!("/v1/endpoints/{all}/rotate"), &json!({}))

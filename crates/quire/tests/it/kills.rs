@@ -19,8 +19,8 @@ const HOLD: &str = "create function public.hold() returns trigger language plpgs
     $$ begin perform pg_sleep(600); return null; end $$;
     create trigger hold after insert on shard.passages execute function public.hold()";
 const IS_HELD: &str = "select count(*) from pg_stat_activity where wait_event = 'PgSleep'";
-const LET_GO: &str =
-    "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep';
+const LET_GO: &str = "select pg_terminate_backend(pid) from pg_stat_activity
+        where pid <> pg_backend_pid() and backend_type = 'client backend';
     drop trigger hold on shard.passages; drop function public.hold()";
 
 /// Where the process is when it is killed.

@@ -1,6 +1,8 @@
 //! The recorded season, told by its products as they tell things: the job software by events that come late, twice and
 //! in the wrong order, Zoom, Teams and Notion over their APIs. Every question is answered from where it is said.
 
+use std::time::Duration;
+
 use chrono::{TimeDelta, Utc};
 use quire_testkit::notion::{NotionDouble, NotionPage};
 use quire_testkit::postgres::eventually;
@@ -35,6 +37,8 @@ async fn tell(caller: &Caller, events: &[Value]) {
     eventually("everything is searchable", async || {
         let summary = caller.get("/v1/records/summary").await.ok();
         let counts = summary["counts"].as_array().unwrap();
+        // To ask takes the machine from who reads.
+        tokio::time::sleep(Duration::from_millis(200)).await;
         counts.iter().all(|count| count["state"] != "queued")
     })
     .await;

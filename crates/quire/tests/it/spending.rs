@@ -93,12 +93,14 @@ async fn a_composed_answer_is_charged_by_the_price_list_and_counted_once() {
     assert_eq!(again["cached"], true);
     assert_eq!(yard.double.received().len(), 1);
 
-    eventually("the attempt is closed", async || {
-        yard.events("chat")
-            .await
-            .iter()
-            .any(|event| event["is_estimated"] == false)
-    })
+    eventually(
+        "the attempt is closed and both questions are counted",
+        async || {
+            let chats = yard.events("chat").await;
+            chats.iter().any(|event| event["is_estimated"] == false)
+                && yard.events("question").await.len() == 2
+        },
+    )
     .await;
     let chats = yard.events("chat").await;
     assert_eq!(chats.len(), 1);
@@ -228,6 +230,10 @@ async fn a_tenant_suspended_in_the_middle_of_an_answer_gets_no_more_of_it() {
     let request = yard.caller.request(Method::POST, &yard.ask).json(&body);
     let stream = request.send().await.unwrap();
     assert_eq!(stream.status(), StatusCode::OK);
+    eventually("the model was asked", async || {
+        !yard.double.received().is_empty()
+    })
+    .await;
     let path = format!("/v1/tenants/{}", yard.caller.tenant);
     let suspend = yard
         .admin

@@ -5,15 +5,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use quire_testkit::PATIENCE;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-/// Long enough for a loaded machine; nothing waits this long when all is well.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A quire process with its data.
 pub(crate) struct Quire {
@@ -68,7 +66,8 @@ impl Quire {
     /// One instance for all tests of this process that change nothing global; it stops with the last.
     pub(crate) fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Quire>> = Mutex::new(Weak::new());
-        let mut shared = SHARED.lock().unwrap();
+        // Whoever could not start it has failed alone.
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let quire = Arc::new(Self::up());
             *shared = Arc::downgrade(&quire);
@@ -386,13 +385,19 @@ impl Caller {
         }
     }
 
-    pub(crate) async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
+    pub(crate) async fn send(&self, mut request: reqwest::RequestBuilder) -> Reply {
         // Who answers before it has read the whole body may cut the connection before the answer is read
         // (RFC 9112, 9.6). On a busy machine that happens to large bodies that are refused.
-        let again = request.try_clone();
-        let response = match (request.send().await, again) {
-            (Err(cut), Some(again)) if cut.is_request() => again.send().await.unwrap(),
-            (response, _) => response.unwrap(),
+        let mut cuts = 0;
+        let response = loop {
+            let again = request.try_clone();
+            match (request.send().await, again) {
+                (Err(cut), Some(again)) if cut.is_request() && !cut.is_timeout() && cuts < 5 => {
+                    cuts += 1;
+                    request = again;
+                }
+                (response, _) => break response.unwrap(),
+            }
         };
         let (status, headers) = (response.status(), response.headers().clone());
         Reply {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use quire_testkit::PATIENCE;
 use quire_testkit::notion::NotionDouble;
 use quire_testkit::postgres::eventually;
 use quire_testkit::remote::RemoteServer;
@@ -29,7 +30,7 @@ async fn tasks(operator: &Caller, tenant: &str, expected: usize) -> Vec<Value> {
             return tasks;
         }
         assert!(
-            started.elapsed() < Duration::from_secs(30),
+            started.elapsed() < PATIENCE,
             "{expected} tasks expected: {list:#}"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -225,7 +226,7 @@ async fn level(operator: &Caller, expected: &str) {
             return;
         }
         assert!(
-            started.elapsed() < Duration::from_secs(60),
+            started.elapsed() < PATIENCE,
             "{expected} expected: {queue:#}"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -2,14 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use quire_testkit::free_port;
 use quire_testkit::postgres::eventually;
 use quire_testkit::remote::RemoteServer;
+use quire_testkit::{PATIENCE, free_port};
 
 use crate::crash::{document, is_complete};
 use crate::support::{Caller, Quire, Running};
-
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Notes how often a row of the queue's ready tasks ended or moved, and what came back with an attempt counted.
 const AUDIT: &str = "
@@ -36,12 +34,12 @@ struct House {
 }
 
 impl House {
-    fn new() -> Self {
+    fn new(lease_s: &str) -> Self {
         let server = RemoteServer::start();
         let database = server.url("quire");
         let quire = Quire::up_with(&[
             ("QUIRE__DATABASE__URL", &database),
-            ("QUIRE__LIMITS__TASK_LEASE_S", "3"),
+            ("QUIRE__LIMITS__TASK_LEASE_S", lease_s),
         ]);
         Self { quire, server }
     }
@@ -68,6 +66,20 @@ impl House {
             new.is_some()
         });
         (process, new.unwrap())
+    }
+
+    fn shards(&self, worker: &str) -> usize {
+        self.count(&format!(
+            "select count(*) from queue.shards where owner = '{worker}'"
+        ))
+    }
+
+    /// How many tenants are in a worker's shards.
+    fn tenants(&self, worker: &str) -> usize {
+        self.count(&format!(
+            "select count(*) from queue.shards s join directory.tenants t
+               on s.shard = get_byte(uuid_send(t.id), 15) % 64 where s.owner = '{worker}'"
+        ))
     }
 
     /// Returns once every statement that a server process has received by now is over.
@@ -131,14 +143,16 @@ impl Customer {
 
 #[tokio::test]
 async fn a_worker_that_was_frozen_past_its_lease_repeats_nothing_when_it_goes_on() {
-    let house = House::new();
+    let house = House::new("3");
     house.server.run("quire", AUDIT);
+    let (worker, id) = house.worker();
+    wait("it has its share", || house.shards(&id) == 32);
     // Both processes have shards with tenants in them.
     let mut customers = Vec::new();
-    for number in 0..12 {
+    while customers.len() < 6 || house.tenants(&id) == 0 || house.tenants(&id) == customers.len() {
+        let number = customers.len();
         customers.push(Customer::new(&house, &format!("frozen-{number}")).await);
     }
-    let (worker, id) = house.worker();
     let begun = format!(
         "select count(*) from queue.receipts r, unnest(r.tokens) as t (token)
          join queue.ready q on q.run_token = t.token where r.worker = '{id}' and q.kind = 'read-source'"
@@ -191,7 +205,8 @@ async fn a_worker_that_was_frozen_past_its_lease_repeats_nothing_when_it_goes_on
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_restarted_one_after_another_lose_nothing_and_repeat_nothing() {
-    let house = House::new();
+    // Longer than the machine takes breath: nobody may be taken for dead.
+    let house = House::new("12");
     house.server.run("quire", AUDIT);
     let mut workers: Vec<_> = (0..3).map(|_| house.worker()).collect();
     let mut customers = Vec::new();

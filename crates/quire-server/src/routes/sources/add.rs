@@ -103,8 +103,8 @@ pub(in crate::routes) struct AddOut {
     refused: Vec<RefusedOut>,
 }
 
-/// Add files, a text, or what is at an address. Answers when they are durable and queued; the state of each source tells when
-/// it can be found. The same content twice is one source; other content under a known name is a new
+/// Add files, a text, or what is at an address. Answers when they are durable and queued; the state of each source
+/// tells when it can be found. The same content twice is one source; other content under a known name is a new
 /// version. A known name for other groups is a conflict.
 #[utoipa::path(post, path = "/v1/notebooks/{notebook}/sources", tag = "sources", security(("tenant_key" = [])),
     params(("notebook" = String, Path), AddParams, ("Idempotency-Key" = Option<String>, Header)),
