@@ -361,6 +361,8 @@ pub async fn deliveries(
 pub struct Outcome {
     /// The event.
     pub event: MessageId,
+    /// When the delivery was due, as it was read.
+    pub was_due: Timestamp,
     /// `waiting`, `delivered` or `failed`.
     pub state: &'static str,
     /// Whether it counts as an attempt.
@@ -375,7 +377,7 @@ pub struct Outcome {
     pub took_ms: Option<i32>,
 }
 
-/// Notes how attempts ended.
+/// Notes how attempts ended. What was replayed meanwhile is due again, whatever became of the attempt.
 pub async fn note(
     tx: &mut TenantTx,
     endpoint: EndpointId,
@@ -386,9 +388,11 @@ pub async fn note(
          set state = o.state, attempts = d.attempts + o.attempt, next_at = o.next_at,
              status = coalesce(o.status, d.status), error = o.error, took_ms = coalesce(o.took_ms, d.took_ms),
              updated_at = now()
-         from unnest($3::uuid[], $4::text[], $5::int[], $6::timestamptz[], $7::int[], $8::text[], $9::int[])
-              as o (event_id, state, attempt, next_at, status, error, took_ms)
-         where d.tenant_id = $1 and d.endpoint_id = $2 and d.event_id = o.event_id and d.state = 'waiting'",
+         from unnest($3::uuid[], $4::text[], $5::int[], $6::timestamptz[], $7::int[], $8::text[], $9::int[],
+                     $10::timestamptz[])
+              as o (event_id, state, attempt, next_at, status, error, took_ms, was_due)
+         where d.tenant_id = $1 and d.endpoint_id = $2 and d.event_id = o.event_id and d.state = 'waiting'
+           and d.next_at = o.was_due",
     )
     .bind(tx.tenant_id())
     .bind(endpoint.uuid())
@@ -399,6 +403,7 @@ pub async fn note(
     .bind(outcomes.iter().map(|one| one.status).collect::<Vec<_>>())
     .bind(outcomes.iter().map(|one| one.error.as_deref()).collect::<Vec<_>>())
     .bind(outcomes.iter().map(|one| one.took_ms).collect::<Vec<_>>())
+    .bind(outcomes.iter().map(|one| one.was_due).collect::<Vec<_>>())
     .execute(tx.connection())
     .await?;
     Ok(())

@@ -119,6 +119,7 @@ impl DeliverEvents {
         {
             let rest = due.iter().skip(outcomes.len()).map(|delivery| Outcome {
                 event: delivery.event,
+                was_due: delivery.next_at,
                 state: "waiting",
                 is_attempt: false,
                 next_at,
@@ -259,6 +260,7 @@ fn outcome(delivery: &Delivery, answer: &Answer, took_ms: i32) -> Outcome {
     };
     Outcome {
         event: delivery.event,
+        was_due: delivery.next_at,
         state,
         is_attempt: true,
         next_at: next_at(wait.copied().unwrap_or(0), wish),

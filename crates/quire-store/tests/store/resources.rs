@@ -8,9 +8,11 @@ use quire_store::keys::{self, KeyOwner};
 use quire_store::passages::{self, Published};
 use quire_store::sources::{self, Added};
 use quire_store::tenants::NewTenant;
-use quire_store::{Error, PageRequest, connections, notebooks, tenants};
+use quire_store::{Error, PageRequest, connections, notebooks, outbox, tenants};
 use quire_testkit::postgres::TestStore;
-use quire_types::{ConnectionId, ConnectionState, KeyRole, NotebookId, SourceState, TenantState};
+use quire_types::{
+    ConnectionId, ConnectionState, EndpointId, KeyRole, NotebookId, SourceState, TenantState,
+};
 use serde_json::json;
 
 use crate::{add, filled, publish};
@@ -475,4 +477,57 @@ async fn a_wish_that_comes_while_a_page_is_read_is_not_lost() {
         .await
         .unwrap();
     assert!(!connections::get(tx, read.id).await.unwrap().is_wished);
+}
+
+#[tokio::test]
+async fn what_is_replayed_while_it_is_delivered_is_sent_again() {
+    let test = TestStore::new().await;
+    let tenant = test.tenant("acme").await;
+    let id = EndpointId::generate();
+    let wish = outbox::Wish {
+        url: "https://a.invalid/",
+        description: "",
+        types: &[],
+        origin: None,
+    };
+    let event = outbox::NewEvent {
+        kind: "source.published",
+        data: json!({}),
+        origin: None,
+    };
+    let mut tx = test.tx(&tenant).await;
+    let endpoint = outbox::create_endpoint(&mut tx, id, &wish, b"sealed")
+        .await
+        .unwrap();
+    outbox::emit(&mut tx, &[event]).await.unwrap();
+    tx.commit().await.unwrap();
+
+    for is_replayed in [true, false] {
+        let mut tx = test.tx(&tenant).await;
+        let due = outbox::due(&mut tx, id, 10).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(due.len(), 1);
+        if is_replayed {
+            let mut tx = test.tx(&tenant).await;
+            let (from, to) = (due[0].at, due[0].at + chrono::TimeDelta::days(1));
+            let replayed = outbox::replay(&mut tx, &endpoint, from, to).await.unwrap();
+            tx.commit().await.unwrap();
+            assert_eq!(replayed, 1);
+        }
+        let outcome = outbox::Outcome {
+            event: due[0].event,
+            was_due: due[0].next_at,
+            state: "delivered",
+            is_attempt: true,
+            next_at: due[0].next_at,
+            status: Some(204),
+            error: None,
+            took_ms: Some(1),
+        };
+        let mut tx = test.tx(&tenant).await;
+        outbox::note(&mut tx, id, &[outcome]).await.unwrap();
+        let open = outbox::due(&mut tx, id, 10).await.unwrap();
+        assert_eq!(open.len(), usize::from(is_replayed));
+        tx.commit().await.unwrap();
+    }
 }

@@ -151,8 +151,7 @@ async fn what_happens_is_told_until_it_is_taken() {
     })
     .await;
 
-    // What is on its way when a replay begins is not sent again.
-    eventually("all of it has arrived", async || {
+    eventually("what the old key alone signs has arrived", async || {
         log(&caller, &all)
             .await
             .iter()
