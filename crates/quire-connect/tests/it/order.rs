@@ -142,10 +142,12 @@ async fn two_who_tell_the_same_at_once_do_not_wait_for_each_other_for_ever() {
         }
         parse(lines.join("\n").as_bytes(), Lane::Batch).unwrap().0
     };
+    // A connection for each, since they wait for each other's rows.
+    let store = test.reopened(16).await;
     let told = (1..=16).map(|turn| {
-        let (test, tenant, events) = (&test, &tenant, lines(turn, turn % 2 == 0));
+        let (store, tenant, events) = (&store, &tenant, lines(turn, turn % 2 == 0));
         async move {
-            let mut tx = test.tx(tenant).await;
+            let mut tx = store.tenant(tenant.placement()).await.unwrap();
             records::hear(&mut tx, &events).await.unwrap();
             tx.commit().await.unwrap();
         }

@@ -72,8 +72,13 @@ impl Place {
         let bin = self.root.path().join("bin");
         fs::create_dir(&bin)?;
         for (name, text) in scripts {
-            fs::write(bin.join(name), text)?;
-            fs::set_permissions(bin.join(name), Permissions::from_mode(0o755))?;
+            // Another process writes it: a child that another thread starts meanwhile would inherit an open file of
+            // this one, and nobody may run what somebody could still write.
+            let written = Command::new("sh")
+                .args(["-c", r#"printf %s "$1" > "$0" && chmod 755 "$0""#])
+                .args([bin.join(name).as_os_str(), text.as_ref()])
+                .status()?;
+            assert!(written.success(), "{name}");
         }
         Ok(bin)
     }
