@@ -2,7 +2,7 @@
 //! Ends with the test process, like the shared cluster.
 
 use std::fs::{self, Permissions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use quire_postgres::Binaries;
 
+use crate::free_port;
 use crate::postgres::reaper;
 
 const USER: &str = "operator";
@@ -242,9 +243,4 @@ fn unprivileged() -> Option<(u32, u32)> {
             .or_else(|| find("nobody"))
             .expect("a user that is not root"),
     )
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
 }
